@@ -1,0 +1,50 @@
+# Every target is one step; `make setup` is the only one that reaches a package registry.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+PROTO := client/ledgerd_client/_proto
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledger/v1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup demo test lint proto lock bench mutants client-only
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## make .venv with everything pinned
+
+$(STAMP): requirements/dev.txt pyproject.toml client/pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e ./client -e .
+	touch $@
+
+demo: setup  ## two nodes, five transfers, their receipts, and two lies caught
+	$(BIN)/python tests/demo/demo.py
+
+test: setup  ## the whole suite
+	$(BIN)/python -m pytest -q
+
+lint: setup  ## ruff, mypy, import-linter, buf, and whether generated code is fresh
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint && $(BIN)/buf format --diff --exit-code
+	$(MAKE) --no-print-directory proto && git diff --exit-code -- $(PROTO)
+
+proto: setup  ## generate code from proto/
+	$(PROTOC) --python_out=client --mypy_out=client ledgerd_client/_proto/body.proto ledgerd_client/_proto/service.proto ledgerd_client/_proto/status.proto
+	$(PROTOC) --grpc_python_out=client --mypy_grpc_out=client ledgerd_client/_proto/service.proto
+
+lock:  ## pin requirements/*.in anew (needs uv)
+	for f in dev client-test; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
+
+bench: setup  ## the machine's floors and our ratios, into build/bench.json
+	$(BIN)/python tests/bench/bench.py
+
+mutants: setup  ## break each promise by one line; a named test must turn red
+	$(BIN)/python tests/mutants/run.py
+
+client-only: setup  ## the SDK in an environment of its own: no lmdb, no daemon
+	bash tests/client_only.sh
