@@ -52,9 +52,7 @@ class LedgerError(Exception):
         return _rebuild, (type(self), self.message, self.reason, self.action)
 
 
-def _rebuild(
-    cls: type[LedgerError], message: str, reason: str, action: str
-) -> LedgerError:
+def _rebuild(cls: type[LedgerError], message: str, reason: str, action: str) -> LedgerError:
     return cls(message, reason=reason, action=action)
 
 
@@ -83,9 +81,7 @@ class TooLargeError(InputError):
 
 class VerificationError(LedgerError):
     default_reason = "NOT_VERIFIED"
-    default_action = (
-        "keep what you were given and tell the authority: it does not verify"
-    )
+    default_action = "keep what you were given and tell the authority: it does not verify"
 
 
 class SignatureError(VerificationError):

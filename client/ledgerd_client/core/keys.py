@@ -1,0 +1,91 @@
+r"""
+Ed25519 keys: signing, strict verification, and the names keys go by.
+
+A key id (33 bytes) is u8 algorithm ‖ H("ledgerd/key/v1\n" ‖ u8 algorithm ‖ public key); the only
+algorithm is 1, Ed25519 (RFC 8032). Secrets live in SigningKey and in nothing else.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from nacl import bindings
+from nacl.exceptions import BadSignatureError
+
+from ledgerd_client.core.errors import MalformedError, SignatureError
+
+ED25519 = 1
+KEY_ID_SIZE = 33
+PUBLIC_SIZE = 32
+SEED_SIZE = 32
+SIGNATURE_SIZE = 64
+
+_KEY_TAG = b"ledgerd/key/v1\n"
+_FIELD_PRIME = 2**255 - 19
+
+
+class SigningKey:
+    """An Ed25519 private key. Holds the secret; prints only the public half."""
+
+    __slots__ = ("_secret", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """
+        Make the key of a 32-byte seed (RFC 8032 section 5.1.5).
+
+        Raises MalformedError for a seed of another length.
+        """
+        if len(seed) != SEED_SIZE:
+            raise MalformedError("a key's seed is 32 bytes")
+        self.public, self._secret = bindings.crypto_sign_seed_keypair(seed)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature over message."""
+        signed: bytes = bindings.crypto_sign(message, self._secret)
+        return signed[:SIGNATURE_SIZE]
+
+    @property
+    def key_id(self) -> bytes:
+        return key_id(self.public)
+
+    @property
+    def seed(self) -> bytes:
+        """The secret itself, for whoever writes a key file."""
+        return self._secret[:SEED_SIZE]
+
+    def __repr__(self) -> str:
+        return f"SigningKey(public={self.public.hex()})"
+
+
+def key_id(public: bytes) -> bytes:
+    """The 33-byte id of an Ed25519 public key."""
+    algorithm = bytes([ED25519])
+    return algorithm + sha256(_KEY_TAG + algorithm + public).digest()
+
+
+def verify(public: bytes, message: bytes, signature: bytes) -> None:
+    """
+    Check an Ed25519 signature (RFC 8032; small-order and non-canonical points fail).
+
+    Raises SignatureError. Drops the GIL while it computes.
+    """
+    if len(signature) != SIGNATURE_SIZE or len(public) != PUBLIC_SIZE:
+        raise SignatureError("a signature is 64 bytes and a public key 32")
+    try:
+        bindings.crypto_sign_open(signature + message, public)
+    except BadSignatureError:
+        raise SignatureError("signature does not verify") from None
+
+
+def check_public_key(public: bytes) -> None:
+    """
+    Refuse a public key that is no canonical point of the prime-order group.
+
+    A key of low order makes signatures that fit many messages; a second spelling of a point would
+    be the same key under two ids. Raises MalformedError.
+    """
+    if len(public) != PUBLIC_SIZE:
+        raise MalformedError("a public key is 32 bytes", reason="BAD_KEY")
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    if y >= _FIELD_PRIME or not bindings.crypto_core_ed25519_is_valid_point(public):
+        raise MalformedError("not a canonical point of the prime-order group", reason="BAD_KEY")
