@@ -1,0 +1,242 @@
+"""
+Bodies: one encoding per value, and fields within what docs/format.md allows.
+
+`parse_message` is the only way bytes from outside become a message: it refuses whatever is not
+the canonical encoding of its known fields, so that a digest names one value and one value has one
+digest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core import codes
+from ledgerd_client.core.errors import FieldError, MalformedError, TooLargeError
+from ledgerd_client.core.header import MAX_INSTITUTION_BYTES, Kind, check_origin
+from ledgerd_client.core.personal import check_free_text
+
+MAX_BODY_BYTES = 32 * 1024
+SALT_SIZE = 16
+RECORD_ID_SIZE = 16
+DIGEST_SIZE = 32
+# 2100-01-01T00:00:00Z; a time beyond it is a unit mistaken, not a time.
+MAX_TIME = 4_102_444_800_000_000
+MAX_COUNT = 10_000_000_000
+
+AUTHORITY = "authority"
+NODE = "node"
+
+KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
+    "genesis": Kind.GENESIS, "key_event": Kind.KEY, "transfer": Kind.TRANSFER, "ack": Kind.ACK,
+    "cancel": Kind.CANCEL, "correction": Kind.CORRECTION, "anchor": Kind.ANCHOR,
+    "evidence": Kind.EVIDENCE, "loss": Kind.LOSS, "rule_set": Kind.NODE, "finding": Kind.NODE,
+})  # fmt: skip
+BY_INSTITUTIONS = frozenset((Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION))
+BY_AUTHORITY = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+M = TypeVar("M", bound=Message)
+
+
+def parse_message(cls: type[M], data: bytes, what: str) -> M:
+    """
+    Read the canonical encoding of a message.
+
+    Raises MalformedError when data does not parse, or is not the one encoding of its known fields.
+    """
+    message = cls()
+    try:
+        message.ParseFromString(data)
+        # Unknown fields survive Parse → Serialize at any depth; dropped first, they show.
+        message.DiscardUnknownFields()
+        again = message.SerializeToString(deterministic=True)
+    except (DecodeError, EncodeError):
+        raise MalformedError(f"{what} is not a {cls.DESCRIPTOR.name} message") from None
+    if again != data:
+        raise MalformedError(
+            f"{what} is not canonically encoded",
+            reason="NOT_CANONICAL",
+            action="encode known fields only, in ascending order, defaults omitted",
+        )
+    return message
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the canonical encoding of a message made by ourselves."""
+    return message.SerializeToString(deterministic=True)
+
+
+def parse_body(data: bytes) -> pb.Body:
+    """
+    Read a body and check its envelope and every field of its record but the terms.
+
+    Raises TooLargeError, MalformedError, FieldError or PersonalDataError.
+    """
+    if len(data) > MAX_BODY_BYTES:
+        raise TooLargeError(
+            f"a body is at most {MAX_BODY_BYTES} bytes, not {len(data)}", reason="BODY_TOO_LARGE"
+        )
+    body = parse_message(pb.Body, data, "body")
+    check_envelope(body)
+    _CHECKS[body.WhichOneof("record") or ""](body)
+    return body
+
+
+def kind_of(body: pb.Body) -> Kind:
+    """The header's kind for a body that parse_body took."""
+    return KIND_OF_RECORD[body.WhichOneof("record") or ""]
+
+
+def check_envelope(body: pb.Body) -> None:
+    """Check what every body has; raises FieldError or MalformedError."""
+    record = body.WhichOneof("record")
+    if record is None:
+        raise FieldError("body holds no record")
+    check_size("salt", body.salt, SALT_SIZE)
+    check_record_id("record_id", body.record_id)
+    check_origin(body.origin)
+    check_time("occurred_at", body.occurred_at)
+    _check_author(body.author, KIND_OF_RECORD[record])
+
+
+def _check_author(author: str, kind: Kind) -> None:
+    if kind in BY_INSTITUTIONS:
+        check_institution("author", author)
+    elif author != (AUTHORITY if kind in BY_AUTHORITY else NODE):
+        raise FieldError(f"{kind.name} is not by {author!r}", reason="WRONG_AUTHOR")
+
+
+@lru_cache(maxsize=4096)
+def check_institution(field: str, name: str) -> None:
+    """Refuse what is no institution's id: a scheme, a dot, then capital letters and digits."""
+    scheme, dot, number = name.partition(".")
+    well_formed = dot and scheme.isascii() and scheme.islower() and scheme.isalpha()
+    alphabet = number.isascii() and number.isalnum() and number == number.upper()
+    if not (well_formed and alphabet and len(name) <= MAX_INSTITUTION_BYTES):
+        raise FieldError(
+            f"{field}: {name!r} is no institution's id",
+            action="write it as uscc.…, hkbr.… or lei.… followed by capitals and digits",
+        )
+
+
+def check_record_id(field: str, value: bytes) -> None:
+    """Refuse what is not a UUIDv7 (RFC 9562 section 5.7)."""
+    check_size(field, value, RECORD_ID_SIZE)
+    if value[6] >> 4 != 7 or value[8] >> 6 != 2:
+        raise FieldError(f"{field} is not a UUIDv7")
+
+
+def check_size(field: str, value: bytes, size: int) -> None:
+    if len(value) != size:
+        raise FieldError(f"{field} is {size} bytes, not {len(value)}")
+
+
+def check_time(field: str, value: int) -> None:
+    if not 0 < value < MAX_TIME:
+        raise FieldError(f"{field}: {value} is no time in µs since 1970, UTC")
+
+
+def check_text(field: str, text: str, limit: int) -> None:
+    """Refuse text over limit bytes, with control characters, or with a person's number in it."""
+    if len(text.encode()) > limit or _CONTROL.search(text):
+        raise FieldError(f"{field} is at most {limit} bytes of plain text")
+    check_free_text(field, text)
+
+
+def _check_genesis(body: pb.Body) -> None:
+    genesis = body.genesis
+    keys = (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
+    for key in (*keys, genesis.peer_authority_key):
+        check_size("a key of GENESIS", key, 32)
+    if len(set(keys)) != len(keys):
+        raise FieldError("log, entry, cosigner and authority keys are four different keys")
+    check_origin(genesis.peer_origin)
+    if genesis.peer_origin == body.origin:
+        raise FieldError("a log is not its own peer")
+
+
+def _check_key_event(body: pb.Body) -> None:
+    event = body.key_event
+    check_size("public_key", event.public_key, 32)
+    if event.action not in pb.KeyAction.values() or not event.action:
+        raise FieldError("action is admit, rotate or revoke", reason="UNKNOWN_CODE")
+    if event.role not in pb.Role.values() or not event.role:
+        raise FieldError("role is institution or regulator", reason="UNKNOWN_CODE")
+    if event.role == pb.ROLE_INSTITUTION:
+        check_institution("subject", event.subject)
+        codes.check_codes("place", codes.PLACES, (event.place,))
+        codes.check_codes("sector", codes.SECTORS, (event.sector,))
+    elif not 1 <= len(event.subject.encode()) <= MAX_INSTITUTION_BYTES:
+        raise FieldError("subject is 1 to 64 bytes")
+    check_size("possession", event.possession, 0 if event.action == pb.KEY_ACTION_REVOKE else 64)
+    rotates = event.action == pb.KEY_ACTION_ROTATE
+    check_size("previous_key_id", event.previous_key_id, 33 if rotates else 0)
+    if event.compromised_since:
+        check_time("compromised_since", event.compromised_since)
+    check_text("name", event.name, 200)
+
+
+def _check_ack(body: pb.Body) -> None:
+    ack = body.ack
+    if ack.outcome not in pb.Outcome.values() or not ack.outcome:
+        raise FieldError(
+            "outcome is accepted, partial, rejected or mismatch", reason="UNKNOWN_CODE"
+        )
+    check_time("received_at", ack.received_at)
+    check_count("received_subjects", ack.received_subjects)
+    if ack.received_commitment:
+        check_size("received_commitment", ack.received_commitment, DIGEST_SIZE)
+    check_text("reason", ack.reason, 500)
+
+
+def _check_cancel(body: pb.Body) -> None:
+    check_text("reason", body.cancel.reason, 500)
+
+
+def _check_correction(body: pb.Body) -> None:
+    check_record_id("corrects", body.correction.corrects)
+    check_text("reason", body.correction.reason, 500)
+
+
+def _check_anchor(body: pb.Body) -> None:
+    check_origin(body.anchor.peer_origin)
+    check_time("fetched_at", body.anchor.fetched_at)
+
+
+def _check_evidence(body: pb.Body) -> None:
+    check_origin(body.evidence.accused_origin)
+    check_size("bundle_digest", body.evidence.bundle_digest, DIGEST_SIZE)
+
+
+def _check_loss(body: pb.Body) -> None:
+    check_size("log_key", body.loss.log_key, 32)
+
+
+def _check_rule_set(body: pb.Body) -> None:
+    check_size("digest", body.rule_set.digest, DIGEST_SIZE)
+    check_text("version", body.rule_set.version, 64)
+
+
+def _check_finding(body: pb.Body) -> None:
+    check_size("finding_id", body.finding.finding_id, DIGEST_SIZE)
+
+
+def check_count(field: str, value: int) -> None:
+    if value > MAX_COUNT:
+        raise FieldError(f"{field}: {value} is more people than there are")
+
+
+_CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({
+    "genesis": _check_genesis, "key_event": _check_key_event, "transfer": lambda _: None,
+    "ack": _check_ack, "cancel": _check_cancel, "correction": _check_correction,
+    "anchor": _check_anchor, "evidence": _check_evidence, "loss": _check_loss,
+    "rule_set": _check_rule_set, "finding": _check_finding,
+})  # fmt: skip

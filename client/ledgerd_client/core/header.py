@@ -1,0 +1,186 @@
+"""
+The header of an entry: a fixed layout, so that there is one spelling (docs/format.md, "Header").
+
+A header is all that the other side of the border ever sees of an entry by an institution.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from hashlib import sha256
+from typing import Self
+
+from ledgerd_client.core.encoding import lp8
+from ledgerd_client.core.errors import MalformedError
+from ledgerd_client.core.keys import ED25519, SIGNATURE_SIZE
+
+VERSION = 1
+MAX_ORIGIN_BYTES = 200
+MAX_INSTITUTION_BYTES = 64
+
+_GENESIS_TAG = b"ledgerd/genesis/v1\n"
+_ENTRY_TAG = b"ledgerd/entry/v1\n"
+# The fields up to the signature's length: the chain's four, then the author's five.
+_FIXED = struct.Struct(">BQQ32sB32sQ33sH")
+_CHAIN = struct.Struct(">BQQ32s")
+_REST = struct.Struct(">B32sQ33sH")
+_HALVES = struct.Struct(">32s32sBB")
+_AFTER_SIGNATURE = _FIXED.size + SIGNATURE_SIZE
+
+
+class Kind(IntEnum):
+    """What an entry is, as coarsely as the other side may know it."""
+
+    GENESIS = 0
+    KEY = 1
+    TRANSFER = 2
+    ACK = 3
+    CANCEL = 4
+    CORRECTION = 5
+    ANCHOR = 6
+    EVIDENCE = 7
+    LOSS = 8
+    RECORD = 9
+    NODE = 10
+    CONTRACT = 11
+
+
+KINDS_WITH_HALVES = frozenset(
+    (Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION, Kind.CONTRACT)
+)
+KINDS_SHARED_WITH_PEER = frozenset((Kind.GENESIS, Kind.KEY, Kind.ANCHOR, Kind.EVIDENCE, Kind.LOSS))
+_OUTCOMES = {Kind.ACK: range(1, 5), Kind.CONTRACT: range(1, 6)}
+_NO_OUTCOME = range(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """What ties an entry to its other half in the other log."""
+
+    ref: bytes
+    terms_digest: bytes
+    outcome: int
+    counterparty_origin: str
+
+    def encode(self) -> bytes:
+        name = lp8(self.counterparty_origin.encode())
+        return self.ref + self.terms_digest + bytes([self.outcome]) + name
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One position of a log. Times are µs since the epoch, UTC."""
+
+    index: int
+    recorded_at: int
+    previous_leaf_hash: bytes
+    kind: Kind
+    body_digest: bytes
+    key_index: int
+    key_id: bytes
+    signature: bytes
+    halves: Halves | None
+
+    def encode(self) -> bytes:
+        return header_bytes(
+            self.index, self.recorded_at, self.previous_leaf_hash, self._after_chain()
+        )
+
+    def _after_chain(self) -> bytes:
+        return header_tail(
+            self.kind, self.body_digest, self.key_index, self.key_id, self.signature, self.halves
+        )
+
+    def signed_bytes(self, origin: str) -> bytes:
+        return signed_bytes(origin, self.kind, self.body_digest, self.key_id, self.halves)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read one header; raises MalformedError unless data is its one spelling."""
+        if len(data) <= _AFTER_SIGNATURE:
+            raise MalformedError("header is too short")
+        version, index, recorded_at, previous, number, digest, key_index, key_id, length = (
+            _FIXED.unpack_from(data)
+        )
+        if version != VERSION:
+            raise MalformedError(f"header version {version} is not known")
+        if key_id[0] != ED25519 or length != SIGNATURE_SIZE:
+            raise MalformedError("header's signature algorithm is not known")
+        try:
+            kind = Kind(number)
+        except ValueError:
+            raise MalformedError(f"header kind {number} is not known") from None
+        return cls(
+            index, recorded_at, previous, kind, digest, key_index, key_id,
+            data[_FIXED.size : _AFTER_SIGNATURE],
+            _parse_halves(kind, data[_AFTER_SIGNATURE:]),
+        )  # fmt: skip
+
+
+def _parse_halves(kind: Kind, data: bytes) -> Halves | None:
+    has_halves = kind in KINDS_WITH_HALVES
+    if data[:1] != bytes([has_halves]):
+        raise MalformedError("header has halves where its kind has none, or none where it has")
+    if not has_halves:
+        if len(data) != 1:
+            raise MalformedError("header has bytes left over")
+        return None
+    if len(data) < 1 + _HALVES.size:
+        raise MalformedError("header's halves are cut short")
+    ref, terms_digest, outcome, length = _HALVES.unpack_from(data, 1)
+    name = data[1 + _HALVES.size :]
+    if len(name) != length:
+        raise MalformedError("header has bytes left over or missing")
+    if outcome not in _OUTCOMES.get(kind, _NO_OUTCOME):
+        raise MalformedError(f"outcome {outcome} does not go with kind {kind.name}")
+    try:
+        origin = name.decode()
+    except UnicodeDecodeError:
+        raise MalformedError("counterparty origin is not UTF-8") from None
+    check_origin(origin)
+    return Halves(ref, terms_digest, outcome, origin)
+
+
+@lru_cache(maxsize=256)
+def check_origin(origin: str) -> None:
+    """Refuse what can't name a log; raises MalformedError (C2SP signed-note, key names)."""
+    printable = origin.isprintable() and " " not in origin and "+" not in origin
+    if not printable or not 1 <= len(origin.encode(errors="replace")) <= MAX_ORIGIN_BYTES:
+        raise MalformedError(
+            "an origin is 1 to 200 bytes without spaces or '+'", reason="BAD_ORIGIN"
+        )
+
+
+def header_bytes(index: int, recorded_at: int, previous_leaf_hash: bytes, tail: bytes) -> bytes:
+    """Join a place in the chain with a tail made by header_tail."""
+    return _CHAIN.pack(VERSION, index, recorded_at, previous_leaf_hash) + tail
+
+
+def header_tail(
+    kind: int,
+    body_digest: bytes,
+    key_index: int,
+    key_id: bytes,
+    signature: bytes,
+    halves: Halves | None,
+) -> bytes:
+    """Everything of a header that does not depend on its place in the chain."""
+    rest = _REST.pack(kind, body_digest, key_index, key_id, len(signature)) + signature
+    return rest + (b"\x00" if halves is None else b"\x01" + halves.encode())
+
+
+def signed_bytes(
+    origin: str, kind: int, body_digest: bytes, key_id: bytes, halves: Halves | None
+) -> bytes:
+    """What the author of an entry signs."""
+    body = bytes([kind]) + body_digest + key_id
+    tied = b"\x00" if halves is None else b"\x01" + halves.encode()
+    return _ENTRY_TAG + lp8(origin.encode()) + body + tied
+
+
+def genesis_previous(origin: str) -> bytes:
+    """previous_leaf_hash of entry 0."""
+    return sha256(_GENESIS_TAG + lp8(origin.encode())).digest()

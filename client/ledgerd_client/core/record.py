@@ -1,0 +1,226 @@
+"""
+Signed records: making one, and deciding whether one may enter a log.
+
+`admit` is the whole of what can be decided about a record without the log: form, fields, author,
+signature, clock. What depends on the log (idempotency, the clock, whether the key is good at that index) is
+decided in log order by whoever owns the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.body import (
+    SALT_SIZE,
+    check_size,
+    encode_message,
+    kind_of,
+    parse_body,
+)
+from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
+from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
+from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
+from ledgerd_client.core.transfer import parse_terms, ref_of
+
+# How far occurred_at may be ahead of the node's clock, µs; any past is accepted.
+CLOCK_AHEAD = 5 * 60 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRecord:
+    """A body and its author's signature, as they are sent and stored."""
+
+    body: bytes
+    key_id: bytes
+    signature: bytes
+
+
+class Facts(NamedTuple):
+    """What the ledger needs to know of a body. Primitives only: it crosses process borders."""
+
+    kind: int
+    author: str
+    record_id: bytes
+    occurred_at: int
+    # Of kinds with halves; empty and 0 otherwise.
+    ref: bytes = b""
+    terms_digest: bytes = b""
+    outcome: int = 0
+    counterparty_origin: str = ""
+    counterparty: str = ""
+
+    @property
+    def halves(self) -> Halves | None:
+        if not self.ref:
+            return None
+        return Halves(self.ref, self.terms_digest, self.outcome, self.counterparty_origin)
+
+
+class Key(NamedTuple):
+    """A key, and the index of the entry that admitted it."""
+
+    admitted_at: int
+    public: bytes
+
+
+class Admitted(NamedTuple):
+    """A record that may enter the log: facts, body, and its header from kind on."""
+
+    facts: Facts
+    body: bytes
+    tail: bytes
+
+
+def make_body(
+    *, origin: str, author: str, record_id: bytes, occurred_at: int, salt: bytes, **record: object
+) -> bytes:
+    """Encode a body; record is one of the fields of pb.Body's oneof, say transfer=pb.Transfer()."""
+    check_size("salt", salt, SALT_SIZE)
+    return encode_message(
+        pb.Body(
+            origin=origin,
+            author=author,
+            record_id=record_id,
+            occurred_at=occurred_at,
+            salt=salt,
+            **record,  # type: ignore[arg-type]
+        )
+    )
+
+
+def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
+    """
+    Check a body as a node would and sign it.
+
+    Raises what read_facts raises, so that nothing is signed that would be refused for its form.
+    """
+    origin, facts = read_facts(body)
+    digest = sha256(body).digest()
+    message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
+    return SignedRecord(body, key.key_id, key.sign(message))
+
+
+def read_facts(data: bytes) -> tuple[str, Facts]:
+    """
+    Check a body's form and fields; return its origin and facts.
+
+    Raises MalformedError, FieldError, PersonalDataError, TooLargeError, and ForbiddenError when
+    the author is not the party that may state this half.
+    """
+    body = parse_body(data)
+    kind = kind_of(body)
+    common = (kind, body.author, body.record_id, body.occurred_at)
+    terms_bytes = _terms_bytes(body)
+    if terms_bytes is None:
+        return body.origin, Facts(*common)
+    terms = parse_terms(terms_bytes)
+    other = _counterparty(body, kind, terms)
+    outcome = _check_ack(body.ack, terms) if kind == Kind.ACK else 0
+    return body.origin, Facts(
+        *common,
+        ref=ref_of(terms),
+        terms_digest=sha256(terms_bytes).digest(),
+        outcome=outcome,
+        counterparty_origin=other.origin,
+        counterparty=other.institution,
+    )
+
+
+def _terms_bytes(body: pb.Body) -> bytes | None:
+    record = body.WhichOneof("record")
+    if record in {"transfer", "ack", "cancel", "correction"}:
+        terms: bytes = getattr(body, record).terms
+        return terms
+    return None
+
+
+def _counterparty(body: pb.Body, kind: Kind, terms: pb.Terms) -> pb.Party:
+    """The party across the border, if the author is the one that may state this half."""
+    author = (body.origin, body.author)
+    is_exporter = author == (terms.exporter.origin, terms.exporter.institution)
+    is_recipient = author == (terms.recipient.origin, terms.recipient.institution)
+    if kind == Kind.ACK and not is_recipient:
+        raise ForbiddenError(
+            f"the ticket is for {terms.recipient.institution}, not for {body.author}",
+            reason="NOT_RECIPIENT",
+            action="acknowledge only what was sent to you; check which ticket you opened",
+        )
+    if kind in {Kind.TRANSFER, Kind.CANCEL} and not is_exporter:
+        raise ForbiddenError(
+            f"the terms name {terms.exporter.institution} as exporter, not {body.author}",
+            reason="NOT_EXPORTER",
+        )
+    if not (is_exporter or is_recipient):
+        raise ForbiddenError("the terms do not name the author", reason="NOT_A_PARTY")
+    return terms.recipient if is_exporter else terms.exporter
+
+
+def _check_ack(ack: pb.Ack, terms: pb.Terms) -> int:
+    same = ack.received_commitment == terms.commitment
+    if ack.outcome == pb.OUTCOME_ACCEPTED and not same:
+        raise FieldError("an accepted ACK carries the commitment that was declared")
+    if ack.outcome == pb.OUTCOME_DIGEST_MISMATCH and same:
+        raise FieldError("the commitment is the one that was declared: there is no mismatch")
+    return ack.outcome
+
+
+def admit(record: SignedRecord, *, origin: str, author: str, keys: Mapping[bytes, Key]) -> Admitted:
+    """
+    Decide whether a record by author may enter origin's log, but for what the log itself decides.
+
+    keys are all keys that the log ever admitted for author. Raises what read_facts raises, and
+    FieldError, ForbiddenError or SignatureError with the reasons below.
+    """
+    named_origin, facts = read_facts(record.body)
+    if facts.author != author:
+        raise ForbiddenError(
+            f"the certificate is of {author}, the body by {facts.author}", reason="WRONG_AUTHOR"
+        )
+    if named_origin != origin:
+        raise FieldError(f"the body is for {named_origin}, this is {origin}", reason="WRONG_ORIGIN")
+    if facts.counterparty_origin == origin:
+        raise FieldError("the counterparty is on this side: nothing crosses")
+    return Admitted(facts, record.body, verified_tail(record, facts, origin, keys))
+
+
+def check_clock(facts: Facts, now: int) -> None:
+    """
+    Refuse a record of the future; now is µs. Raises FieldError CLOCK_AHEAD.
+
+    Apart from admit, because a repeated record gets its receipt whatever the clock says.
+    """
+    if facts.occurred_at > now + CLOCK_AHEAD:
+        raise FieldError(
+            "occurred_at is more than 5 minutes ahead of the node's clock",
+            reason="CLOCK_AHEAD",
+            action="set the clock of the sending machine",
+        )
+
+
+def verified_tail(
+    record: SignedRecord, facts: Facts, origin: str, keys: Mapping[bytes, Key]
+) -> bytes:
+    """Check the signature and return the header from kind on; raises as admit does."""
+    if not record.signature:
+        raise SignatureError("the record is not signed", reason="UNSIGNED")
+    check_size("key_id", record.key_id, KEY_ID_SIZE)
+    check_size("signature", record.signature, SIGNATURE_SIZE)
+    key = keys.get(record.key_id)
+    if key is None:
+        raise ForbiddenError(
+            f"no such key was admitted for {facts.author}",
+            reason="KEY_UNKNOWN",
+            action="enrol the key with the authority of this side",
+        )
+    digest = sha256(record.body).digest()
+    halves = facts.halves
+    verify(
+        key.public,
+        signed_bytes(origin, facts.kind, digest, record.key_id, halves),
+        record.signature,
+    )
+    return header_tail(facts.kind, digest, key.admitted_at, record.key_id, record.signature, halves)

@@ -1,0 +1,191 @@
+"""
+Terms, the commitment to a payload, and the ticket that travels with the data.
+
+Terms are private to the two institutions and equal in both halves. The commitment's salt is in no
+body: destroying ticket and salt cuts the link between ledger and data for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import pairwise
+from typing import Self
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core import codes
+from ledgerd_client.core.body import (
+    DIGEST_SIZE,
+    check_count,
+    check_institution,
+    check_size,
+    check_text,
+    encode_message,
+    parse_message,
+)
+from ledgerd_client.core.encoding import lp8
+from ledgerd_client.core.errors import FieldError, MalformedError, VerificationError
+from ledgerd_client.core.header import check_origin
+
+NONCE_SIZE = 16
+COMMITMENT_SALT_SIZE = 32
+
+_REF_TAG = b"ledgerd/transfer-ref/v1\n"
+_PAYLOAD_TAG = b"ledgerd/payload/v1\n"
+_PARTS_TAG = b"ledgerd/payload-parts/v1\n"
+
+
+def transfer_ref(exporter_origin: str, exporter: str, nonce: bytes) -> bytes:
+    """The 32 bytes that name a transfer in both logs and tell nothing of it."""
+    parties = lp8(exporter_origin.encode()) + lp8(exporter.encode())
+    return sha256(_REF_TAG + parties + nonce).digest()
+
+
+def ref_of(terms: pb.Terms) -> bytes:
+    return transfer_ref(terms.exporter.origin, terms.exporter.institution, terms.nonce)
+
+
+def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
+    """
+    Commit to a payload.
+
+    digest is SHA-256 of the content, or of the manifest when the payload has several parts.
+    """
+    return sha256((_PARTS_TAG if parts else _PAYLOAD_TAG) + salt + digest).digest()
+
+
+def parse_terms(data: bytes) -> pb.Terms:
+    """Read terms and check every field; raises MalformedError, FieldError, PersonalDataError."""
+    terms = parse_message(pb.Terms, data, "terms")
+    _check_parties(terms)
+    check_size("nonce", terms.nonce, NONCE_SIZE)
+    check_text("contract_id", terms.contract_id, 64)
+    if not terms.contract_id:
+        raise FieldError("contract_id is missing")
+    _check_counts(terms)
+    _check_codes(terms)
+    _check_payload(terms)
+    if terms.notice_digest:
+        check_size("notice_digest", terms.notice_digest, DIGEST_SIZE)
+    check_text("notice_version", terms.notice_version, 64)
+    if terms.delete_by:
+        check_date("delete_by", terms.delete_by)
+    return terms
+
+
+def _check_parties(terms: pb.Terms) -> None:
+    for role, party in (("exporter", terms.exporter), ("recipient", terms.recipient)):
+        check_origin(party.origin)
+        check_institution(role, party.institution)
+    if terms.exporter.origin == terms.recipient.origin:
+        raise FieldError("exporter and recipient are on the same side: nothing crosses")
+
+
+def _check_counts(terms: pb.Terms) -> None:
+    for total, first in (
+        ("subjects", "subjects_first_this_year"),
+        ("sensitive_subjects", "sensitive_first_this_year"),
+    ):
+        check_count(total, getattr(terms, total))
+        if getattr(terms, first) > getattr(terms, total):
+            raise FieldError(f"{first} is above {total}")
+
+
+def _check_codes(terms: pb.Terms) -> None:
+    _check_code_list("purposes", codes.PURPOSES, terms.purposes)
+    _check_code_list("categories", codes.CATEGORIES, terms.categories)
+    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, terms.sensitive_categories)
+    _check_code_list("protections", codes.PROTECTIONS, terms.protections)
+    if not terms.purposes or not terms.categories:
+        raise FieldError("a transfer has at least one purpose and one category")
+    codes.check_codes("legal_basis", codes.LEGAL_BASES, (terms.legal_basis,))
+    codes.check_codes("consent_form", codes.CONSENT_FORMS, (terms.consent_form,))
+    codes.check_codes("exemption", codes.EXEMPTIONS, (terms.exemption,))
+    codes.check_codes("transmission", codes.TRANSMISSIONS, (terms.transmission,))
+
+
+def _check_code_list(name: str, table: Mapping[int, str], listed: Sequence[int]) -> None:
+    codes.check_codes(name, table, listed)
+    if len(listed) > 1 and sorted(set(listed)) != listed:
+        raise FieldError(f"{name} are not strictly ascending")
+
+
+def _check_payload(terms: pb.Terms) -> None:
+    if terms.commitment:
+        check_size("commitment", terms.commitment, DIGEST_SIZE)
+    elif terms.transmission != codes.REMOTE_VIEW:
+        raise FieldError("only remote viewing (transmission 5) goes without a commitment")
+
+
+def check_date(field_name: str, value: int) -> None:
+    """Refuse a yyyymmdd that is no day of the Gregorian calendar; raises FieldError."""
+    year, month, day = value // 10_000, value // 100 % 100, value % 100
+    leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
+    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    if not (1970 <= year < 2100 and 1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
+        raise FieldError(f"{field_name}: {value} is no date (yyyymmdd)")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Terms, salt and receipt: what the recipient needs to check what it was sent."""
+
+    terms: bytes
+    salt: bytes = field(repr=False)
+    manifest: bytes = b""
+    receipt: bytes = b""
+    body: bytes = b""
+    key_id: bytes = b""
+    signature: bytes = b""
+
+    @property
+    def queued(self) -> bool:
+        """Whether the transfer had no receipt yet when the ticket was written."""
+        return not self.receipt
+
+    def encode(self) -> bytes:
+        names = self.__slots__
+        return encode_message(pb.Ticket(**{name: getattr(self, name) for name in names}))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a ticket file; raises MalformedError, FieldError."""
+        message = parse_message(pb.Ticket, data, "ticket")
+        terms = parse_terms(message.terms)
+        check_size("salt", message.salt, COMMITMENT_SALT_SIZE if terms.commitment else 0)
+        if message.manifest:
+            parse_manifest(message.manifest)
+        if not message.receipt and not message.body:
+            raise MalformedError("ticket has neither a receipt nor the record it stands for")
+        return cls(
+            message.terms, message.salt, message.manifest, message.receipt,
+            message.body, message.key_id, message.signature,
+        )  # fmt: skip
+
+    def check_payload(self, digest: bytes, *, parts: bool) -> None:
+        """
+        Check a payload against the commitment in the terms.
+
+        Raises VerificationError PAYLOAD_MISMATCH. digest as in commit_payload.
+        """
+        if self.recommit(digest, parts=parts) != parse_terms(self.terms).commitment:
+            raise VerificationError(
+                "the payload is not the one that was declared",
+                reason="PAYLOAD_MISMATCH",
+                action="acknowledge it as digest_mismatch and ask the exporter to send it again",
+            )
+
+    def recommit(self, digest: bytes, *, parts: bool) -> bytes:
+        return commit_payload(self.salt, digest, parts=parts)
+
+
+def parse_manifest(data: bytes) -> pb.Manifest:
+    """Read a manifest of parts; raises MalformedError, FieldError."""
+    manifest = parse_message(pb.Manifest, data, "manifest")
+    names = [part.name.encode() for part in manifest.parts]
+    if not names or any(a >= b for a, b in pairwise(names)):
+        raise FieldError("a manifest's parts are strictly ascending by name, and not none")
+    for part in manifest.parts:
+        check_size("a part's digest", part.digest, DIGEST_SIZE)
+    return manifest

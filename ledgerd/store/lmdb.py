@@ -1,0 +1,327 @@
+"""The ledger's store in LMDB: one directory, one file, one named database for each table."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+import lmdb
+
+from ledgerd.store.base import (
+    MAX_SNAPSHOTS,
+    Snapshot,
+    Transaction,
+    View,
+    WriteTurn,
+    check_bounds,
+    check_key,
+)
+from ledgerd.store.tables import INSTANCE_KEY, Table
+from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
+
+MAP_SIZE = 1 << 40
+
+_DATA = "data.mdb"
+_UNFINISHED = "creating.mdb"
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _store_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let nothing of LMDB's or the system's leave the function but as one of our errors."""
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except (lmdb.Error, OSError) as error:
+            raise _ours(error) from error
+
+    return call
+
+
+def _ours(error: lmdb.Error | OSError) -> LedgerError:
+    if isinstance(error, lmdb.ReadersFullError):
+        return BusyError(f"{MAX_SNAPSHOTS} snapshots of the store are open", reason="SNAPSHOTS")
+    if isinstance(error, lmdb.MapFullError):
+        return StoreError(
+            "the store has filled the map that it was opened with",
+            reason="MAP_FULL",
+            action="start with a larger map size; it costs address space only",
+        )
+    if isinstance(error, OSError):
+        return StoreError(str(error), action="check the path, its permissions and the disk")
+    return StoreError(f"the store failed: {error}")
+
+
+class LmdbStore:
+    """
+    The Store that a ledger lives in. See `Store` for what it promises.
+
+    Only one process writes (DirectoryLock); others may open it read-only beside that one. LMDB
+    must not be carried through a fork: start other processes by spawning.
+    """
+
+    def __init__(self, path: Path, environment: lmdb.Environment) -> None:
+        self._path = path
+        self._environment = environment
+        self._databases = {
+            table: environment.open_db(table.encode(), create=False) for table in Table
+        }
+        self._turn = WriteTurn()
+        with self.snapshot() as snapshot:
+            self._instance = snapshot.get(Table.META, INSTANCE_KEY) or b""
+
+    @classmethod
+    @_store_errors
+    def create(cls, path: Path, *, instance: bytes, map_size: int = MAP_SIZE) -> Self:
+        """
+        Make an empty store in a directory that is empty or not there yet, and open it.
+
+        When this returns, the store is on the disk; a crash before that leaves nothing that
+        `open` would take for one. Raises StoreError "STORE_EXISTS" when the directory holds
+        anything.
+        """
+        path.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+        if found := sorted(entry.name for entry in path.iterdir()):
+            raise _exists(path, found)
+        _make(path, instance)
+        return cls.open(path, map_size=map_size)
+
+    @classmethod
+    @_store_errors
+    def open(cls, path: Path, *, map_size: int = MAP_SIZE, readonly: bool = False) -> Self:
+        """
+        Open a store that `create` made; `map_size` is the most it may grow to, in bytes.
+
+        Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is.
+        """
+        # Looked at first: LMDB begins a new store in an empty directory, and in an empty file.
+        if not _has_data(path):
+            raise _no_store(f"there is no store in {path}")
+        environment = _environment(path, map_size=map_size, readonly=readonly)
+        try:
+            return cls(path, environment)
+        except lmdb.NotFoundError:
+            environment.close()
+            raise _no_store(f"{path} holds an LMDB file, but not of a ledger") from None
+        except BaseException:
+            environment.close()
+            raise
+
+    @property
+    def instance(self) -> bytes:
+        return self._instance
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        transaction = self._begin(write=False)
+        view = _LmdbSnapshot(transaction, self._databases)
+        try:
+            yield view
+        finally:
+            view.end()
+            transaction.abort()
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with self._turn.transaction():
+            transaction = self._begin(write=True)
+            view = _LmdbTransaction(transaction, self._databases)
+            try:
+                yield view
+            except BaseException:
+                transaction.abort()
+                raise
+            finally:
+                view.end()
+            # The point of no return. A crash before LMDB has synced its meta page leaves the
+            # state before this transaction, a crash after it the state with it.
+            with self._turn.commit():
+                transaction.commit()
+
+    @_store_errors
+    def free_bytes(self) -> int:
+        disk = os.statvfs(self._path)
+        info = self._environment.info()
+        used = (info["last_pgno"] + 1) * self._environment.stat()["psize"]
+        return min(disk.f_bavail * disk.f_frsize, max(info["map_size"] - used, 0))
+
+    def close(self) -> None:
+        self._environment.close()
+
+    @_store_errors
+    def _begin(self, *, write: bool) -> lmdb.Transaction[bytes]:
+        if write:
+            # A reader that was killed keeps its slot, and so every page freed since, until
+            # somebody looks.
+            self._environment.reader_check()
+        return self._environment.begin(write=write)
+
+
+def _has_data(path: Path) -> bool:
+    try:
+        return (path / _DATA).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _no_store(message: str) -> StoreError:
+    return StoreError(
+        message,
+        reason="NO_STORE",
+        action="check the path; a new ledger is made by `ledgerd init`",
+    )
+
+
+def _environment(path: Path, *, map_size: int, readonly: bool = False) -> lmdb.Environment:
+    return lmdb.open(
+        os.fspath(path),
+        map_size=map_size,
+        max_dbs=len(Table),
+        max_readers=MAX_SNAPSHOTS,
+        mode=0o700,  # LMDB takes the x bits away for its files
+        create=False,
+        readonly=readonly,
+        # The daemon reads here and there; whoever opens read-only reads from end to end.
+        readahead=readonly,
+        # Pages are cleared before use: signing keys lie in the same heap, and the file travels.
+        meminit=True,
+        # Named, because LMDB_DEFAULT_LIB_VERSION in the environment could choose another format.
+        lib_version=0,
+    )
+
+
+def _make(path: Path, instance: bytes) -> None:
+    unfinished = path / _UNFINISHED
+    unfinished.touch(mode=0o600, exist_ok=False)
+    try:
+        with (
+            lmdb.open(
+                os.fspath(unfinished), subdir=False, lock=False, max_dbs=len(Table), lib_version=0
+            ) as environment,
+            environment.begin(write=True) as transaction,
+        ):
+            for table in Table:
+                environment.open_db(table.encode(), txn=transaction)
+            meta = environment.open_db(Table.META.encode(), txn=transaction)
+            transaction.put(INSTANCE_KEY, instance, db=meta)
+        unfinished.rename(path / _DATA)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    for directory in (path, path.absolute().parent):
+        _sync_directory(directory)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exists(path: Path, found: list[str]) -> StoreError:
+    if found == [_UNFINISHED]:
+        message = f"{path} holds the beginning of a store whose making was cut short"
+        action = f"delete {path / _UNFINISHED}, in which nothing was ever kept, and try again"
+    else:
+        message = f"{path} is not empty: it holds {', '.join(found[:3])}"
+        action = "give a new directory; an existing ledger is served, never made anew"
+    return StoreError(message, reason="STORE_EXISTS", action=action)
+
+
+class _LmdbSnapshot(View):
+    def __init__(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        databases: Mapping[Table, lmdb._Database],
+    ) -> None:
+        super().__init__()
+        self._transaction = transaction
+        self._databases = databases
+
+    @_store_errors
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        self._check_live()
+        check_key(key)
+        return self._transaction.get(key, db=self._databases[table])
+
+    @_store_errors
+    def scan(
+        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        self._check_live()
+        check_bounds(start, stop)
+        cursor = self._transaction.cursor(self._databases[table])
+        return self._watched(table, _walk(cursor, start, stop, reverse=reverse))
+
+    @_store_errors
+    def count(self, table: Table) -> int:
+        self._check_live()
+        return self._transaction.stat(self._databases[table])["entries"]
+
+
+def _walk(
+    cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None, *, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    try:
+        yield from _downwards(cursor, start, stop) if reverse else _upwards(cursor, start, stop)
+    except lmdb.Error as error:
+        raise _ours(error) from error
+
+
+def _upwards(
+    cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None
+) -> Iterator[tuple[bytes, bytes]]:
+    if cursor.set_range(start):
+        for item in cursor.iternext():
+            if stop is not None and item[0] >= stop:
+                return
+            yield item
+
+
+def _downwards(
+    cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None
+) -> Iterator[tuple[bytes, bytes]]:
+    beyond = stop is not None and cursor.set_range(stop)
+    if cursor.prev() if beyond else cursor.last():
+        for item in cursor.iterprev():
+            if item[0] < start:
+                return
+            yield item
+
+
+class _LmdbTransaction(_LmdbSnapshot):
+    @_store_errors
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        check_key(key)
+        self._transaction.put(key, value, db=self._changing(table))
+
+    @_store_errors
+    def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
+        ordered = sorted(dict(items).items())
+        for key, _ in ordered:
+            check_key(key)
+        if ordered:
+            cursor = self._transaction.cursor(self._changing(table))
+            # Appending fills pages to the brim; otherwise each full one would be cut in half.
+            append = not cursor.last() or cursor.key() < ordered[0][0]
+            cursor.putmulti(ordered, append=append)
+
+    @_store_errors
+    def delete(self, table: Table, key: bytes) -> None:
+        check_key(key)
+        self._transaction.delete(key, db=self._changing(table))
+
+    def _changing(self, table: Table) -> lmdb._Database:
+        self._check_live()
+        self._changes[table] += 1
+        return self._databases[table]

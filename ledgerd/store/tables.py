@@ -1,0 +1,29 @@
+"""The tables of a ledger's store. A name, once a store was made with it, never changes."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Table(enum.StrEnum):
+    """
+    One ordered map from key to value, kept under its own name in the store.
+
+    HEADERS and BODIES are the log, keyed by u64 index; every other table can be rebuilt from
+    them. A StrEnum because its hash is computed in C: tables are dictionary keys on every read.
+    """
+
+    META = "meta"
+    HEADERS = "headers"
+    BODIES = "bodies"
+    TILES = "tiles"
+    RECORDS = "records"
+    AUTHORS = "authors"
+    KEYS = "keys"
+    TRANSFERS = "transfers"
+    DEADLINES = "deadlines"
+    FINDINGS = "findings"
+
+
+INSTANCE_KEY = b"instance"
+"""In META: the 16 random bytes that tell this store from every other, its own backups too."""
