@@ -26,8 +26,11 @@ State: TypeAlias = Literal["queued", "recorded", "done", "refused", "dropped"]
 _APPLICATION_ID = 0x6C64676F  # "ldgo", for file(1) and for us
 _VERSION = 1
 _LOCK_WAIT_S = 5.0
+# Each commit is fsynced; NORMAL would lose acknowledged ones when the power goes.
+_DURABLE = "PRAGMA synchronous = FULL"
 
 _SCHEMA = f"""
+BEGIN;
 CREATE TABLE meta (caller_ref_key BLOB NOT NULL);
 CREATE TABLE record (
     seq INTEGER PRIMARY KEY,
@@ -52,6 +55,7 @@ CREATE TABLE record (
 CREATE INDEX record_state ON record (state, seq);
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 
 
@@ -113,23 +117,23 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, bytes]:
         raise _foreign(path)
     db = _connect(path)
     try:
-        return db, _caller_ref_key(db, path)
+        key = _caller_ref_key(db, path)
+        db.execute(_DURABLE)
     except BaseException:
         db.close()
         raise
+    return db, key
 
 
 def _make(path: Path) -> None:
     """Make a whole outbox under another name, then give it its own: of two processes one wins."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        os.close(handle)
-        try:
-            _write_empty(Path(name))
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as directory:
+            made = Path(directory, "outbox")
+            made.touch(mode=0o600)
+            _write_empty(made)
             with suppress(FileExistsError):
-                os.link(name, path)
-        finally:
-            Path(name).unlink()
+                os.link(made, path)
         _sync_directory(path.parent)
     except OSError as error:
         raise InputError(
@@ -140,9 +144,10 @@ def _make(path: Path) -> None:
 
 def _write_empty(path: Path) -> None:
     with closing(_connect(path)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(_DURABLE)
         db.executescript(_SCHEMA)
         db.execute("INSERT INTO meta VALUES (?)", (secrets.token_bytes(32),))
+        db.execute("PRAGMA journal_mode = WAL")  # stays with the file
 
 
 def _sync_directory(path: Path) -> None:
@@ -154,16 +159,13 @@ def _sync_directory(path: Path) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(
+    return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",  # never creates
         uri=True,
         timeout=_LOCK_WAIT_S,
         isolation_level=None,
         check_same_thread=False,
     )
-    # Each commit is fsynced; NORMAL would lose acknowledged ones when the power goes.
-    db.execute("PRAGMA synchronous = FULL")
-    return db
 
 
 def _caller_ref_key(db: sqlite3.Connection, path: Path) -> bytes:
@@ -207,10 +209,12 @@ def translated() -> Iterator[None]:
 def _ours(error: sqlite3.Error) -> LedgerError:
     if isinstance(error, sqlite3.ProgrammingError):
         return NotReadyError(f"outbox: {error}", reason="OUTBOX_CLOSED")
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extension
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return BusyError("another process holds the outbox's lock", reason="OUTBOX_LOCKED")
-    if code == sqlite3.SQLITE_FULL:
+    # A full disk shows as the latter where the index of the -wal file is to grow.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return BusyError(
             "the outbox's disk is full", reason="DISK_FULL", action="free space, then try again"
         )

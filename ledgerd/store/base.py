@@ -42,7 +42,12 @@ class Snapshot(Protocol):
 
 
 class Transaction(Snapshot, Protocol):
-    """A snapshot that sees its own writes. Keys are 1 to 510 bytes, or StoreError is raised."""
+    """
+    A snapshot that sees its own writes.
+
+    Keys are 1 to 510 bytes, or StoreError is raised. An error caught inside the block does not
+    undo what came before it: let it end the block.
+    """
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set the value of a key, new or not."""
@@ -79,13 +84,17 @@ class Store(Protocol):
         gets StoreError.
 
         A commit that fails raises StoreError "COMMIT_FAILED", and so does every write after it:
-        the process must end. After a failed fsync the kernel may drop the pages and report
-        success the next time, so nothing that this process reads shows what the disk holds.
+        the process must end, and the next one finds the state before the transaction or the one
+        after it. To try again would be wrong: after a failed fsync the kernel may drop the pages
+        and report success the next time.
         """
 
     def free_bytes(self) -> int:
-        """Return how much the store may still grow. A caller keeps a reserve: a full disk is
-        to be noticed before a transaction, since inside a commit it is the end of the process.
+        """
+        Return how much the store may still grow, at least.
+
+        Callers keep a reserve: a full disk is to be noticed before a transaction, since inside
+        a commit it is the end of the process.
         """
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
@@ -75,7 +76,10 @@ class LmdbStore:
         }
         self._turn = WriteTurn()
         with self.snapshot() as snapshot:
-            self._instance = snapshot.get(Table.META, INSTANCE_KEY) or b""
+            instance = snapshot.get(Table.META, INSTANCE_KEY)
+        if instance is None:
+            raise lmdb.NotFoundError("instance")
+        self._instance = instance
 
     @classmethod
     @_store_errors
@@ -103,7 +107,8 @@ class LmdbStore:
         Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is.
         """
         # Looked at first: LMDB begins a new store in an empty directory, and in an empty file.
-        if not _has_data(path):
+        data = path / _DATA
+        if not (data.is_file() and data.stat().st_size):
             raise _no_store(f"there is no store in {path}")
         environment = _environment(path, map_size=map_size, readonly=readonly)
         try:
@@ -165,13 +170,6 @@ class LmdbStore:
         return self._environment.begin(write=write)
 
 
-def _has_data(path: Path) -> bool:
-    try:
-        return (path / _DATA).stat().st_size > 0
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def _no_store(message: str) -> StoreError:
     return StoreError(
         message,
@@ -208,10 +206,10 @@ def _make(path: Path, instance: bytes) -> None:
             ) as environment,
             environment.begin(write=True) as transaction,
         ):
-            for table in Table:
-                environment.open_db(table.encode(), txn=transaction)
-            meta = environment.open_db(Table.META.encode(), txn=transaction)
-            transaction.put(INSTANCE_KEY, instance, db=meta)
+            databases = {
+                table: environment.open_db(table.encode(), txn=transaction) for table in Table
+            }
+            transaction.put(INSTANCE_KEY, instance, db=databases[Table.META])
         unfinished.rename(path / _DATA)
     except BaseException:
         unfinished.unlink(missing_ok=True)
@@ -248,6 +246,11 @@ class _LmdbSnapshot(View):
         self._transaction = transaction
         self._databases = databases
 
+    def end(self) -> None:
+        super().end()
+        # The binding gives a reader's slot back when the object goes, and not when it ends.
+        del self._transaction
+
     @_store_errors
     def get(self, table: Table, key: bytes) -> bytes | None:
         self._check_live()
@@ -273,37 +276,22 @@ def _walk(
     cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None, *, reverse: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     try:
-        yield from _downwards(cursor, start, stop) if reverse else _upwards(cursor, start, stop)
+        if not reverse:
+            if cursor.set_range(start):
+                yield from takewhile(lambda item: stop is None or item[0] < stop, cursor.iternext())
+        # Down from the last key below `stop`, which is before the first that is not below it.
+        elif cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last():
+            yield from takewhile(lambda item: item[0] >= start, cursor.iterprev())
     except lmdb.Error as error:
         raise _ours(error) from error
-
-
-def _upwards(
-    cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None
-) -> Iterator[tuple[bytes, bytes]]:
-    if cursor.set_range(start):
-        for item in cursor.iternext():
-            if stop is not None and item[0] >= stop:
-                return
-            yield item
-
-
-def _downwards(
-    cursor: lmdb.Cursor[bytes], start: bytes, stop: bytes | None
-) -> Iterator[tuple[bytes, bytes]]:
-    beyond = stop is not None and cursor.set_range(stop)
-    if cursor.prev() if beyond else cursor.last():
-        for item in cursor.iterprev():
-            if item[0] < start:
-                return
-            yield item
 
 
 class _LmdbTransaction(_LmdbSnapshot):
     @_store_errors
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         check_key(key)
-        self._transaction.put(key, value, db=self._changing(table))
+        database = self._changing(table)
+        self._transaction.put(key, value, db=database)
 
     @_store_errors
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -311,7 +299,8 @@ class _LmdbTransaction(_LmdbSnapshot):
         for key, _ in ordered:
             check_key(key)
         if ordered:
-            cursor = self._transaction.cursor(self._changing(table))
+            database = self._changing(table)
+            cursor = self._transaction.cursor(database)
             # Appending fills pages to the brim; otherwise each full one would be cut in half.
             append = not cursor.last() or cursor.key() < ordered[0][0]
             cursor.putmulti(ordered, append=append)
@@ -319,7 +308,8 @@ class _LmdbTransaction(_LmdbSnapshot):
     @_store_errors
     def delete(self, table: Table, key: bytes) -> None:
         check_key(key)
-        self._transaction.delete(key, db=self._changing(table))
+        database = self._changing(table)
+        self._transaction.delete(key, db=database)
 
     def _changing(self, table: Table) -> lmdb._Database:
         self._check_live()

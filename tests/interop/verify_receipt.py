@@ -13,26 +13,26 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-TRUST = re.compile(r"ledgerd-trust/v1\n(origin (\S+)\nauthority \2/authority\+\S+\n(ca \S+\n)+)+")
-PIN = re.compile(r"origin (\S+)\nauthority (\S+?)\+([0-9a-f]{8})\+(\S+)\n((?:ca \S+\n)+)")
-KEYS = re.compile(r"ledgerd-keys/v1\n(\S+)\n((?:\S+ \S+\n)+)")
-RECEIPT = re.compile(r"""c2sp\.org/tlog-proof@v1
+PIN = r"origin (\S+)\nauthority (\S+?)\+([0-9a-f]{8})\+(\S+)\n((?:ca \S+\n)+)"
+KEYS = r"ledgerd-keys/v1\n(\S+)\n((?:\S+ \S+\n)+)"
+RECEIPT = r"""c2sp\.org/tlog-proof@v1
 extra (?P<header>\S+)
 index (?P<index>0|[1-9][0-9]*)
 (?P<proof>(\S{44}\n)*)
-(?P<text>(?P<origin>\S+)
+(?P<checkpoint>(?P<origin>\S+)
 (?P<size>0|[1-9][0-9]*)
 (?P<root>\S{44})
 )
-(?P<signatures>(\u2014 \S+ \S+\n)+)""")
-KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS RECORD NODE CONTRACT"
-OUTCOMES = {2: (0,), 3: (1, 2, 3, 4), 4: (0,), 5: (0,), 11: (1, 2, 3, 4, 5)}  # by kind with halves
-HEADER = "version index recorded_at previous kind body_digest key_index key_id length signature"
+(?P<signatures>(\u2014 \S+ \S+\n)+)"""
+HEADER = "version index time previous kind body_digest key_index key_id length signature"
+KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS - NODE"
+OUTCOMES = {2: [0], 3: [1, 2, 3, 4], 4: [0], 5: [0]}  # the kinds with halves
+AUTHORITY, NODE, ROLES = [0, 1, 8], [6, 7, 10], {1: list(OUTCOMES), 2: []}  # who signs what
+NUMBER = rb"([\x80-\xff]{0,9}[\x01-\x7f])"  # a protobuf varint: minimal, and never zero
 BODY = dict.fromkeys([1, 2, 3, 4, *range(16, 27)], 2) | {5: 0}  # field: protobuf wire type
 GENESIS = dict.fromkeys(range(1, 7), 2)
 EVENT = dict.fromkeys([3, 4, 5, 6, 10], 2) | dict.fromkeys([1, 2, 7, 8, 9], 0)
@@ -50,8 +50,8 @@ def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def lp8(text: str) -> bytes:
-    return bytes([len(text.encode())]) + text.encode()
+def key_id(public: bytes) -> bytes:
+    return b"\1" + sha256(b"ledgerd/key/v1\n\1", public)
 
 
 def unbase64(text: str) -> bytes:
@@ -61,11 +61,9 @@ def unbase64(text: str) -> bytes:
 
 
 def check_signature(public: bytes, signature: bytes, message: bytes, what: str) -> None:
-    points = [int.from_bytes(raw, "little") % 2**255 for raw in (public, signature[:32])]
-    sound = points[0] < P and not LOW_ORDER.intersection(points)
-    require(
-        sound and (len(public), len(signature)) == (32, 64), f"{what}: unsound key or signature"
-    )
+    y, r = (int.from_bytes(raw, "little") % 2**255 for raw in (public, signature[:32]))
+    sound = y < P and not LOW_ORDER & {y, r} and (len(public), len(signature)) == (32, 64)
+    require(sound, f"{what}: the key or the signature is unsound")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except InvalidSignature:
@@ -76,33 +74,203 @@ def read_header(raw: bytes) -> SimpleNamespace:
     require(len(raw) >= 190, "header: cut short")
     values = struct.unpack(">BQQ32sB32sQ33sH64s", raw[:189])
     header = SimpleNamespace(**dict(zip(HEADER.split(), values, strict=True)), halves=raw[189:])
-    halves, outcomes = header.halves, OUTCOMES.get(header.kind)
     require((header.version, header.key_id[0], header.length) == (1, 1, 64), "header: version")
-    if outcomes is None:
-        require(header.kind < 11 and halves == b"\0", "header: kind, or bytes left over")
+    if header.kind in OUTCOMES:
+        halves = header.halves.ljust(67)
+        require(halves[0] == 1 and halves[65] in OUTCOMES[header.kind], "header: halves, outcome")
+        require(len(header.halves) == 67 + halves[66] <= 267, "header: length")
+        require(re.fullmatch(r"[^\s+\x00-\x1f\x7f]+", halves[67:].decode()), "header: counterparty")
     else:
-        require(len(halves) > 67 and len(halves) == 67 + halves[66] <= 267, "header: length")
-        require(halves[0] == 1 and halves[65] in outcomes, "header: halves or outcome")
-        require(re.fullmatch(r"[^\s+\x00-\x20\x7f]+", halves[67:].decode()), "header: counterparty")
+        require(header.kind in AUTHORITY + NODE, "header: kind")
+        require(header.halves == b"\0", "header: halves, or bytes left over")
     return header
 
 
-def read_varint(data: bytes) -> tuple[int, bytes]:
-    match = re.match(rb"[\x80-\xff]{0,9}[\x00-\x7f]", data)
-    require(match and (match[0][-1] or len(match[0]) == 1), "body: not a minimal varint")
-    return sum((byte & 127) << 7 * at for at, byte in enumerate(match[0])), data[match.end() :]
-
-
-def read_message(data: bytes, wire_types: dict[int, int]) -> dict[int, Any]:
+def read_message(data: bytes, known: dict[int, int]) -> dict:
     """Read canonical protobuf: known fields, ascending, each once, no default written out."""
-    fields: dict[int, Any] = {}
+    fields = {}
     while data:
-        tag, data = read_varint(data)
-        value, data = read_varint(data)
-        if tag & 7 == 2:
+        match = re.match(NUMBER + NUMBER, data)
+        require(match, "body: a number is not minimal, or a default is written out")
+        tag, value = (sum((b & 127) << 7 * at for at, b in enumerate(n)) for n in match.groups())
+        field, data = tag >> 3, data[match.end() :]
+        in_order = known.get(field) == tag & 7 and field > max(fields, default=0)
+        require(in_order, "body: a field is unknown or out of order")
+        if known[field] == 2:
             require(value <= len(data), "body: cut short")
             value, data = data[:value], data[value:]
-        known = wire_types.get(tag >> 3) == tag & 7 and tag >> 3 > max(fields, default=0)
-        require(known and value, f"body: field {tag >> 3} is not canonical")
-        fields[tag >> 3] = value
+        fields[field] = value
     return fields
+
+
+def tree_root(index: int, size: int, leaf: bytes, proof: list[bytes]) -> bytes:
+    require(index < size and bool(proof) == (size > 1), "inclusion proof: wrong length")
+    if size == 1:
+        return leaf
+    left = 1 << (size - 1).bit_length() - 1  # the largest power of two below size
+    if index < left:
+        return sha256(b"\1", tree_root(index, left, leaf, proof[:-1]), proof[-1])
+    return sha256(b"\1", proof[-1], tree_root(index - left, size - left, leaf, proof[:-1]))
+
+
+def read_trust(file: str) -> dict[str, bytes]:
+    """[1] The authority's public key of each origin."""
+    pins, text = {}, "ledgerd-trust/v1\n"
+    for pin in re.finditer(PIN, file):
+        key, text = unbase64(pin[4]), text + pin[0]
+        short = sha256(pin[2].encode(), b"\n", key)[:4].hex()
+        named = (pin[2], pin[3], key[0]) == (pin[1] + "/authority", short, 1)
+        require(named and pin[1] > max(pins, default=""), "trust file: verifier key, or order")
+        require(all(unbase64(line[3:]) for line in pin[5].splitlines()), "trust file: certificate")
+        pins[pin[1]] = key[1:]
+    require(pins and text == file, "trust file: malformed")
+    return pins
+
+
+class Log:
+    """What an origin's authority says of its keys."""
+
+    def __init__(self, file: str, pins: dict[str, bytes]) -> None:
+        """[2] Read a key history: GENESIS, then every KEY entry in log order."""
+        match = re.fullmatch(KEYS, file)
+        require(match and match[1] in pins, "key history: malformed, or its origin is not trusted")
+        self.origin, self.keys, self.genesis, last = match[1], {}, {}, -1
+        self.admit(0, "authority", AUTHORITY, pins[self.origin])
+        for line in match[2].splitlines():
+            raw, body = map(unbase64, line.split(" "))
+            header = read_header(raw)
+            in_order = header.kind == (last >= 0) and header.index > last
+            require(in_order, "key history: not GENESIS and KEY entries in log order")
+            self.check_entry(header, body)
+            record = read_message(body, BODY).get(16 + header.kind, b"")
+            if header.kind:
+                self.decide(header.index, read_message(record, EVENT))
+            else:
+                self.genesis = read_message(record, GENESIS)
+                require(self.genesis.get(4) == pins[self.origin], "GENESIS: another authority")
+                require(len({self.genesis.get(at) for at in (1, 2, 3, 4)}) == 4, "GENESIS: keys")
+                self.admit(0, "node", NODE, self.genesis[2])
+            last = header.index
+
+    def admit(self, index: int, author: str, kinds: list[int], public: bytes) -> None:
+        require(key_id(public) not in self.keys, "key history: a key is admitted twice")
+        key = SimpleNamespace(author=author, kinds=kinds, public=public, admitted=index)
+        key.revoked, key.bad_since = 2**64, 2**64
+        self.keys[key_id(public)] = key
+
+    def decide(self, index: int, event: dict) -> None:
+        """Follow what a KEY entry says."""
+        action, role, subject, public = (event.get(field, b"") for field in (1, 2, 3, 4))
+        require(action in (ADMIT, ROTATE, REVOKE) and role in ROLES, "KEY entry: action or role")
+        if action != ADMIT:
+            old = self.keys.get(event.get(6) if action == ROTATE else key_id(public))
+            good = old and old.author == subject.decode() and old.revoked > index
+            require(good, "KEY entry: takes back a key that was not good")
+            old.revoked, old.bad_since = index, event.get(7, 2**64)
+        if action != REVOKE:
+            self.admit(index, subject.decode(), ROLES[role], public)
+
+    def check_entry(self, header: SimpleNamespace, body: bytes | None) -> SimpleNamespace:
+        """[7, 8] Check who signed an entry, and its body if given; return the signer's key."""
+        key = self.keys.get(header.key_id)
+        require(key and header.kind in key.kinds, "entry: its key is not admitted for its kind")
+        good = key.admitted == header.key_index <= header.index < key.revoked
+        require(good and (header.kind == 0) == (header.index == 0), "entry: its key was not good")
+        origin = self.origin.encode()
+        signed = bytes([header.kind]) + header.body_digest + header.key_id + header.halves
+        signed = b"ledgerd/entry/v1\n" + bytes([len(origin)]) + origin + signed
+        check_signature(key.public, header.signature, signed, f"entry {header.index}")
+        if body is not None:
+            require(sha256(body) == header.body_digest, "body: not the one that was signed")
+            fields = read_message(body, BODY)
+            named = (fields.get(2), fields.get(3)) == (origin, key.author.encode())
+            require(named, "body: names another origin or author")
+        return key
+
+
+def check_note(note: re.Match[str], log: Log, peer: Log | None) -> int | None:
+    """[5] Check every signature line of a checkpoint; return the cosignature's time."""
+    text, names, cosigned_at = note["checkpoint"], [], None
+    for line in note["signatures"].splitlines():
+        _, name, data = line.split(" ")
+        raw = unbase64(data)
+        if name == log.origin:
+            kind, public, signature, message = b"\1", log.genesis[1], raw[4:], text
+        elif peer and name == peer.origin:
+            kind, public, signature = b"\4", peer.genesis[3], raw[12:]
+            cosigned_at = int.from_bytes(raw[4:12], "big")
+            message = f"cosignature/v1\ntime {cosigned_at}\n{text}"
+        else:
+            raise ValueError(f"checkpoint: a signature line of {name!r}, who is unknown")
+        known = raw[:4] == sha256(name.encode(), b"\n", kind, public)[:4] and name not in names
+        require(known, f"checkpoint: {name} signs by an unknown key, or twice")
+        check_signature(public, signature, message.encode(), f"checkpoint: {name}")
+        names.append(name)
+    require(log.origin in names, "checkpoint: its log has not signed it")
+    return cosigned_at
+
+
+def when(seconds: int) -> str:
+    return datetime.fromtimestamp(min(seconds, 253402300799), UTC).isoformat()
+
+
+def verify(
+    file: str, logs: dict[str, Log], body: bytes | None = None, *, cosigned: bool = False
+) -> list[str]:
+    """[3 to 9] Return what a receipt proves, line by line; raise ValueError if it does not verify."""
+    receipt = re.fullmatch(RECEIPT, file)
+    require(receipt and receipt["origin"] in logs, "receipt: malformed, or of an unknown origin")
+    raw, log = unbase64(receipt["header"]), logs[receipt["origin"]]
+    header, size = read_header(raw), int(receipt["size"])
+    require(header.index == int(receipt["index"]), "receipt: its index is not the header's")
+    cosigned_at = check_note(receipt, log, logs.get(log.genesis[5].decode()))
+    proof = [unbase64(line) for line in receipt["proof"].splitlines()]
+    root = tree_root(header.index, size, sha256(b"\0", raw), proof)
+    require(root == unbase64(receipt["root"]), "inclusion proof: leads to another root")
+    key = log.check_entry(header, body)
+    require(cosigned_at is not None or not cosigned, "checkpoint: the peer has not cosigned it")
+    found = [f"entry {header.index} of {log.origin}: {KINDS.split()[header.kind]} by {key.author}"]
+    found.append(f"recorded at {when(header.time // 10**6)}, in the tree of size {size}")
+    if header.kind in OUTCOMES:
+        found.append(f"transfer {header.halves[1:33].hex()} with {header.halves[67:].decode()}")
+        found.append(f"terms {header.halves[33:65].hex()}, outcome {header.halves[65]}")
+    found.append(f"body {header.body_digest.hex()}" + (" is the file given" if body else ""))
+    if cosigned_at is None:
+        found.append("NOT cosigned: only its own log vouches that there is one history")
+    else:
+        found.append(f"cosigned by {log.genesis[5].decode()} at {when(cosigned_at)}")
+    if header.time >= key.bad_since:
+        found.append(
+            f"WARNING: the key was later declared bad since {when(key.bad_since // 10**6)}"
+        )
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Verify a ledgerd receipt offline.")
+    parser.add_argument("receipt", type=Path)
+    parser.add_argument("--trust", type=Path, required=True)
+    parser.add_argument("--keys", type=Path, action="append", required=True)
+    parser.add_argument("--body", type=Path)
+    parser.add_argument("--require-cosignature", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        pins = read_trust(options.trust.read_bytes().decode())
+        logs = [Log(path.read_bytes().decode(), pins) for path in options.keys]
+        body = options.body.read_bytes() if options.body else None
+        receipt, by_origin = (
+            options.receipt.read_bytes().decode(),
+            {log.origin: log for log in logs},
+        )
+        found = verify(receipt, by_origin, body, cosigned=options.require_cosignature)
+    except OSError as error:
+        parser.error(str(error))
+    except ValueError as error:
+        sys.stdout.write(f"does not verify: {error}\n")
+        return 1
+    sys.stdout.write("verified\n" + "".join(f"  {line}\n" for line in found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

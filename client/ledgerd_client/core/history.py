@@ -159,7 +159,7 @@ class KeyHistory:
         Raises ForbiddenError when the named key may not sign this kind at this index.
         """
         if header.kind in BY_INSTITUTIONS or header.kind in {Kind.RECORD, Kind.CONTRACT}:
-            return self.institution_key(header).public
+            return self.institution_key(header.key_id, header.key_index, header.index).public
         if header.kind == Kind.GENESIS or header.kind in BY_AUTHORITY:
             public = self.authority
         else:
@@ -171,15 +171,18 @@ class KeyHistory:
             )
         return public
 
-    def institution_key(self, header: Header) -> AdmittedKey:
-        """The institution's key of an entry; raises ForbiddenError KEY_UNKNOWN or KEY_REVOKED."""
-        key = self._keys.get(header.key_id)
-        if key is None or key.admitted_at != header.key_index or key.role != pb.ROLE_INSTITUTION:
+    def institution_key(self, wanted: bytes, admitted_at: int, index: int) -> AdmittedKey:
+        """
+        The institution's key of the entry at index, which names it by id and place of admission.
+
+        Raises ForbiddenError KEY_UNKNOWN or KEY_REVOKED.
+        """
+        key = self._keys.get(wanted)
+        if key is None or key.admitted_at != admitted_at or key.role != pb.ROLE_INSTITUTION:
             raise ForbiddenError(
-                f"entry {header.index} is signed by a key that was not admitted",
-                reason="KEY_UNKNOWN",
+                f"entry {index} is signed by a key that was not admitted", reason="KEY_UNKNOWN"
             )
-        if not key.good_at(header.index):
+        if not key.good_at(index):
             raise ForbiddenError(
                 f"the key was revoked by entry {key.revoked_at}",
                 reason="KEY_REVOKED",
@@ -229,12 +232,15 @@ class KeyHistory:
         if any(len(pair) != 2 for pair in pairs):
             raise MalformedError("a line of a key history is a header and a body")
         check_origin(lines[1])
-        return cls.of(lines[1], authority, ((parse_base64(h), parse_base64(b)) for h, b in pairs))
+        entries = ((parse_base64(h), parse_base64(b)) for h, b in pairs)
+        history = cls.of(lines[1], authority, entries)
+        history.need_genesis()
+        return history
 
     @classmethod
     def of(cls, origin: str, authority: bytes, entries: Iterable[tuple[bytes, bytes]]) -> Self:
         """
-        Build a history of (header, body) pairs, verifying each.
+        Build a history of (header, body) pairs, verifying each; empty for none.
 
         Raises VerificationError or MalformedError: what an authority signed can only be whole.
         """
@@ -253,5 +259,4 @@ class KeyHistory:
                 raise TrustError(f"key history of {origin}: {error.message}") from None
             history.apply(header, body, raw=raw)
             last = header.index
-        history.need_genesis()
         return history

@@ -1,9 +1,9 @@
 """
 Signed records: making one, and deciding whether one may enter a log.
 
-`admit` is the whole of what can be decided about a record without the log: form, fields, author,
-signature, clock. What depends on the log (idempotency, the clock, whether the key is good at that index) is
-decided in log order by whoever owns the log.
+`admit` is the whole of what can be decided about a record without the log: form, fields, author
+and signature. What depends on the log (idempotency, the clock, whether the key is good at that
+index) is decided in log order by whoever owns the log.
 """
 
 from __future__ import annotations
@@ -68,11 +68,20 @@ class Key(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A record that may enter the log: facts, body, and its header from kind on."""
+    """A record that may enter the log; tail is its header from kind on."""
 
     facts: Facts
     body: bytes
+    body_digest: bytes
+    key_id: bytes
+    key_index: int
     tail: bytes
+
+
+def make_record_id(now: int, random: bytes) -> bytes:
+    """A UUIDv7 (RFC 9562 section 5.7) of a time in µs and 10 random bytes."""
+    stamp = (now // 1000).to_bytes(6, "big")
+    return stamp + bytes([0x70 | random[0] & 0x0F, random[1], 0x80 | random[2] & 0x3F]) + random[3:]
 
 
 def make_body(
@@ -184,7 +193,7 @@ def admit(record: SignedRecord, *, origin: str, author: str, keys: Mapping[bytes
         raise FieldError(f"the body is for {named_origin}, this is {origin}", reason="WRONG_ORIGIN")
     if facts.counterparty_origin == origin:
         raise FieldError("the counterparty is on this side: nothing crosses")
-    return Admitted(facts, record.body, verified_tail(record, facts, origin, keys))
+    return verified(record, facts, origin, keys)
 
 
 def check_clock(facts: Facts, now: int) -> None:
@@ -201,10 +210,10 @@ def check_clock(facts: Facts, now: int) -> None:
         )
 
 
-def verified_tail(
+def verified(
     record: SignedRecord, facts: Facts, origin: str, keys: Mapping[bytes, Key]
-) -> bytes:
-    """Check the signature and return the header from kind on; raises as admit does."""
+) -> Admitted:
+    """Check the signature; raises as admit does. facts are the body's own."""
     if not record.signature:
         raise SignatureError("the record is not signed", reason="UNSIGNED")
     check_size("key_id", record.key_id, KEY_ID_SIZE)
@@ -218,9 +227,8 @@ def verified_tail(
         )
     digest = sha256(record.body).digest()
     halves = facts.halves
-    verify(
-        key.public,
-        signed_bytes(origin, facts.kind, digest, record.key_id, halves),
-        record.signature,
-    )
-    return header_tail(facts.kind, digest, key.admitted_at, record.key_id, record.signature, halves)
+    message = signed_bytes(origin, facts.kind, digest, record.key_id, halves)
+    verify(key.public, message, record.signature)
+    index = key.admitted_at
+    tail = header_tail(facts.kind, digest, index, record.key_id, record.signature, halves)
+    return Admitted(facts, record.body, digest, record.key_id, index, tail)

@@ -1,0 +1,121 @@
+"""What an authority hands back, by file (docs/enrolment.md). Needs the extra [cli]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Self
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.body import kind_of, parse_body
+from ledgerd_client.core.errors import FieldError, MalformedError, TrustError
+from ledgerd_client.core.header import Kind, check_origin, signed_bytes
+from ledgerd_client.core.keys import key_id, verify
+from ledgerd_client.core.record import SignedRecord
+from ledgerd_client.core.trust import OriginTrust
+from ledgerd_client.enrolment import ROLE_NUMBERS
+from ledgerd_client.identity import PEER
+from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.pki import Certificate
+
+FORMAT = "ledgerd-approval/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """
+    What an authority decided: a record for the log (GENESIS or KEY), a certificate, or both.
+
+    certificate is PEM. What is not there is empty: an operator's approval has no record, a
+    revocation no certificate. It holds no secret.
+    """
+
+    origin: str
+    role: str
+    id: str
+    body: bytes = field(default=b"", repr=False)
+    key_id: bytes = b""
+    signature: bytes = field(default=b"", repr=False)
+    certificate: str = field(default="", repr=False)
+
+    @classmethod
+    def of(
+        cls, origin: str, role: str, subject: str,
+        record: SignedRecord | None, certificate: Certificate | None,
+    ) -> Self:  # fmt: skip
+        """Put together what was decided on."""
+        approval = cls(
+            origin,
+            role,
+            subject,
+            *((record.body, record.key_id, record.signature) if record else ()),
+            certificate=certificate.pem.decode() if certificate else "",
+        )
+        approval.check()
+        return approval
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the file, believing nothing yet; raises MalformedError, or as check does."""
+        approval = parse_json(FORMAT, cls, data)
+        approval.check()
+        return approval
+
+    def format(self) -> bytes:
+        return format_json(FORMAT, self)
+
+    @property
+    def record(self) -> SignedRecord:
+        """For the log; raises FieldError when there is none."""
+        if not self.body:
+            raise FieldError("the approval holds a certificate only, nothing for the log")
+        return SignedRecord(self.body, self.key_id, self.signature)
+
+    @property
+    def tls_certificate(self) -> Certificate:
+        """For the holder; raises FieldError when there is none."""
+        if not self.certificate:
+            raise FieldError("the approval holds no certificate: it is a revocation")
+        return Certificate.parse(self.certificate.encode())
+
+    def read_body(self) -> pb.Body:
+        """The record's body; raises as parse_body does."""
+        return parse_body(self.record.body)
+
+    def check(self) -> None:
+        """Raise FieldError or MalformedError unless all its parts are of whom it names."""
+        check_origin(self.origin)
+        if not self.body and not self.certificate:
+            raise MalformedError("the approval holds neither a record nor a certificate")
+        if self.body and not self._names(self.read_body()):
+            raise FieldError(f"the approval's record is not of {self.role} {self.id}")
+        if self.certificate:
+            holder = self.tls_certificate.holder
+            if (holder.role, holder.id) != (self.role, self.id):
+                raise FieldError(f"the approval's certificate is of {holder.uri}")
+
+    def _names(self, body: pb.Body) -> bool:
+        if body.origin != self.origin:
+            return False
+        if kind_of(body) == Kind.GENESIS:
+            return self.role == PEER
+        event = body.key_event
+        role = ROLE_NUMBERS.get(self.role)
+        return kind_of(body) == Kind.KEY and (event.role, event.subject) == (role, self.id)
+
+    def verify(self, trust: OriginTrust) -> None:
+        """
+        Refuse what the authority of trust did not sign.
+
+        Raises TrustError or SignatureError.
+        """
+        if trust.origin != self.origin:
+            raise TrustError(f"the approval is for {self.origin}, not for {trust.origin}")
+        if self.body:
+            if self.key_id != key_id(trust.authority.public):
+                raise TrustError(f"the approval is not by the authority of {self.origin}")
+            digest, kind = sha256(self.body).digest(), kind_of(self.read_body())
+            message = signed_bytes(self.origin, kind, digest, self.key_id, None)
+            verify(trust.authority.public, message, self.signature)
+        if self.certificate:
+            self.tls_certificate.check_issuer(trust.certificates)

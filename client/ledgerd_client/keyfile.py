@@ -1,0 +1,122 @@
+"""
+Files that hold a secret: made once and whole, for one user's eyes (docs/format.md, "Key file").
+
+Certificates' keys are written and read by the same functions.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ledgerd_client.core.encoding import encode_base64, parse_base64
+from ledgerd_client.core.errors import InputError, MalformedError
+from ledgerd_client.core.keys import SigningKey
+
+FILE_HEAD = "ledgerd-key/v1"
+# Of keys made by `ledgerd dev`, so that nobody takes one for a real one.
+THROWAWAY_HEAD = "ledgerd-throwaway-key/v1"
+
+# A key file has about 70 bytes, a PEM private key about 250.
+_MAX_SECRET_BYTES = 64 * 1024
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A signing key, and whether it was made for a trial and proves nothing."""
+
+    key: SigningKey
+    throwaway: bool = False
+
+    def format(self) -> bytes:
+        head = THROWAWAY_HEAD if self.throwaway else FILE_HEAD
+        return f"{head}\ned25519 {encode_base64(self.key.seed)}\n".encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a key file; raises MalformedError, which never quotes data."""
+        try:
+            head, key, rest = data.decode("ascii").split("\n")
+        except ValueError:  # UnicodeDecodeError is one
+            raise MalformedError("not a key file") from None
+        algorithm, _, seed = key.partition(" ")
+        if head not in {FILE_HEAD, THROWAWAY_HEAD} or algorithm != "ed25519" or rest:
+            raise MalformedError(f"not a {FILE_HEAD} file")
+        return cls(SigningKey(parse_base64(seed)), head == THROWAWAY_HEAD)
+
+
+def read_key_file(path: str | os.PathLike[str]) -> KeyFile:
+    """Read a key file; raises as read_secret and KeyFile.parse do."""
+    return KeyFile.parse(read_secret(path))
+
+
+def write_key_file(path: str | os.PathLike[str], key_file: KeyFile) -> None:
+    """Make a key file; raises as write_new does."""
+    write_new(path, key_file.format(), mode=0o600)
+
+
+def read_secret(path: str | os.PathLike[str]) -> bytes:
+    """
+    Read a file that only its owner may read.
+
+    Raises InputError: KEY_EXPOSED when group or others may read, write or execute it.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())  # of the file that is read, whatever its name means
+            if status.st_mode & _OTHERS:
+                raise InputError(
+                    f"{path} can be read by others than its owner",
+                    reason="KEY_EXPOSED",
+                    action=f"chmod 600 {path}; if others could reach it, make a new key",
+                )
+            data = file.read(_MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > _MAX_SECRET_BYTES:
+        raise MalformedError(f"{path} is too large for a key")
+    return data
+
+
+def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
+    """
+    Make a file that is not there yet; file and name are on disk (fsync) when it returns.
+
+    Raises InputError when there is one already, which stays as it is, or it cannot be made.
+    """
+    path = Path(path)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            _write_durably(descriptor, data)
+        except OSError:
+            path.unlink()  # half a key would stand in the way of a whole one
+            raise
+        _sync_directory(path.parent)
+    except FileExistsError:
+        raise InputError(
+            f"{path} is there already",
+            reason="FILE_EXISTS",
+            action="give another name: this program writes over no file",
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_durably(descriptor: int, data: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

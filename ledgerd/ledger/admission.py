@@ -1,0 +1,115 @@
+"""
+Admission: raw requests in, checked records out. The narrow interface to the worker processes.
+
+Requests that arrive while the workers are busy go to them together: one passage between processes
+for many small calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
+
+from ledgerd.ledger.workers import Workers
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.errors import InputError, LedgerError, MalformedError, TooLargeError
+from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
+
+MAX_RECORDS = 1000
+# Enough work for one passage to cost little beside it.
+_BATCH_BYTES = 128 * 1024
+
+Checked = list[Admitted | LedgerError]
+
+
+class Request(NamedTuple):
+    """An AppendRequest as it came, and who sent it with which keys."""
+
+    raw: bytes
+    author: str
+    keys: Mapping[bytes, Key]
+
+
+class Admission:
+    """Checks requests in worker processes. Belongs to one event loop."""
+
+    def __init__(self, origin: str, workers: Workers) -> None:
+        self._origin = origin
+        self._workers = workers
+        self._waiting: deque[tuple[Request, asyncio.Future[Checked]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def check(self, request: Request) -> Checked:
+        """
+        Check every record of a request; each gets an Admitted or the error that refuses it.
+
+        Raises InputError for a request that can't be read or is too large, UnavailableError.
+        """
+        future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        self._pump()
+        return await future
+
+    def _pump(self) -> None:
+        while self._waiting and len(self._tasks) < self._workers.count:
+            taken = [self._waiting.popleft()]
+            size = len(taken[0][0].raw)
+            while self._waiting and size + len(self._waiting[0][0].raw) <= _BATCH_BYTES:
+                taken.append(self._waiting.popleft())
+                size += len(taken[-1][0].raw)
+            task = asyncio.create_task(self._work(taken))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, taken: list[tuple[Request, asyncio.Future[Checked]]]) -> None:
+        requests = [request for request, _ in taken]
+        results: list[Checked | LedgerError]
+        try:
+            results = list(await self._workers.run(check_requests, self._origin, requests))
+        except LedgerError as error:
+            results = [error] * len(taken)
+        for (_, future), result in zip(taken, results, strict=True):
+            if future.done():  # its caller went away
+                continue
+            if isinstance(result, LedgerError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        # This task is about to end; a free worker takes what came in the meantime.
+        asyncio.get_running_loop().call_soon(self._pump)
+
+
+def check_requests(origin: str, requests: list[Request]) -> list[Checked | InputError]:
+    """Run in a worker: check requests, each with a result or an error of its own."""
+    results: list[Checked | InputError] = []
+    for request in requests:
+        try:
+            results.append(check_request(origin, request))
+        except InputError as error:
+            results.append(error)
+    return results
+
+
+def check_request(origin: str, request: Request) -> Checked:
+    """Check one request; raises MalformedError or TooLargeError for the request as a whole."""
+    try:
+        records = pb.AppendRequest.FromString(request.raw).records
+    except DecodeError:
+        raise MalformedError("the request is not an AppendRequest") from None
+    if not 1 <= len(records) <= MAX_RECORDS:
+        raise TooLargeError(
+            f"a call holds 1 to {MAX_RECORDS} records, not {len(records)}",
+            reason="BATCH_TOO_LARGE" if records else "BATCH_EMPTY",
+        )
+    checked: Checked = []
+    for record in records:
+        signed = SignedRecord(record.body, record.key_id, record.signature)
+        try:
+            checked.append(admit(signed, origin=origin, author=request.author, keys=request.keys))
+        except LedgerError as error:
+            checked.append(error)
+    return checked

@@ -1,0 +1,188 @@
+"""
+Answers from the log: receipts, proofs, entries, transfers. Each from one short snapshot.
+
+Any thread may ask. Nothing here writes, and no snapshot outlives its call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import ANCHOR_KEY
+from ledgerd.ledger.tree import NodeCache, Nodes
+from ledgerd.projections import findings, records, transfers
+from ledgerd.rules.reconcile import State
+from ledgerd.store.base import Snapshot, Store
+from ledgerd.store.tables import Table
+from ledgerd_client.core import merkle
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import FieldError, NotFoundError, NotReadyError
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAnswer:
+    """A transfer as this node sees it. peer_known_at is µs."""
+
+    state: State
+    halves: list[transfers.Half]
+    findings: list[bytes]
+    peer_size: int
+    peer_known_at: int
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries as (header, body) in log order; next: where to go on, None at the end."""
+
+    entries: list[tuple[bytes, bytes]]
+    next: int | None
+    checkpoint: bytes
+
+
+class Reader:
+    """Reads a store that somebody may be writing to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cache: NodeCache = {}
+
+    def head(self) -> Head:
+        with self._store.snapshot() as snapshot:
+            return Head.load(snapshot)
+
+    def receipt(self, index: int, checkpoint: bytes | None = None) -> Receipt:
+        """
+        The receipt of an entry under a checkpoint of this log, the newest by default.
+
+        Raises NotFoundError when there is no such entry, NotReadyError when the checkpoint does
+        not cover it yet.
+        """
+        with self._store.snapshot() as snapshot:
+            header = _need(snapshot, Table.HEADERS, index)
+            note = checkpoint or Head.load(snapshot).checkpoint
+            size = Checkpoint.parse(parse_note(note).text).size
+            if index >= size:
+                raise NotReadyError(
+                    f"no cosigned checkpoint covers entry {index} yet",
+                    reason="NOT_COSIGNED_YET",
+                    action="ask again in a moment",
+                )
+            return Receipt(header, tuple(self._inclusion(snapshot, index, size)), note)
+
+    def find(self, author: str, record_id: bytes) -> int:
+        """Index of an author's record; raises NotFoundError."""
+        with self._store.snapshot() as snapshot:
+            known = records.find_record(snapshot, author, record_id)
+        if known is None:
+            raise NotFoundError(f"no record {record_id.hex()} by {author}")
+        return known.position
+
+    def entry(self, index: int) -> tuple[bytes, bytes]:
+        """(header, body) of an entry; raises NotFoundError."""
+        with self._store.snapshot() as snapshot:
+            return _need(snapshot, Table.HEADERS, index), _need(snapshot, Table.BODIES, index)
+
+    def inclusion_proof(self, index: int, size: int = 0) -> tuple[int, list[bytes]]:
+        """(size, proof); size 0 means the newest. Raises ProofError, FieldError."""
+        with self._store.snapshot() as snapshot:
+            size = _size_or_newest(snapshot, size)
+            return size, self._inclusion(snapshot, index, size)
+
+    def consistency_proof(self, old: int, new: int = 0) -> tuple[int, list[bytes]]:
+        """(new size, proof); new 0 means the newest. Raises ProofError, FieldError."""
+        with self._store.snapshot() as snapshot:
+            new = _size_or_newest(snapshot, new)
+            return new, merkle.consistency_proof(Nodes(snapshot.get, self._cache), old, new)
+
+    def root(self, size: int) -> bytes:
+        """The root of this log's tree at an earlier size, or the present one."""
+        with self._store.snapshot() as snapshot:
+            return merkle.root(Nodes(snapshot.get, self._cache), _size_or_newest(snapshot, size))
+
+    def transfer(self, ref: bytes) -> TransferAnswer:
+        """What this node knows of a transfer; raises NotFoundError."""
+        with self._store.snapshot() as snapshot:
+            found = transfers.get_transfer(snapshot, ref)
+            if found is None:
+                raise NotFoundError(f"no transfer {ref.hex()} is known here")
+            anchor = snapshot.get(Table.META, ANCHOR_KEY) or bytes(16)
+            return TransferAnswer(
+                State(found.state),
+                found.halves,
+                [_need(snapshot, Table.BODIES, i) for i in findings.findings_on(snapshot, ref)],
+                int.from_bytes(anchor[:8], "big"),
+                int.from_bytes(anchor[8:], "big"),
+                Head.load(snapshot).checkpoint,
+            )
+
+    def headers(self, start: int, count: int, until: int) -> list[bytes]:
+        """Up to count headers from start, below until."""
+        with self._store.snapshot() as snapshot:
+            stop = min(start + count, until)
+            return [value for _, value in snapshot.scan(Table.HEADERS, u64(start), u64(stop))]
+
+    def page(self, start: int, *, author: str = "", until: int = 0, count: int = 100) -> Page:
+        """
+        Up to count entries from index start on, by author if given, recorded before until (µs).
+
+        Costs what it returns.
+        """
+        with self._store.snapshot() as snapshot:
+            head = Head.load(snapshot)
+            found: list[tuple[bytes, bytes]] = []
+            for index in _indexes(snapshot, author, start, head.size):
+                header = _need(snapshot, Table.HEADERS, index)
+                if until and Header.parse(header).recorded_at >= until:
+                    break
+                if len(found) == count:
+                    return Page(found, index, head.checkpoint)
+                found.append((header, _need(snapshot, Table.BODIES, index)))
+            return Page(found, None, head.checkpoint)
+
+    def first_at(self, time: int) -> int:
+        """Index of the first entry recorded at time (µs) or later; the size if there is none."""
+        with self._store.snapshot() as snapshot:
+            low, high = 0, Head.load(snapshot).size
+            while low < high:
+                middle = (low + high) // 2
+                header = Header.parse(_need(snapshot, Table.HEADERS, middle))
+                if header.recorded_at < time:
+                    low = middle + 1
+                else:
+                    high = middle
+            return low
+
+    def next_deadline(self) -> int | None:
+        """When (µs) silence of the peer about a transfer first means something."""
+        with self._store.snapshot() as snapshot:
+            return transfers.next_deadline(snapshot)
+
+    def _inclusion(self, snapshot: Snapshot, index: int, size: int) -> list[bytes]:
+        return merkle.inclusion_proof(Nodes(snapshot.get, self._cache), index, size)
+
+
+def _indexes(snapshot: Snapshot, author: str, start: int, stop: int) -> Iterable[int]:
+    if not author:
+        return range(start, stop)
+    return records.entries_by(snapshot, author, start, stop)
+
+
+def _need(snapshot: Snapshot, table: Table, index: int) -> bytes:
+    value = snapshot.get(table, u64(index))
+    if value is None:
+        raise NotFoundError(f"there is no entry {index}")
+    return value
+
+
+def _size_or_newest(snapshot: Snapshot, size: int) -> int:
+    newest = Head.load(snapshot).size
+    if size > newest:
+        raise FieldError(f"the log has {newest} entries, not {size}", reason="BEYOND_THE_END")
+    return size or newest

@@ -1,0 +1,302 @@
+"""
+One commit: entries, tree, projections, findings and the signed checkpoint in one transaction.
+
+Runs in the store's writer thread. It starts from the store and after any failure starts from the
+store again, so that recovery is the path that every start takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import Entry, Machine, PeerLog
+from ledgerd.ledger.tree import TileWriter
+from ledgerd.projections.transfers import get_transfer
+from ledgerd.store.base import Store, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core import merkle
+from ledgerd_client.core.body import BY_INSTITUTIONS, NODE
+from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import ConflictError, LedgerError, StoreError
+from ledgerd_client.core.header import Header, Kind, header_bytes
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import Signer
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.record import (
+    Admitted,
+    Key,
+    check_clock,
+    make_body,
+    make_record_id,
+    read_facts,
+    sign_record,
+    verified,
+)
+
+Item = Admitted | LedgerError
+Outcome = int | Receipt | LedgerError
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """outcomes: an index for a new record, the receipt of a repeated one, or an error."""
+
+    outcomes: list[Outcome]
+    first: int
+    headers: list[bytes]
+    range_proof: list[bytes]
+    checkpoint: bytes
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit adds to the log."""
+
+    first: int
+    last_time: int
+    last_leaf: bytes
+    headers: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    leaves: list[bytes] = field(default_factory=list)
+
+    @property
+    def next(self) -> int:
+        return self.first + len(self.headers)
+
+    def add(self, header: bytes, body: bytes) -> None:
+        self.last_leaf = merkle.leaf_hash(header)
+        self.headers.append(header)
+        self.bodies.append(body)
+        self.leaves.append(self.last_leaf)
+
+    def put(self, transaction: Transaction) -> None:
+        numbers = [u64(self.first + i) for i in range(len(self.headers))]
+        transaction.put_many(Table.HEADERS, zip(numbers, self.headers, strict=True))
+        transaction.put_many(Table.BODIES, zip(numbers, self.bodies, strict=True))
+
+
+class _Placed(NamedTuple):
+    """A call's outcomes while proofs are still to be made: repeated ones as a known index."""
+
+    outcomes: list[int | LedgerError]
+    repeated: set[int]
+    first: int
+    end: int
+
+
+class Writer:
+    """
+    The only one who appends. clock gives µs since the epoch; random(n) gives n random bytes.
+
+    Every method belongs to the one thread that made it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        log_key: Signer,
+        entry_key: SigningKey,
+        authority: bytes,
+        peer_log: PeerLog,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._store = store
+        self._log_key = log_key
+        self._entry_key = entry_key
+        self._authority = authority
+        self._peer_log = peer_log
+        self._clock = clock
+        self._random = random
+        self._origin = log_key.verifier.name
+        self.load()
+
+    def load(self) -> None:
+        """Take up the newest commit; everything in memory is forgotten."""
+        with self._store.snapshot() as snapshot:
+            self.head = Head.find(snapshot) or Head.empty(self._origin)
+            self.machine = Machine.load(snapshot, self._origin, self._authority, self._peer_log)
+            self._tree = TileWriter.load(snapshot, self.head.size)
+
+    def touch(self) -> None:
+        """Commit one small transaction that changes nothing; raises StoreError if that fails."""
+        with self._store.write() as transaction:
+            self.head.put(transaction)
+
+    def commit(self, calls: Sequence[Sequence[Item]]) -> list[AppendResult]:
+        """
+        Append the records of some calls; when this returns they are on the disk.
+
+        Raises StoreError "COMMIT_FAILED" when the process must end. Any other exception means
+        that nothing was written, and that the state was loaded anew.
+        """
+        try:
+            with self._store.write() as transaction:
+                head, results = self._write(transaction, calls)
+        except StoreError:
+            raise
+        except BaseException:
+            self.load()
+            raise
+        # Durable. The checkpoint was signed above, but no byte of it has left this thread.
+        self.head = head
+        return results
+
+    def rehearse(self, item: Item) -> LedgerError | None:
+        """Write one record alone, take it back, and return what it raised."""
+        try:
+            with self._store.write() as transaction:
+                self._write(transaction, [[item]])
+                raise _TakenBackError  # noqa: TRY301 - the way to abort what went well
+        except _TakenBackError:
+            return None
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses this record alone
+            if isinstance(error, LedgerError):
+                return error
+            return LedgerError(f"the record could not be applied: {type(error).__name__}")
+        finally:
+            self.load()
+
+    def _write(
+        self, transaction: Transaction, calls: Sequence[Sequence[Item]]
+    ) -> tuple[Head, list[AppendResult]]:
+        stored = Head.find(transaction) or Head.empty(self._origin)
+        if stored != self.head or self._tree.size != self.head.size:
+            raise StoreError(
+                "the store is not as this process left it: someone else wrote",
+                reason="STORE_CHANGED",
+            )
+        now = max(self._clock(), self.head.last_time)
+        batch = _Batch(self.head.size, now, self.head.last_leaf)
+        placed = [self._place_call(transaction, batch, call) for call in calls]
+        batch.put(transaction)
+        self.machine.flush(transaction)
+        self._tree.append(transaction, batch.leaves)
+        nodes = self._tree.nodes(transaction)
+        root = merkle.root(nodes, batch.next)
+        note = sign_checkpoint(Checkpoint(self._origin, batch.next, root), self._log_key)
+        head = Head(batch.next, batch.last_time, batch.last_leaf, note)
+        head.put(transaction)
+        return head, [self._result(transaction, batch, head, call) for call in placed]
+
+    def _place_call(self, transaction: Transaction, batch: _Batch, call: Sequence[Item]) -> _Placed:
+        """Give each good record its place, then the findings that they raise theirs."""
+        first = batch.next
+        outcomes: list[int | LedgerError] = []
+        repeated: set[int] = set()
+        due: list[pb.Finding] = []
+        for number, item in enumerate(call):
+            try:
+                if isinstance(item, LedgerError):
+                    raise item
+                known = self._find(transaction, item)
+                if known is not None:
+                    repeated.add(number)
+                    outcomes.append(known)
+                    continue
+                self._check_in_log_order(item, batch)
+            except LedgerError as error:
+                outcomes.append(error)
+                continue
+            outcomes.append(batch.next)
+            due += self._place(transaction, batch, item)
+        end = batch.next
+        for finding in due:
+            self._place(transaction, batch, self._make_finding(finding, batch.last_time))
+        return _Placed(outcomes, repeated, first, end)
+
+    def _find(self, transaction: Transaction, item: Admitted) -> int | None:
+        """
+        Index of the record if the log has it; raises ConflictError for its id with other bytes.
+
+        An accepted ACK said again by another record counts as the same one.
+        """
+        facts = item.facts
+        known = self.machine.records.find(transaction, facts.author, facts.record_id)
+        if known is not None:
+            if known.body_digest != item.body_digest:
+                raise ConflictError(
+                    f"record_id {facts.record_id.hex()} is in the log with other bytes",
+                    reason="RECORD_ID_REUSED",
+                    action="make a new record_id for a new record",
+                )
+            return known.position
+        if facts.kind == Kind.ACK and facts.outcome == pb.OUTCOME_ACCEPTED:
+            transfer = get_transfer(transaction, facts.ref)
+            for half in transfer.halves if transfer else ():
+                same = (half.terms_digest, half.outcome) == (facts.terms_digest, facts.outcome)
+                if half.own and half.kind == Kind.ACK and same:
+                    return half.position
+        return None
+
+    def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
+        """Decide what only the log can: clock, key, and what a key event may do here."""
+        facts = item.facts
+        check_clock(facts, batch.last_time)
+        if facts.kind in BY_INSTITUTIONS:
+            self.machine.history.institution_key(item.key_id, item.key_index, batch.next)
+        elif facts.kind in {Kind.GENESIS, Kind.KEY}:
+            raw = header_bytes(batch.next, batch.last_time, batch.last_leaf, item.tail)
+            self.machine.history.check(Header.parse(raw), pb.Body.FromString(item.body))
+
+    def _place(self, transaction: Transaction, batch: _Batch, item: Admitted) -> list[pb.Finding]:
+        position = batch.next
+        header = header_bytes(position, batch.last_time, batch.last_leaf, item.tail)
+        batch.add(header, item.body)
+        entry = Entry(position, batch.last_time, item.facts, item.body_digest, header, item.body)
+        return self.machine.apply(transaction, entry)
+
+    def _make_finding(self, finding: pb.Finding, now: int) -> Admitted:
+        return sign_own(self._entry_key, self._origin, now, self._random, finding=finding)
+
+    def _result(
+        self, transaction: Transaction, batch: _Batch, head: Head, call: _Placed
+    ) -> AppendResult:
+        nodes = self._tree.nodes(transaction)
+        outcomes: list[Outcome] = list(call.outcomes)
+        for number in call.repeated:
+            position = call.outcomes[number]
+            assert isinstance(position, int)  # noqa: S101 - repeated ones have an index
+            header = transaction.get(Table.HEADERS, u64(position)) or b""
+            proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
+            outcomes[number] = Receipt(header, proof, head.checkpoint)
+        start, end = call.first - batch.first, call.end - batch.first
+        proof_of_all = (
+            merkle.range_proof(nodes, call.first, call.end, head.size) if start < end else []
+        )
+        return AppendResult(
+            outcomes, call.first, batch.headers[start:end], proof_of_all, head.checkpoint
+        )
+
+
+class _TakenBackError(Exception):
+    """Raised to abort a transaction that went well."""
+
+
+def sign_own(
+    key: SigningKey,
+    origin: str,
+    now: int,
+    random: Callable[[int], bytes],
+    **record: object,
+) -> Admitted:
+    """Make and sign an entry of the node itself; record is one field of pb.Body's oneof."""
+    body = make_body(
+        origin=origin,
+        author=NODE,
+        record_id=make_record_id(now, random(10)),
+        occurred_at=now,
+        salt=random(16),
+        **record,
+    )
+    signed = sign_record(body, key)
+    _, facts = read_facts(body)
+    return verified(signed, facts, origin, {key.key_id: Key(0, key.public)})

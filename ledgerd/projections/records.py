@@ -1,0 +1,69 @@
+"""
+Records by their author: the idempotency index, and each author's entries in log order.
+
+RECORDS: lp8(author) ‖ record_id → u64 index ‖ body_digest. AUTHORS: lp8(author) ‖ u64 index → "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import U64_MAX, lp8, u64
+
+
+class Known(NamedTuple):
+    """Where a record stands that the log holds already."""
+
+    position: int
+    body_digest: bytes
+
+
+class Records:
+    """
+    The index of one commit: what the transaction will hold once flush() has run.
+
+    Puts are collected, because sorted together they cost a third of what they cost one by one.
+    """
+
+    def __init__(self) -> None:
+        self._new: dict[bytes, Known] = {}
+        self._authored: list[bytes] = []
+
+    def find(self, transaction: Transaction, author: str, record_id: bytes) -> Known | None:
+        key = record_key(author, record_id)
+        return self._new.get(key) or _parse(transaction.get(Table.RECORDS, key))
+
+    def add(self, author: str, record_id: bytes, index: int, body_digest: bytes) -> None:
+        self._new[record_key(author, record_id)] = Known(index, body_digest)
+        self._authored.append(lp8(author.encode()) + u64(index))
+
+    def flush(self, transaction: Transaction) -> None:
+        pairs = ((key, u64(known.position) + known.body_digest) for key, known in self._new.items())
+        transaction.put_many(Table.RECORDS, pairs)
+        transaction.put_many(Table.AUTHORS, ((key, b"") for key in self._authored))
+        self._new.clear()
+        self._authored.clear()
+
+
+def record_key(author: str, record_id: bytes) -> bytes:
+    return lp8(author.encode()) + record_id
+
+
+def find_record(snapshot: Snapshot, author: str, record_id: bytes) -> Known | None:
+    return _parse(snapshot.get(Table.RECORDS, record_key(author, record_id)))
+
+
+def entries_by(snapshot: Snapshot, author: str, start: int, stop: int) -> Iterator[int]:
+    """Indexes of author's entries with start <= index < stop, in log order."""
+    prefix = lp8(author.encode())
+    for key, _ in snapshot.scan(
+        Table.AUTHORS, prefix + u64(start), prefix + u64(min(stop, U64_MAX))
+    ):
+        yield int.from_bytes(key[-8:], "big")
+
+
+def _parse(value: bytes | None) -> Known | None:
+    return None if value is None else Known(int.from_bytes(value[:8], "big"), value[8:])

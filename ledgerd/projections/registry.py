@@ -1,0 +1,34 @@
+"""
+Keys, as the log admitted them. KEYS: u64 index of a GENESIS or KEY entry → "".
+
+The registry itself is the KeyHistory that every verifier builds; the table says which entries to
+build it from. It is bounded by the institutions of one side and held in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.history import KeyHistory
+
+
+def add_key_entry(transaction: Transaction, index: int) -> None:
+    transaction.put(Table.KEYS, u64(index), b"")
+
+
+def load_history(snapshot: Snapshot, origin: str, authority: bytes) -> KeyHistory:
+    """Build the key history from the log; raises VerificationError if it does not verify."""
+    return KeyHistory.of(origin, authority, _key_entries(snapshot))
+
+
+def _key_entries(snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:
+    for key, _ in snapshot.scan(Table.KEYS):
+        header = snapshot.get(Table.HEADERS, key)
+        body = snapshot.get(Table.BODIES, key)
+        if header is None or body is None:
+            raise StoreError(f"entry {int.from_bytes(key, 'big')} of the key history is missing")
+        yield header, body

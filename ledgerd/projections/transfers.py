@@ -1,0 +1,140 @@
+"""
+Transfers by ref: the halves that both logs hold, and what is open about them.
+
+TRANSFERS: ref → the row below. DEADLINES: u64 due (µs) ‖ ref → "".
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import lp8, u64
+
+_ROW = struct.Struct(">BQHH")
+_HALF = struct.Struct(">?BQQ32sB")
+_POSITION = struct.Struct(">?Q")
+
+
+class Position(NamedTuple):
+    """A place in one of the two logs."""
+
+    own: bool
+    entry: int
+
+
+class Half(NamedTuple):
+    """One half of a transfer. own: in this node's log; otherwise in the peer's."""
+
+    own: bool
+    kind: int
+    position: int
+    recorded_at: int
+    terms_digest: bytes
+    outcome: int
+    # Whose key signed it; and, in an own half, whom its terms name across the border.
+    institution: str
+    counterparty: str
+
+    @property
+    def place(self) -> Position:
+        return Position(self.own, self.position)
+
+
+class OpenFinding(NamedTuple):
+    """A finding that stands until its condition is gone."""
+
+    finding_id: bytes
+    rule: str
+    records: tuple[Position, ...]
+
+
+@dataclass(slots=True)
+class Transfer:
+    """state is a number of rules.reconcile.State; due is µs, 0 when nothing is awaited."""
+
+    state: int = 0
+    due: int = 0
+    halves: list[Half] = field(default_factory=list)
+    findings: list[OpenFinding] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        parts = [_ROW.pack(self.state, self.due, len(self.halves), len(self.findings))]
+        for half in self.halves:
+            parts += (_HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty))
+        for finding in self.findings:
+            places = b"".join(_POSITION.pack(*place) for place in finding.records)
+            parts += (finding.finding_id, _text(finding.rule), lp8(places))
+        return b"".join(parts)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        state, due, halves, findings = _ROW.unpack_from(data)
+        reader = _Reader(data, _ROW.size)
+        return cls(
+            state,
+            due,
+            [Half(*(*reader.take(_HALF), reader.text(), reader.text())) for _ in range(halves)],
+            [
+                OpenFinding(reader.bytes(32), reader.text(), reader.positions())
+                for _ in range(findings)
+            ],
+        )
+
+
+def get_transfer(snapshot: Snapshot, ref: bytes) -> Transfer | None:
+    value = snapshot.get(Table.TRANSFERS, ref)
+    return None if value is None else Transfer.parse(value)
+
+
+def put_transfer(transaction: Transaction, ref: bytes, transfer: Transfer, old_due: int) -> None:
+    """Store a row and move its deadline; old_due is the one stored before, 0 for none."""
+    transaction.put(Table.TRANSFERS, ref, transfer.encode())
+    if transfer.due != old_due:
+        if old_due:
+            transaction.delete(Table.DEADLINES, u64(old_due) + ref)
+        if transfer.due:
+            transaction.put(Table.DEADLINES, u64(transfer.due) + ref, b"")
+
+
+def overdue(snapshot: Snapshot, until: int) -> list[bytes]:
+    """Refs whose deadline is before until (µs), earliest first."""
+    return [key[8:] for key, _ in snapshot.scan(Table.DEADLINES, b"", u64(until))]
+
+
+def next_deadline(snapshot: Snapshot) -> int | None:
+    """The earliest deadline, µs; None when nothing is awaited."""
+    for key, _ in snapshot.scan(Table.DEADLINES):
+        return int.from_bytes(key[:8], "big")
+    return None
+
+
+def _text(text: str) -> bytes:
+    return lp8(text.encode())
+
+
+class _Reader:
+    """Reads what this module wrote; the store is audited as a whole, not here."""
+
+    def __init__(self, data: bytes, offset: int) -> None:
+        self._data = data
+        self._offset = offset
+
+    def take(self, layout: struct.Struct) -> tuple[Any, ...]:
+        values = layout.unpack_from(self._data, self._offset)
+        self._offset += layout.size
+        return values
+
+    def bytes(self, size: int) -> bytes:
+        self._offset += size
+        return self._data[self._offset - size : self._offset]
+
+    def text(self) -> str:
+        return self.bytes(self.bytes(1)[0]).decode()
+
+    def positions(self) -> tuple[Position, ...]:
+        packed = self.bytes(self.bytes(1)[0])
+        return tuple(Position(*values) for values in _POSITION.iter_unpack(packed))

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from store.processes import started
+
+from ledgerd.store.lock import DirectoryLock
+from ledgerd_client.core.errors import NotReadyError, StoreError
+
+HOLDING = """
+import sys
+from pathlib import Path
+from ledgerd.store.lock import DirectoryLock
+
+with DirectoryLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+class TestDirectoryLock:
+    def test_a_second_process_is_refused(self, tmp_path: Path) -> None:
+        with (
+            started(HOLDING, tmp_path),
+            pytest.raises(NotReadyError) as caught,
+            DirectoryLock(tmp_path),
+        ):
+            pass
+        assert caught.value.reason == "ALREADY_SERVED"
+
+    def test_it_is_told_who_holds_the_lock(self, tmp_path: Path) -> None:
+        with (
+            started(HOLDING, tmp_path) as process,
+            pytest.raises(NotReadyError, match=rf"\b{process.pid}\b"),
+            DirectoryLock(tmp_path),
+        ):
+            pass
+
+    def test_a_refused_process_does_not_disturb_the_holder(self, tmp_path: Path) -> None:
+        with started(HOLDING, tmp_path) as process:
+            for _ in range(2):
+                with pytest.raises(NotReadyError, match=str(process.pid)), DirectoryLock(tmp_path):
+                    pass
+
+    def test_the_same_process_does_not_get_it_twice(self, tmp_path: Path) -> None:
+        with DirectoryLock(tmp_path), pytest.raises(NotReadyError), DirectoryLock(tmp_path):
+            pass
+
+    def test_it_is_free_after_the_block(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            with DirectoryLock(tmp_path):
+                pass
+
+    def test_it_is_free_after_an_exception(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), DirectoryLock(tmp_path):
+            raise KeyboardInterrupt
+        with DirectoryLock(tmp_path):
+            pass
+
+    def test_it_is_free_after_kill_9(self, tmp_path: Path) -> None:
+        with started(HOLDING, tmp_path):
+            pass
+        with DirectoryLock(tmp_path):
+            pass
+
+    def test_a_file_left_behind_means_nothing(self, tmp_path: Path) -> None:
+        left = tmp_path / "serve.lock"
+        left.write_text("12345678901234567890")
+        with DirectoryLock(tmp_path):
+            assert left.read_text() == str(os.getpid())
+
+    def test_nobody_else_may_hold_it(self, tmp_path: Path) -> None:
+        """Whoever can open the file can lock it, and so keep the daemon from starting."""
+        with DirectoryLock(tmp_path):
+            assert stat.S_IMODE((tmp_path / "serve.lock").stat().st_mode) == 0o600
+
+    def test_directories_are_apart(self, tmp_path: Path) -> None:
+        for name in ("cn", "hk"):
+            (tmp_path / name).mkdir()
+        with DirectoryLock(tmp_path / "cn"), DirectoryLock(tmp_path / "hk"):
+            pass
+
+    def test_a_directory_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError), DirectoryLock(tmp_path / "absent"):
+            pass
+        assert list(tmp_path.iterdir()) == []
