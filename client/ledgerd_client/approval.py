@@ -44,13 +44,9 @@ class Approval:
         record: SignedRecord | None, certificate: Certificate | None,
     ) -> Self:  # fmt: skip
         """Put together what was decided on."""
-        approval = cls(
-            origin,
-            role,
-            subject,
-            *((record.body, record.key_id, record.signature) if record else ()),
-            certificate=certificate.pem.decode() if certificate else "",
-        )
+        record = record or SignedRecord(b"", b"", b"")
+        pem = certificate.pem.decode() if certificate else ""
+        approval = cls(origin, role, subject, record.body, record.key_id, record.signature, pem)
         approval.check()
         return approval
 

@@ -147,7 +147,6 @@ class GenesisRequest:
     ) -> Self:  # fmt: skip
         """Ask for the node whose keys these are; raises as check does."""
 
-
         def possession(name: str, key: SigningKey) -> bytes:
             return key.sign(node_key_digest(origin, name, key.public))
 

@@ -1,7 +1,7 @@
 """
-Files that hold a secret: made once and whole, for one user's eyes (docs/format.md, "Key file").
+Key files (docs/format.md, "Key file"), and how files that matter are written and read.
 
-Certificates' keys are written and read by the same functions.
+A file is made once and whole, or not at all; a secret one is for its owner's eyes only.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Self
 
 from ledgerd_client.core.encoding import encode_base64, parse_base64
-from ledgerd_client.core.errors import InputError, MalformedError
+from ledgerd_client.core.errors import InputError, MalformedError, TooLargeError
 from ledgerd_client.core.keys import SigningKey
 
 FILE_HEAD = "ledgerd-key/v1"
 # Of keys made by `ledgerd dev`, so that nobody takes one for a real one.
 THROWAWAY_HEAD = "ledgerd-throwaway-key/v1"
 
-# A key file has about 70 bytes, a PEM private key about 250.
-_MAX_SECRET_BYTES = 64 * 1024
+# Key histories are the largest: 600 bytes a key.
+_MAX_BYTES = 64 * 1024 * 1024
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -63,22 +63,33 @@ def read_secret(path: str | os.PathLike[str]) -> bytes:
     """
     Read a file that only its owner may read.
 
-    Raises InputError: KEY_EXPOSED when group or others may read, write or execute it.
+    Raises InputError: KEY_EXPOSED when group or others may do anything with it.
     """
+    return _read(path, secret=True)
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a small file that is no secret; raises InputError."""
+    return _read(path, secret=False)
+
+
+def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())  # of the file that is read, whatever its name means
-            if status.st_mode & _OTHERS:
+            # Of the file that is read, not of whatever has its name by then.
+            exposed = os.fstat(file.fileno()).st_mode & _OTHERS
+            if secret and exposed:
                 raise InputError(
-                    f"{path} can be read by others than its owner",
+                    f"{path} is open to others than its owner",
                     reason="KEY_EXPOSED",
-                    action=f"chmod 600 {path}; if others could reach it, make a new key",
+                    action=f"chmod 600 {path}; if others could have read it, make a new key",
                 )
-            data = file.read(_MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if len(data) > _MAX_SECRET_BYTES:
-        raise MalformedError(f"{path} is too large for a key")
+            data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path}: {why}") from error
+    if len(data) > _MAX_BYTES:
+        raise TooLargeError(f"{path} is larger than {_MAX_BYTES} bytes: is it the right file?")
     return data
 
 

@@ -29,13 +29,10 @@ from ledgerd_client.core.note import Signer
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import (
     Admitted,
-    Key,
     check_clock,
     make_body,
     make_record_id,
-    read_facts,
-    sign_record,
-    verified,
+    sign_admitted,
 )
 
 Item = Admitted | LedgerError
@@ -297,6 +294,4 @@ def sign_own(
         salt=random(16),
         **record,
     )
-    signed = sign_record(body, key)
-    _, facts = read_facts(body)
-    return verified(signed, facts, origin, {key.key_id: Key(0, key.public)})
+    return sign_admitted(body, key, key_index=0)

@@ -17,15 +17,16 @@ from types import SimpleNamespace
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-PIN = r"origin (\S+)\nauthority (\S+?)\+([0-9a-f]{8})\+(\S+)\n((?:ca \S+\n)+)"
+NAME = r"[^\s+\x00-\x1f\x7f]{1,200}"
+PIN = rf"origin ({NAME})\nauthority (\S+?)\+([0-9a-f]{{8}})\+(\S+)\n((?:ca \S+\n)+)"
 KEYS = r"ledgerd-keys/v1\n(\S+)\n((?:\S+ \S+\n)+)"
 RECEIPT = r"""c2sp\.org/tlog-proof@v1
 extra (?P<header>\S+)
 index (?P<index>0|[1-9][0-9]*)
-(?P<proof>(\S{44}\n)*)
+(?P<proof>([^\s=]{43}=\n)*)
 (?P<checkpoint>(?P<origin>\S+)
 (?P<size>0|[1-9][0-9]*)
-(?P<root>\S{44})
+(?P<root>[^\s=]{43}=)
 )
 (?P<signatures>(\u2014 \S+ \S+\n)+)"""
 HEADER = "version index time previous kind body_digest key_index key_id length signature"
@@ -48,6 +49,10 @@ def require(condition: object, reason: str) -> None:
 
 def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
+
+
+def lp8(data: bytes) -> bytes:
+    return bytes([len(data)]) + data
 
 
 def key_id(public: bytes) -> bytes:
@@ -79,7 +84,7 @@ def read_header(raw: bytes) -> SimpleNamespace:
         halves = header.halves.ljust(67)
         require(halves[0] == 1 and halves[65] in OUTCOMES[header.kind], "header: halves, outcome")
         require(len(header.halves) == 67 + halves[66] <= 267, "header: length")
-        require(re.fullmatch(r"[^\s+\x00-\x1f\x7f]+", halves[67:].decode()), "header: counterparty")
+        require(re.fullmatch(NAME, halves[67:].decode()), "header: counterparty's origin")
     else:
         require(header.kind in AUTHORITY + NODE, "header: kind")
         require(header.halves == b"\0", "header: halves, or bytes left over")
@@ -104,7 +109,7 @@ def read_message(data: bytes, known: dict[int, int]) -> dict:
 
 
 def tree_root(index: int, size: int, leaf: bytes, proof: list[bytes]) -> bytes:
-    require(index < size and bool(proof) == (size > 1), "inclusion proof: wrong length")
+    require(bool(proof) == (size > 1), "inclusion proof: wrong length")
     if size == 1:
         return leaf
     left = 1 << (size - 1).bit_length() - 1  # the largest power of two below size
@@ -128,7 +133,7 @@ def read_trust(file: str) -> dict[str, bytes]:
 
 
 class Log:
-    """What an origin's authority says of its keys."""
+    """An origin's keys, by key id, each with the entries between which it is good."""
 
     def __init__(self, file: str, pins: dict[str, bytes]) -> None:
         """[2] Read a key history: GENESIS, then every KEY entry in log order."""
@@ -140,7 +145,7 @@ class Log:
             raw, body = map(unbase64, line.split(" "))
             header = read_header(raw)
             in_order = header.kind == (last >= 0) and header.index > last
-            require(in_order, "key history: not GENESIS and KEY entries in log order")
+            require(in_order, "key history: not GENESIS and then KEY entries in log order")
             self.check_entry(header, body)
             record = read_message(body, BODY).get(16 + header.kind, b"")
             if header.kind:
@@ -148,15 +153,15 @@ class Log:
             else:
                 self.genesis = read_message(record, GENESIS)
                 require(self.genesis.get(4) == pins[self.origin], "GENESIS: another authority")
-                require(len({self.genesis.get(at) for at in (1, 2, 3, 4)}) == 4, "GENESIS: keys")
+                require(len({*self.genesis.values()}) == 6, "GENESIS: a key is missing or twice")
                 self.admit(0, "node", NODE, self.genesis[2])
             last = header.index
 
     def admit(self, index: int, author: str, kinds: list[int], public: bytes) -> None:
         require(key_id(public) not in self.keys, "key history: a key is admitted twice")
-        key = SimpleNamespace(author=author, kinds=kinds, public=public, admitted=index)
-        key.revoked, key.bad_since = 2**64, 2**64
-        self.keys[key_id(public)] = key
+        self.keys[key_id(public)] = SimpleNamespace(
+            author=author, kinds=kinds, public=public, admitted=index, revoked=2**64, bad=2**64
+        )
 
     def decide(self, index: int, event: dict) -> None:
         """Follow what a KEY entry says."""
@@ -164,27 +169,26 @@ class Log:
         require(action in (ADMIT, ROTATE, REVOKE) and role in ROLES, "KEY entry: action or role")
         if action != ADMIT:
             old = self.keys.get(event.get(6) if action == ROTATE else key_id(public))
-            good = old and old.author == subject.decode() and old.revoked > index
-            require(good, "KEY entry: takes back a key that was not good")
-            old.revoked, old.bad_since = index, event.get(7, 2**64)
+            same = old and (old.author, old.kinds) == (subject.decode(), ROLES[role])
+            require(same and old.revoked > index, "KEY entry: revokes what was not a good key")
+            old.revoked, old.bad = index, event.get(7, 2**64)
         if action != REVOKE:
+            admission = [lp8(self.origin.encode()), lp8(subject), bytes([role]), public]
+            digest = sha256(b"ledgerd/admission/v1\n", *admission)
+            check_signature(public, event.get(5, b""), digest, "KEY entry: possession")
             self.admit(index, subject.decode(), ROLES[role], public)
 
     def check_entry(self, header: SimpleNamespace, body: bytes | None) -> SimpleNamespace:
-        """[7, 8] Check who signed an entry, and its body if given; return the signer's key."""
+        """[7, 8] Check who signed an entry, and its body if given; return the key."""
         key = self.keys.get(header.key_id)
         require(key and header.kind in key.kinds, "entry: its key is not admitted for its kind")
-        good = key.admitted == header.key_index <= header.index < key.revoked
-        require(good and (header.kind == 0) == (header.index == 0), "entry: its key was not good")
-        origin = self.origin.encode()
+        good = key.admitted == header.key_index and header.index < key.revoked
+        after = header.index > key.admitted if header.kind else header.index == 0
+        require(good and after, "entry: its key was not good at its index")
         signed = bytes([header.kind]) + header.body_digest + header.key_id + header.halves
-        signed = b"ledgerd/entry/v1\n" + bytes([len(origin)]) + origin + signed
+        signed = b"ledgerd/entry/v1\n" + lp8(self.origin.encode()) + signed
         check_signature(key.public, header.signature, signed, f"entry {header.index}")
-        if body is not None:
-            require(sha256(body) == header.body_digest, "body: not the one that was signed")
-            fields = read_message(body, BODY)
-            named = (fields.get(2), fields.get(3)) == (origin, key.author.encode())
-            require(named, "body: names another origin or author")
+        require(body is None or sha256(body) == header.body_digest, "body: not the one signed")
         return key
 
 
@@ -214,57 +218,55 @@ def when(seconds: int) -> str:
     return datetime.fromtimestamp(min(seconds, 253402300799), UTC).isoformat()
 
 
-def verify(
-    file: str, logs: dict[str, Log], body: bytes | None = None, *, cosigned: bool = False
-) -> list[str]:
-    """[3 to 9] Return what a receipt proves, line by line; raise ValueError if it does not verify."""
+def verify(file: str, logs: dict[str, Log], body: bytes | None, *, cosigned: bool) -> list[str]:
+    """[3 to 9] Say line by line what a receipt proves, or raise ValueError."""
     receipt = re.fullmatch(RECEIPT, file)
-    require(receipt and receipt["origin"] in logs, "receipt: malformed, or of an unknown origin")
-    raw, log = unbase64(receipt["header"]), logs[receipt["origin"]]
+    require(receipt and receipt["origin"] in logs, "receipt: malformed, or no keys of its origin")
+    log, raw = logs[receipt["origin"]], unbase64(receipt["header"])
     header, size = read_header(raw), int(receipt["size"])
     require(header.index == int(receipt["index"]), "receipt: its index is not the header's")
     cosigned_at = check_note(receipt, log, logs.get(log.genesis[5].decode()))
+    require(header.index < size < 2**64, "inclusion proof: outside of the tree")
     proof = [unbase64(line) for line in receipt["proof"].splitlines()]
     root = tree_root(header.index, size, sha256(b"\0", raw), proof)
     require(root == unbase64(receipt["root"]), "inclusion proof: leads to another root")
     key = log.check_entry(header, body)
     require(cosigned_at is not None or not cosigned, "checkpoint: the peer has not cosigned it")
-    found = [f"entry {header.index} of {log.origin}: {KINDS.split()[header.kind]} by {key.author}"]
-    found.append(f"recorded at {when(header.time // 10**6)}, in the tree of size {size}")
+    found = [
+        f"entry {header.index} of {log.origin}: {KINDS.split()[header.kind]} by {key.author}",
+        f"recorded {when(header.time // 10**6)}, in the tree of size {size}",
+        f"body {header.body_digest.hex()}" + (", the file given" if body else ""),
+    ]
     if header.kind in OUTCOMES:
         found.append(f"transfer {header.halves[1:33].hex()} with {header.halves[67:].decode()}")
         found.append(f"terms {header.halves[33:65].hex()}, outcome {header.halves[65]}")
-    found.append(f"body {header.body_digest.hex()}" + (" is the file given" if body else ""))
     if cosigned_at is None:
-        found.append("NOT cosigned: only its own log vouches that there is one history")
+        found.append("not cosigned: that this is the only history, the log alone says")
     else:
-        found.append(f"cosigned by {log.genesis[5].decode()} at {when(cosigned_at)}")
-    if header.time >= key.bad_since:
-        found.append(
-            f"WARNING: the key was later declared bad since {when(key.bad_since // 10**6)}"
-        )
+        found.append(f"cosigned by {log.genesis[5].decode()} {when(cosigned_at)}")
+    if header.time >= key.bad:
+        found.append(f"but its key was later declared compromised since {when(key.bad // 10**6)}")
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Verify a ledgerd receipt offline.")
     parser.add_argument("receipt", type=Path)
     parser.add_argument("--trust", type=Path, required=True)
     parser.add_argument("--keys", type=Path, action="append", required=True)
     parser.add_argument("--body", type=Path)
     parser.add_argument("--require-cosignature", action="store_true")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     try:
-        pins = read_trust(options.trust.read_bytes().decode())
-        logs = [Log(path.read_bytes().decode(), pins) for path in options.keys]
+        receipt, trust = options.receipt.read_bytes(), options.trust.read_bytes()
+        histories = [path.read_bytes() for path in options.keys]
         body = options.body.read_bytes() if options.body else None
-        receipt, by_origin = (
-            options.receipt.read_bytes().decode(),
-            {log.origin: log for log in logs},
-        )
-        found = verify(receipt, by_origin, body, cosigned=options.require_cosignature)
     except OSError as error:
         parser.error(str(error))
+    try:
+        pins = read_trust(trust.decode())
+        logs = {log.origin: log for log in (Log(file.decode(), pins) for file in histories)}
+        found = verify(receipt.decode(), logs, body, cosigned=options.require_cosignature)
     except ValueError as error:
         sys.stdout.write(f"does not verify: {error}\n")
         return 1

@@ -68,14 +68,22 @@ class Key(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A record that may enter the log; tail is its header from kind on."""
+    """A record that may enter the log; its signature is good for a key admitted at key_index."""
 
     facts: Facts
     body: bytes
     body_digest: bytes
     key_id: bytes
     key_index: int
-    tail: bytes
+    signature: bytes
+
+    @property
+    def tail(self) -> bytes:
+        """Its header from kind on."""
+        return header_tail(
+            self.facts.kind, self.body_digest, self.key_index,
+            self.key_id, self.signature, self.facts.halves,
+        )  # fmt: skip
 
 
 def make_record_id(now: int, random: bytes) -> bytes:
@@ -107,10 +115,16 @@ def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
 
     Raises what read_facts raises, so that nothing is signed that would be refused for its form.
     """
+    signed = sign_admitted(body, key, key_index=0)
+    return SignedRecord(body, signed.key_id, signed.signature)
+
+
+def sign_admitted(body: bytes, key: SigningKey, *, key_index: int) -> Admitted:
+    """Sign a body for one's own log, where key was admitted at key_index; raises as sign_record."""
     origin, facts = read_facts(body)
     digest = sha256(body).digest()
     message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
-    return SignedRecord(body, key.key_id, key.sign(message))
+    return Admitted(facts, body, digest, key.key_id, key_index, key.sign(message))
 
 
 def read_facts(data: bytes) -> tuple[str, Facts]:
@@ -229,6 +243,4 @@ def verified(
     halves = facts.halves
     message = signed_bytes(origin, facts.kind, digest, record.key_id, halves)
     verify(key.public, message, record.signature)
-    index = key.admitted_at
-    tail = header_tail(facts.kind, digest, index, record.key_id, record.signature, halves)
-    return Admitted(facts, record.body, digest, record.key_id, index, tail)
+    return Admitted(facts, record.body, digest, record.key_id, key.admitted_at, record.signature)

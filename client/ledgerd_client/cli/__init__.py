@@ -1,0 +1,37 @@
+"""ledgerctl, the tool of institutions, authorities, operators and verifiers."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from ledgerd_client.cli import authority, keys
+from ledgerd_client.cli.output import COULD_NOT_ASK, Program
+
+app = typer.Typer(
+    name="ledgerctl",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""
+    Enrol with a ledger, declare and acknowledge transfers, and verify receipts offline.
+
+    Exit codes: 0 done, or verified; 1 something does not verify: keep it, it may prove tampering;
+    2 wrong usage or bad input; 3 the node could not be asked, refused, or does not know.
+    """,
+)
+app.command()(keys.keygen)
+app.add_typer(keys.trust, name="trust")
+app.add_typer(authority.app, name="authority")
+
+
+def main() -> None:
+    """Run the program; ends the process."""
+    try:
+        app()
+    except Exception:  # noqa: BLE001 -- a defect must not exit 1, which says tampering
+        traceback.print_exc()
+        sys.exit(COULD_NOT_ASK)

@@ -1,0 +1,112 @@
+"""`ledgerctl authority`: the offline tool of a side's authority."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledgerd_client.authority import Authority
+from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
+from ledgerd_client.core.encoding import encode_base64
+from ledgerd_client.core.errors import InputError, MalformedError
+from ledgerd_client.core.note import ED25519, parse_vkey
+from ledgerd_client.enrolment import GenesisRequest
+from ledgerd_client.jsonfile import fingerprint
+from ledgerd_client.keyfile import read_file, write_new
+from ledgerd_client.pki import Validity
+
+app = typer.Typer(no_args_is_help=True, help="For the authority of a side; works offline.")
+
+AuthorityDir = Annotated[
+    Path, typer.Option("--dir", help="The authority's directory, from `ledgerctl authority init`.")
+]
+Days = Annotated[int, typer.Option(help="For how long the certificate is valid.")]
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Option("--dir", help="A directory to make.")],
+    origin: Annotated[str, typer.Option(help="The name of this side's log.")],
+    domain: Annotated[
+        str, typer.Option(help="Trust domain of certificates; else the origin up to its first /.")
+    ] = "",
+    days: Annotated[int, typer.Option(help="How long the TLS authority is valid.")] = 3650,
+    as_json: Json = False,
+) -> None:
+    """
+    Make the keys of a side's authority: keep the directory offline, and a copy of it safe.
+
+    The other side's authority and everybody who verifies needs trust.txt out of it.
+    """
+    validity = Validity.starting(datetime.now(UTC), timedelta(days=days))
+    authority = Authority.create(origin, domain or domain_of(origin), validity=validity)
+    make_directory(directory)
+    authority.save(directory)
+    emit(
+        {
+            "origin": authority.origin,
+            "trust_domain": authority.domain,
+            "authority": authority.verifier.vkey,
+            "trust": str(directory / "trust.txt"),
+        },
+        as_json=as_json,
+    )
+
+
+@app.command()
+def genesis(
+    request: Annotated[Path, typer.Argument(help="What `ledgerd init --request` wrote.")],
+    directory: AuthorityDir,
+    peer_origin: Annotated[str, typer.Option(help="The name of the other side's log.")],
+    peer_authority: Annotated[str, typer.Option(help="Verifier key of the other authority.")],
+    out: Annotated[Path, typer.Option(help="The approval to make, for `ledgerd init`.")],
+    days: Days = 397,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sign the first entry of this side's log, and issue its node's certificate."""
+    authority, data = Authority.load(directory), read_file(request)
+    asked = GenesisRequest.parse(data)
+    peer = parse_vkey(peer_authority)
+    if peer.algorithm != ED25519:
+        raise MalformedError("an authority's key is Ed25519")
+    say_throwaway(authority)
+    node = asked.certificate_request
+    say(f"A node asks to begin the log {asked.origin}:")
+    say(f"  certificate for  {node.holder.uri} at {', '.join(node.hosts)}")
+    say(f"  log key          {encode_base64(asked.log_key)}")
+    say(f"  entry key        {encode_base64(asked.entry_key)}")
+    say(f"  cosigner key     {encode_base64(asked.cosigner_key)}")
+    say(f"  peer             {peer_origin}, authority {peer.vkey}")
+    say(f"  fingerprint      {fingerprint(data)}")
+    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    approval = authority.begin(
+        asked,
+        peer_origin=peer_origin,
+        peer_authority=peer.public,
+        now=datetime.now(UTC),
+        life=timedelta(days=days),
+    )
+    write_new(out, approval.format(), mode=0o644)
+    emit({"origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+def domain_of(origin: str) -> str:
+    """The trust domain when nobody names one."""
+    return origin.partition("/")[0]
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for its owner only, if it is not there; raises InputError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path}: {error.strerror}") from error
+
+
+def say_throwaway(authority: Authority) -> None:
+    if authority.key_file.throwaway:
+        say("This authority's key was made by `ledgerd dev`: what it signs proves nothing.")

@@ -1,0 +1,66 @@
+"""`ledgerctl keygen` and `ledgerctl trust`."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledgerd_client.cli.output import Json, emit, say
+from ledgerd_client.core.encoding import encode_base64
+from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import ED25519, Verifier
+from ledgerd_client.core.trust import OriginTrust, Trust
+from ledgerd_client.keyfile import KeyFile, read_file, write_key_file, write_new
+
+trust = typer.Typer(no_args_is_help=True, help="Trust files: what a verifier knows beforehand.")
+
+
+def keygen(
+    out: Annotated[Path, typer.Option(help="The key file to make; it is never written over.")],
+    name: Annotated[str, typer.Option(help="Also print the key as a C2SP verifier key.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make an Ed25519 signing key."""
+    key = SigningKey(secrets.token_bytes(32))
+    vkey = Verifier(name, ED25519, key.public).vkey if name else ""
+    write_key_file(out, KeyFile(key))
+    public = encode_base64(key.public)
+    emit({"public_key": public, "key_id": key.key_id, "vkey": vkey}, as_json=as_json)
+
+
+@trust.command()
+def make(
+    sides: Annotated[list[Path], typer.Argument(help="trust.txt of each side's authority.")],
+    out: Annotated[Path, typer.Option(help="The trust file to make.")],
+    as_json: Json = False,
+) -> None:
+    """Join the trust files of both sides into the one that institutions and verifiers use."""
+    known: dict[str, OriginTrust] = {}
+    for path in sides:
+        for side in Trust.parse(read_file(path)).origins:
+            if known.setdefault(side.origin, side) != side:
+                raise InputError(f"{path} says something else of {side.origin} than the one before")
+    joined = Trust.of(known.values())
+    write_new(out, joined.format(), mode=0o644)
+    _show(joined, as_json=as_json)
+
+
+@trust.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A trust file.")], as_json: Json = False
+) -> None:
+    """Print whom a trust file trusts, and its fingerprint to compare over the telephone."""
+    _show(Trust.parse(read_file(file)), as_json=as_json)
+
+
+def _show(shown: Trust, *, as_json: bool) -> None:
+    emit({"fingerprint": shown.fingerprint}, as_json=as_json)
+    for side in shown.origins:
+        authority, count = side.authority.vkey, len(side.certificates)
+        fields = {"origin": side.origin, "authority": authority, "tls_authorities": count}
+        emit(fields, as_json=as_json)
+    say("Compare the fingerprint with the authority's, by telephone, before you use the file.")

@@ -1,0 +1,78 @@
+"""
+What ledgerctl says, where, and with which exit code.
+
+Data goes to standard output, for people as `name  value` lines or, with --json, as one JSON object
+a line; words go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ledgerd_client.core.errors import InputError, LedgerError, VerificationError
+
+DONE = 0
+TAMPERED = 1
+BAD_INPUT = 2
+COULD_NOT_ASK = 3
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before signing.")]
+
+
+class Program(TyperGroup):
+    """The root command: errors become one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LedgerError as error:
+            say(f"ledgerctl: {error.message} ({error.reason}). What to do: {error.action}.")
+            raise typer.Exit(exit_code(error)) from None
+        except typer.Abort:
+            say("ledgerctl: not confirmed, nothing was done.")
+            raise typer.Exit(COULD_NOT_ASK) from None
+        except BrokenPipeError:
+            # Whoever read our output went away; typer would exit 1, which says tampering.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(COULD_NOT_ASK) from None
+
+
+def exit_code(error: LedgerError) -> int:
+    if isinstance(error, VerificationError):
+        return TAMPERED
+    return BAD_INPUT if isinstance(error, InputError) else COULD_NOT_ASK
+
+
+def emit(fields: Mapping[str, object], *, as_json: bool) -> None:
+    """Print one result; a value of bytes is printed as hex, an empty one only in JSON."""
+    shown = {name: v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
+    if as_json:
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        if value not in {"", None}:
+            typer.echo(printable(f"{name.replace('_', ' '):{width}}  {value}"))
+
+
+def say(words: str) -> None:
+    typer.echo(printable(words), err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only if the user agrees, or has said --yes; raises typer.Abort."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)
+
+
+def printable(text: str) -> str:
+    """Without what could steer a terminal: names and messages come from strangers."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,193 @@
+"""
+The audit: the whole store verified from entry 0, with nothing taken on trust but the authority.
+
+Every header, body, signature and digest is checked, and everything else in the store (tree,
+indexes, transfers, deadlines, findings) is built anew in a scratch store and compared. It is the
+product's `ledgerd audit`, and the oracle of its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import ANCHOR_KEY, RULE_SET_KEY, Entry, Machine, PeerLog
+from ledgerd.ledger.tree import TileWriter
+from ledgerd.store.base import Snapshot, Store, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.chain import Replay, SignatureCheck
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.receipt import open_log_checkpoint
+from ledgerd_client.core.record import read_facts
+
+PAGE = 1000
+
+_REBUILT = (
+    Table.TILES, Table.RECORDS, Table.AUTHORS, Table.KEYS,
+    Table.TRANSFERS, Table.DEADLINES, Table.FINDINGS,
+)  # fmt: skip
+
+
+class AuditError(VerificationError):
+    """The store is not what its log says; the message names the first place."""
+
+    default_reason = "AUDIT_FAILED"
+    default_action = "keep the store as it is, tell the authority, and compare with the peer"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was audited: entries, findings among them, and the root they come to."""
+
+    entries: int
+    findings: int
+    root: bytes
+
+
+class Auditor:
+    """
+    Audits one store.
+
+    check_signatures raises SignatureError for a signature that fails (in bulk, and perhaps in
+    other processes); progress(done, total) is called after each page; scratch is an empty store
+    that the audit may fill.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        scratch: Store,
+        *,
+        origin: str,
+        authority: bytes,
+        peer_log: PeerLog,
+        check_signatures: Callable[[list[SignatureCheck]], None],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._store = store
+        self._scratch = scratch
+        self._check_signatures = check_signatures
+        self._progress = progress
+        self._machine = Machine(KeyHistory(origin, authority), peer_log)
+        # A replay of its own: the machine's history is changed by apply, the replay's by step.
+        self._replay = Replay.start(KeyHistory(origin, authority), lambda _digest, _index: True)
+        self._tree = TileWriter(0, {})
+        self._due: dict[tuple[bytes, bool], tuple[int, bytes]] = {}
+        self._findings = 0
+
+    def run(self) -> Report:
+        """Audit everything; raises AuditError at the first thing that is wrong."""
+        with self._store.snapshot() as snapshot:
+            head = Head.load(snapshot)
+        for start in range(0, head.size, PAGE):
+            self._page(start, min(start + PAGE, head.size))
+            self._progress(min(start + PAGE, head.size), head.size)
+        if self._due:
+            cause = min(position for position, _ in self._due.values())
+            raise AuditError(f"entry {cause} calls for a finding that is not in the log")
+        self._check_head(head)
+        for table in _REBUILT:
+            self._compare(table)
+        self._check_counts(head.size)
+        return Report(head.size, self._findings, self._replay.tree.root())
+
+    def _page(self, start: int, stop: int) -> None:
+        with self._store.snapshot() as snapshot:
+            raw = [_read(snapshot, index) for index in range(start, stop)]
+        checks: list[SignatureCheck] = []
+        leaves: list[bytes] = []
+        with self._scratch.write() as transaction:
+            for index, (header, body) in enumerate(raw, start):
+                try:
+                    checks.append(self._entry(transaction, header, body))
+                except LedgerError as error:
+                    raise AuditError(f"entry {index}: {error.message}") from error
+                leaves.append(self._replay.last_leaf)
+            self._machine.flush(transaction)
+            self._tree.append(transaction, leaves)
+        try:
+            self._check_signatures(checks)
+        except LedgerError as error:
+            raise AuditError(error.message) from error
+
+    def _entry(self, transaction: Transaction, raw: bytes, body: bytes) -> SignatureCheck:
+        header, check = self._replay.step(raw, body)
+        origin, facts = read_facts(body)
+        if (origin, facts.kind, facts.halves) != (
+            self._replay.history.origin, header.kind, header.halves,
+        ):  # fmt: skip
+            raise ChainError("the header does not say what the body says")
+        key = self._replay.history.find(header.key_id)
+        if key is not None and key.subject != facts.author:
+            raise ChainError(f"signed by a key of {key.subject}, but by {facts.author}")
+        if self._machine.records.find(transaction, facts.author, facts.record_id) is not None:
+            raise ChainError("the record is in the log already")
+        self._take_finding(header.index, body)
+        entry = Entry(header.index, header.recorded_at, facts, sha256(body).digest(), raw, body)
+        for finding in self._machine.apply(transaction, entry):
+            place = (header.index, finding.SerializeToString(deterministic=True))
+            self._due[finding.finding_id, finding.closed] = place
+        return check
+
+    def _take_finding(self, index: int, data: bytes) -> None:
+        """Cross a FINDING off the list of those that are due; one that is not due is extra."""
+        body = pb.Body.FromString(data)
+        if body.WhichOneof("record") != "finding":
+            return
+        self._findings += 1
+        due = self._due.pop((body.finding.finding_id, body.finding.closed), None)
+        if due is None or due[1] != body.finding.SerializeToString(deterministic=True):
+            raise AuditError(f"finding {body.finding.rule} is not what the log before it calls for")
+
+    def _check_head(self, head: Head) -> None:
+        last = (self._replay.size, self._replay.last_time, self._replay.last_leaf)
+        if head[:3] != last:
+            raise AuditError("the stored head is not the newest entry's")
+        try:
+            opened = open_log_checkpoint(head.checkpoint, self._replay.history)
+        except LedgerError as error:
+            raise AuditError(f"the stored checkpoint: {error.message}") from error
+        if (
+            opened.checkpoint.size != head.size
+            or opened.checkpoint.root != self._replay.tree.root()
+        ):
+            raise AuditError("the stored checkpoint is not of this tree")
+
+    def _compare(self, table: Table) -> None:
+        with self._store.snapshot() as ours, self._scratch.snapshot() as rebuilt:
+            theirs = rebuilt.scan(table)
+            for found in ours.scan(table):
+                wanted = next(theirs, None)
+                if found != wanted:
+                    raise AuditError(f"table {table}: {_difference(found, wanted)}")
+            if (wanted := next(theirs, None)) is not None:
+                raise AuditError(f"table {table}: {_difference(None, wanted)}")
+
+    def _check_counts(self, size: int) -> None:
+        with self._store.snapshot() as ours, self._scratch.snapshot() as rebuilt:
+            for table in (Table.HEADERS, Table.BODIES):
+                if ours.count(table) != size:
+                    raise AuditError(f"table {table} holds rows beyond the log's {size} entries")
+            for key in (RULE_SET_KEY, ANCHOR_KEY):
+                if ours.get(Table.META, key) != rebuilt.get(Table.META, key):
+                    raise AuditError(f"{key.decode()} is not what the log says")
+
+
+def _read(snapshot: Snapshot, index: int) -> tuple[bytes, bytes]:
+    header, body = (snapshot.get(table, u64(index)) for table in (Table.HEADERS, Table.BODIES))
+    if header is None or body is None:
+        raise AuditError(f"entry {index} is missing")
+    return header, body
+
+
+def _difference(found: tuple[bytes, bytes] | None, wanted: tuple[bytes, bytes] | None) -> str:
+    if wanted is None or (found is not None and found[0] < wanted[0]):
+        return f"row {(found or wanted or (b'',))[0].hex()} should not be there"
+    if found is None or found[0] > wanted[0]:
+        return f"row {wanted[0].hex()} is missing"
+    return f"row {wanted[0].hex()} has another value than the log gives it"
