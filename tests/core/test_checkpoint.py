@@ -112,8 +112,8 @@ class TestText:
         "control in the origin": TEXT.replace(ORIGIN, "mainland\x7fexample"),
         "second control in the origin": TEXT.replace(ORIGIN, "mainland\x85example"),
         "surrogate in the origin": TEXT.replace(ORIGIN, "mainland\ud800example"),
+        "origin beyond ASCII": TEXT.replace(ORIGIN, "\u03b1\u03b1"),
         "origin of 201 bytes": TEXT.replace(ORIGIN, "a" * 201),
-        "origin of 201 bytes, 101 characters": TEXT.replace(ORIGIN, "a" + "\u03b1" * 100),
         "no size": TEXT.replace("70000", ""),
         "leading zero": TEXT.replace("70000", "070000"),
         "double zero": TEXT.replace("70000", "00"),
@@ -140,7 +140,7 @@ class TestText:
         with pytest.raises(MalformedError):
             Checkpoint.parse(self.REFUSED[what])
 
-    @pytest.mark.parametrize("origin", ["a" * 200, "\u03b1" * 100, "a", "log.example/1-2_3~4"])
+    @pytest.mark.parametrize("origin", ["a" * 200, "a", "log.example/1-2_3~4"])
     def test_origin_of_up_to_200_bytes_is_read(self, origin: str) -> None:
         assert Checkpoint.parse(TEXT.replace(ORIGIN, origin)).origin == origin
 
@@ -426,8 +426,7 @@ class TestOpening:
             open_checkpoint(Note(text, (log.sign(text),)).format(), log=[log.verifier])
 
 
-characters = st.characters(exclude_categories=["C", "Z"], exclude_characters="+")
-origins = st.text(characters, min_size=1, max_size=50)
+origins = st.from_regex(r"[!-*,-~]{1,50}", fullmatch=True)
 checkpoints = st.builds(
     Checkpoint, origins, st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32)
 )

@@ -10,146 +10,273 @@ anew, paste what `python -m interop.worked_example` prints into docs/format.md.
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
+from interop import bad_files, bad_receipts
 from interop import reference as ref
-from interop.reference import Halves, Signer
+from interop.scenario import (
+    EXPORTER,
+    INSTITUTION,
+    RECIPIENT,
+    REGULATOR,
+    Deal,
+    Entry,
+    Log,
+    Scenario,
+    build,
+)
 
-START = 1_785_718_800_000_000  # 2026-08-03T01:00:00Z in µs
-MINUTE = 60_000_000
-KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS RECORD NODE".split()
-ADMIT, ROTATE, REVOKE = 1, 2, 3
-INSTITUTION, REGULATOR = 1, 2
-EXPORTER = "uscc.91440300MA5EXMPL0A"
-RECIPIENT = "hkbr.76543210"
-
-ABOUT = {
-    "conventions": "Bytes are lower-case hex; files and notes are text, to be taken as UTF-8; times are µs since the epoch, UTC.",
-    "trust": "The trust file over both origins, its SHA-256, its fingerprint, and the CA certificates in it (DER).",
-    "logs": "Two logs, mainland first. Each: public keys and verifier keys; entries; roots by size from 0; checkpoints by size from 1; proofs; the key history file at the last size.",
-    "logs[].entries[]": "record and fields are the body's content by names of body.proto (fields of the record only); signer is the author; public_key is the signer's.",
-    "logs[].checkpoints[]": "text is what is signed; note carries the log's signature, cosigned_note the peer's cosignature too.",
-    "logs[].proofs": "inclusion at the last size by index; consistency and range proofs at several sizes.",
-    "transfers": "Terms with ref, digest, salt, payload or parts, commitment and tickets. payload and parts[].content are what was sent.",
-    "admissions": "Admission digests of the keys admitted in both logs, with the proof of possession.",
-    "receipts": "Receipt files; all verify under trust and both key histories. cosigned says whether the peer's cosignature is on it.",
-    "encodings": "Canonical bytes of messages that no entry above carries.",
-    "refuse": "What must be refused, each with the reason. layer: 'syntax' is refused by any reader of the format, 'trust' only under the trust file and the key histories.",
+SOURCE = (
+    "Made by tests/interop/format_vectors.py with tests/interop/reference.py, an implementation"
+    " of docs/format.md that shares no code with the product. The keys were made for this file"
+    " and forgotten; nothing here opens or signs anything."
+)
+KEYS_OF_THIS_FILE = {
+    "conventions": "Bytes are lower-case hex; files, notes and names are text (UTF-8); times are µs since the epoch, UTC.",
+    "trust": "file: the trust file over both origins; sha256 and fingerprint of it; ca: each origin's certificate (DER).",
+    "logs": "Two logs, mainland first: origin, peer_origin, keys (public, and as verifier keys), entries, roots (by size, from 0), checkpoints, proofs, key_history (a file).",
+    "logs[].entries[]": "Every part of an entry. body_fields is what all bodies have, record and record_fields what this one says, by the names of body.proto; bytes in them are hex. signer_key is public.",
+    "logs[].checkpoints[]": "By size, from 1. text is what is signed; note has the log's signature, cosigned_note the peer's too, made at cosigned_at (seconds).",
+    "logs[].proofs": "Leaf's sibling first: inclusion of every entry at the last size, consistency old -> new, and range proofs of [first, end) in the tree of size.",
+    "deals": "Terms: fields, bytes, ref, terms_digest; salt, and payload or parts with their manifest, that open the commitment; tickets (bytes) with a receipt, or while it is queued.",
+    "admissions": "Key, subject and role with the admission digest and its signature by the key (possession).",
+    "receipts": "Receipt files of every entry at the last size, and of the first transfer at size 4. All verify under trust and both key histories; cosigned says whether the peer's cosignature is on it.",
+    "encodings": "Canonical bytes of messages that no entry carries.",
+    "refuse": "What must be refused, and why: headers, bodies (of a TRANSFER), terms, manifests; key_histories and trust_files (text); receipts (text). In receipts, layer 'syntax' is refused by whoever reads the file, 'verify' only by whoever verifies it under trust and both key histories.",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    header: ref.Header
-    raw: bytes
-    body: bytes
-    record: str
-    fields: Mapping[str, Any]
-    author: str
-    public: bytes
-    record_id: bytes
-    salt: bytes
-    occurred_at: int
+def jsonable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value
 
 
-@dataclass(slots=True)
-class Log:
-    """A log with all its keys: what a node and its authority hold together."""
+def entry_of(entry: Entry) -> dict[str, Any]:
+    header = {name: getattr(entry.header, name) for name in ref.Header.__slots__}
+    if entry.header.halves:
+        halves = entry.header.halves
+        header["halves"] = {name: getattr(halves, name) for name in ref.Halves.__slots__}
+    return {
+        **header,
+        "header": entry.raw,
+        "leaf_hash": ref.leaf_hash(entry.raw),
+        "signed_bytes": entry.signed,
+        "signer_key": entry.public,
+        "body": entry.body,
+        "body_fields": entry.common,
+        "record": entry.record,
+        "record_fields": entry.fields,
+    }
 
-    origin: str
-    log: Signer = field(default_factory=Signer)
-    entry: Signer = field(default_factory=Signer)
-    cosigner: Signer = field(default_factory=Signer)
-    authority: Signer = field(default_factory=Signer)
-    entries: list[Entry] = field(default_factory=list)
 
-    @property
-    def leaves(self) -> list[bytes]:
-        return [ref.leaf_hash(entry.raw) for entry in self.entries]
+def log_of(log: Log, peer: Log) -> dict[str, Any]:
+    size = len(log.entries)
+    kinds = {"log": ref.LOG, "cosigner": ref.COSIGNER}
+    vkeys = {
+        name: ref.vkey(log.origin, kind, getattr(log, name).public) for name, kind in kinds.items()
+    }
+    vkeys["authority"] = ref.vkey(log.origin + "/authority", ref.LOG, log.authority.public)
+    names = ("log", "entry", "cosigner", "authority")
+    return {
+        "origin": log.origin,
+        "peer_origin": peer.origin,
+        "keys": {name: getattr(log, name).public for name in names},
+        "vkeys": vkeys,
+        "entries": [entry_of(entry) for entry in log.entries],
+        "roots": [ref.root(log.leaves[:at]) for at in range(size + 1)],
+        "checkpoints": [checkpoint_of(log, peer, at) for at in range(1, size + 1)],
+        "proofs": proofs_of(log.leaves),
+        "key_history": log.key_history(),
+    }
 
-    def make(
-        self,
-        kind: int,
-        record: str,
-        fields: Mapping[str, Any],
-        *,
-        author: str,
-        signer: Signer,
-        key_index: int = 0,
-        halves: Halves | None = None,
-        index: int | None = None,
-        origin: str | None = None,
-    ) -> Entry:
-        """An entry for the end of the log, or for index; nothing is appended."""
-        at = len(self.entries) if index is None else index
-        time = START + at * MINUTE
-        salt, record_id = os.urandom(16), ref.uuid7(time - 1_500_000)
-        head = {"salt": salt, "origin": self.origin, "author": author, "record_id": record_id}
-        occurred = {"occurred_at": time - 1_500_000}
-        body = ref.encode("body", head | occurred | {record: ref.encode(record, fields)})
-        signed = ref.signed_bytes(origin or self.origin, kind, body, signer.key_id, halves)
-        header = ref.Header(
-            index=at,
-            recorded_at=time,
-            previous_leaf_hash=self.leaves[at - 1] if at else ref.genesis_link(self.origin),
-            kind=kind,
-            body_digest=ref.digest(body),
-            key_index=key_index,
-            key_id=signer.key_id,
-            signature=signer.sign(signed),
-            halves=halves,
-        )
-        return Entry(
-            header=header,
-            raw=header.encode(),
-            body=body,
-            record=record,
-            fields=fields,
-            author=author,
-            public=signer.public,
-            record_id=record_id,
-            salt=salt,
-            occurred_at=time - 1_500_000,
-        )
 
-    def append(self, kind: int, record: str, fields: Mapping[str, Any], **more: Any) -> Entry:
-        self.entries.append(self.make(kind, record, fields, **more))
-        return self.entries[-1]
+def checkpoint_of(log: Log, peer: Log, size: int) -> dict[str, Any]:
+    leaves = log.leaves[:size]
+    return {
+        "size": size,
+        "text": ref.checkpoint_text(log.origin, leaves),
+        "note": log.note(leaves),
+        "cosigned_note": log.note(leaves, peer),
+        "cosigned_at": log.cosigned_at(size),
+    }
 
-    def by_authority(self, kind: int, record: str, fields: Mapping[str, Any]) -> Entry:
-        return self.append(kind, record, fields, author="authority", signer=self.authority)
 
-    def by_node(self, kind: int, record: str, fields: Mapping[str, Any]) -> Entry:
-        return self.append(kind, record, fields, author="node", signer=self.entry)
+def proofs_of(leaves: list[bytes]) -> dict[str, Any]:
+    sizes = sorted({1, 2, 3, 4, 7, len(leaves)})
+    ends = [
+        (0, 1),
+        (0, 3),
+        (1, 2),
+        (2, 5),
+        (3, 7),
+        (4, 8),
+        (0, 8),
+        (5, 6),
+        (6, 13),
+        (12, 13),
+        (0, 13),
+    ]
+    return {
+        "inclusion": [
+            {"index": at, "size": len(leaves), "proof": ref.inclusion(at, leaves)}
+            for at in range(len(leaves))
+        ],
+        "consistency": [
+            {"old": old, "new": new, "proof": ref.consistency(old, leaves[:new])}
+            for new in sizes
+            for old in range(1, new + 1)
+        ],
+        "range": [
+            {
+                "first": first,
+                "end": end,
+                "size": size,
+                "proof": ref.range_proof(first, end, leaves[:size]),
+            }
+            for size in sizes
+            for first, end in ends
+            if end <= size
+        ],
+    }
 
-    def admission(self, subject: str, role: int, key: Signer) -> dict[str, Any]:
-        digest = ref.admission_digest(self.origin, subject, role, key.public)
-        named = {"role": role, "subject": subject, "public_key": key.public}
-        return named | {"possession": key.sign(digest)}
 
-    def text(self, size: int) -> str:
-        return ref.checkpoint_text(self.origin, self.leaves[:size])
+def deal_of(deal: Deal, tickets: Mapping[str, bytes]) -> dict[str, Any]:
+    parts = [
+        {"name": name, "content": content, "size": len(content), "digest": ref.digest(content)}
+        for name, content in deal.parts.items()
+    ]
+    return {
+        "fields": {**deal.fields, "commitment": deal.commitment},
+        "terms": deal.terms,
+        "ref": deal.ref,
+        "terms_digest": ref.digest(deal.terms),
+        "salt": deal.salt,
+        "payload": deal.payload,
+        "parts": parts,
+        "manifest": deal.manifest,
+        "commitment": deal.commitment,
+        "tickets": tickets,
+    }
 
-    def note(self, size: int, cosigner: Log | None = None) -> str:
-        text = self.text(size)
-        lines = ref.log_line(self.origin, self.log, text)
-        if cosigner:
-            seconds = (START + size * MINUTE) // 1_000_000 + 5
-            lines += ref.cosignature_line(cosigner.origin, cosigner.cosigner, text, seconds)
-        return f"{text}\n{lines}"
 
-    def receipt(self, index: int, size: int, cosigner: Log | None = None) -> str:
-        proof = ref.inclusion(index, self.leaves[:size])
-        return ref.receipt_file(self.entries[index].raw, index, proof, self.note(size, cosigner))
+def deals_of(world: Scenario) -> dict[str, Any]:
+    made = {}
+    for name, index in {"single": 3, "parts": 6, "viewing": 8}.items():
+        deal, entry = world.deals[name], world.mainland.entries[index]
+        opened = {"terms": deal.terms, "salt": deal.salt, "manifest": deal.manifest}
+        receipt = {"receipt": world.mainland.receipt(index, index + 1)}
+        signed = {"key_id": entry.header.key_id, "signature": entry.header.signature}
+        tickets = {
+            "with_receipt": ref.encode("ticket", {**opened, **receipt}),
+            "queued": ref.encode("ticket", {**opened, "body": entry.body, **signed}),
+        }
+        made[name] = {"index": index, **deal_of(deal, tickets)}
+    corrected = world.deals["parts, corrected"]
+    return {**made, "parts, corrected": {"index": 7, **deal_of(corrected, {})}}
 
-    def key_history(self) -> str:
-        keys = [(entry.raw, entry.body) for entry in self.entries if entry.header.kind in (0, 1)]
-        return ref.key_history_file(self.origin, keys)
+
+def admissions_of(world: Scenario) -> list[dict[str, Any]]:
+    named = [
+        (world.mainland, EXPORTER, INSTITUTION, world.exporter),
+        (world.mainland, EXPORTER, INSTITUTION, world.exporter_next),
+        (world.hongkong, RECIPIENT, INSTITUTION, world.recipient),
+        (world.hongkong, "reg.example", REGULATOR, world.regulator),
+    ]
+    return [
+        {
+            "origin": log.origin,
+            **log.admission(role, subject, key),
+            "digest": ref.admission_digest(log.origin, subject, role, key.public),
+        }
+        for log, subject, role, key in named
+    ]
+
+
+def receipts_of(world: Scenario) -> list[dict[str, Any]]:
+    mainland, hongkong = world.mainland, world.hongkong
+    made = []
+    for log, peer in ((mainland, hongkong), (hongkong, mainland)):
+        last = len(log.entries)
+        wanted = [(at, last, True) for at in range(last)] + [
+            (3, 4, False),
+            (3, 4, True),
+            (0, 1, False),
+        ]
+        for index, size, cosigned in wanted:
+            file = log.receipt(index, size, peer if cosigned else None)
+            made.append(
+                {
+                    "origin": log.origin,
+                    "index": index,
+                    "size": size,
+                    "cosigned": cosigned,
+                    "file": file,
+                }
+            )
+    return made
+
+
+def encodings_of() -> dict[str, Any]:
+    loss = {"size": 300, "log_key": ref.Signer().public}
+    closed = {
+        "finding_id": ref.digest(b"finding"),
+        "rule": "K15.unacknowledged",
+        "severity": 1,
+        "closed": True,
+    }
+    made = {"loss": loss, "finding": closed}
+    return {
+        name: {"fields": fields, "bytes": ref.encode(name, fields)} for name, fields in made.items()
+    }
+
+
+def refuse_of(world: Scenario) -> dict[str, Any]:
+    def cases(made: Iterable[bad_receipts.Case], key: str = "value", **more: str) -> list[Any]:
+        return [{"reason": reason, **more, key: value} for reason, value in made]
+
+    return {
+        "headers": cases(bad_receipts.headers(world)),
+        "bodies": cases(bad_files.bodies(world)),
+        "terms": cases(bad_files.terms(world)),
+        "manifests": cases(bad_files.manifests(world)),
+        "key_histories": cases(bad_files.key_histories(world)),
+        "trust_files": cases(bad_files.trust_files(world)),
+        "receipts": [
+            *cases(bad_receipts.receipt_files(world), layer="syntax"),
+            *cases(bad_receipts.unproven_receipts(world), layer="verify"),
+            *cases(bad_receipts.dishonest_receipts(world), layer="verify"),
+        ],
+    }
+
+
+def vectors(world: Scenario) -> dict[str, Any]:
+    mainland, hongkong = world.mainland, world.hongkong
+    trust = world.trust()
+    return {
+        "source": SOURCE,
+        "keys_of_this_file": KEYS_OF_THIS_FILE,
+        "trust": {
+            "file": trust,
+            "sha256": ref.digest(trust.encode()),
+            "fingerprint": ref.fingerprint(trust),
+            "ca": world.certificates,
+        },
+        "logs": [log_of(mainland, hongkong), log_of(hongkong, mainland)],
+        "deals": deals_of(world),
+        "admissions": admissions_of(world),
+        "receipts": receipts_of(world),
+        "encodings": encodings_of(),
+        "refuse": refuse_of(world),
+    }
+
+
+if __name__ == "__main__":
+    json.dump(jsonable(vectors(build())), sys.stdout, indent=1, ensure_ascii=False)
+    sys.stdout.write("\n")

@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from ledgerd_client.cli import authority, keys
+from ledgerd_client.cli import approve, authority, enrol, keys
 from ledgerd_client.cli.output import COULD_NOT_ASK, Program
 
 app = typer.Typer(
@@ -26,6 +26,9 @@ app = typer.Typer(
 app.command()(keys.keygen)
 app.add_typer(keys.trust, name="trust")
 app.add_typer(authority.app, name="authority")
+enrol.app.command()(approve.approve)
+enrol.app.command()(approve.revoke)
+app.add_typer(enrol.app, name="enrol")
 
 
 def main() -> None:

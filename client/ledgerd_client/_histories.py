@@ -1,0 +1,119 @@
+"""The key histories of both sides: kept in files, fetched anew when a key is not known yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ledgerd_client._kept import KeptFile
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.errors import ForkError, LedgerError, TrustError, VerificationError
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.transport import Transport
+
+T = TypeVar("T")
+
+
+class Histories:
+    """
+    Key histories under the authorities of a trust file.
+
+    What is kept was verified, and only ever grows. Methods raise TrustError for an origin that the
+    trust file does not know, VerificationError for what the authority did not sign, ForkError for
+    a history that does not extend the one kept, and UnavailableError.
+    """
+
+    def __init__(self, transport: Transport, trust: Trust, directory: Path, own: str) -> None:
+        """own: the origin of the node that transport leads to."""
+        self._transport = transport
+        self._trust = trust
+        self._directory = directory
+        self.own = own
+        self._known: dict[str, KeyHistory] = {}
+
+    async def get(self, origin: str) -> KeyHistory:
+        """The history as far as it is kept here; fetched if there is none."""
+        if origin not in self._known:
+            kept = await asyncio.to_thread(self._load, self._file(origin).read(), origin)
+            if kept is None:
+                return await self.refresh(origin)
+            self._known[origin] = kept
+        return self._known[origin]
+
+    async def refresh(self, origin: str) -> KeyHistory:
+        """The history as far as the node has it."""
+        response = await self._transport.get_key_history(pb.GetKeyHistoryRequest(origin=origin))
+        entries = [(entry.header, entry.body) for entry in response.entries]
+        self._known[origin] = await asyncio.to_thread(self._keep, origin, entries)
+        return self._known[origin]
+
+    async def peer(self, configured: str | None = None) -> str:
+        """The other side's origin: as configured, else as GENESIS of one's own log says."""
+        if configured is not None and self.own not in self._known:
+            return configured
+        genesis = (await self.get(self.own)).need_genesis()
+        if configured not in {None, genesis.peer_origin}:
+            raise TrustError(f"{self.own} names {genesis.peer_origin} as peer, not {configured}")
+        if genesis.peer_authority_key != self._trust.authority(genesis.peer_origin):
+            raise TrustError(f"{self.own} names another authority of {genesis.peer_origin}")
+        return genesis.peer_origin
+
+    async def judge(self, origin: str, check: Callable[[KeyHistory], T]) -> T:
+        """
+        Run check in a thread; once more on a fresh history if it fails for an unknown key.
+
+        What check finds wrong is the fault of what it checks: every error is a VerificationError.
+        """
+        history = await self.get(origin)
+        try:
+            return await _run(check, history)
+        except VerificationError as error:
+            if error.reason != "KEY_UNKNOWN":
+                raise
+        return await _run(check, await self.refresh(origin))
+
+    def _file(self, origin: str) -> KeptFile:
+        return KeptFile.of_origin(self._directory, origin, "keys")
+
+    def _load(self, data: bytes, origin: str) -> KeyHistory | None:
+        if not data:
+            return None
+        history = KeyHistory.parse(data, self._trust.authority(origin))
+        if history.origin != origin:
+            raise TrustError(f"{self._file(origin).path} is the key history of {history.origin}")
+        return history
+
+    def _keep(self, origin: str, entries: list[tuple[bytes, bytes]]) -> KeyHistory:
+        try:
+            fetched = KeyHistory.of(origin, self._trust.authority(origin), entries)
+            fetched.need_genesis()
+        except LedgerError as error:
+            raise as_verification(error) from error
+        file = self._file(origin)
+        while True:
+            data = file.read()
+            kept = self._load(data, origin)
+            if kept is not None and fetched.entries[: len(kept.entries)] != kept.entries:
+                raise ForkError(
+                    f"the node's key history of {origin} does not extend the one kept here",
+                    action=f"keep {file.path}, send nothing more and tell the authority",
+                )
+            if fetched.format() == data or file.replace(data, fetched.format()):
+                return fetched
+
+
+async def _run(check: Callable[[KeyHistory], T], history: KeyHistory) -> T:
+    try:
+        return await asyncio.to_thread(check, history)
+    except LedgerError as error:
+        raise as_verification(error) from error
+
+
+def as_verification(error: LedgerError) -> VerificationError:
+    """What is wrong with something given to us, as an error about that and not about the call."""
+    if isinstance(error, VerificationError):
+        return error
+    return VerificationError(error.message, reason=error.reason)

@@ -1,0 +1,143 @@
+"""Small files that processes share, and what stands in them: key histories, the trusted head."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import ForkError, InputError, ProofError, VerificationError
+from ledgerd_client.core.merkle import verify_consistency
+from ledgerd_client.core.note import parse_note
+
+# (old size, new size) -> consistency proof
+Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
+
+
+class KeptFile:
+    """A file that is read whole and replaced whole, by any number of processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of_origin(cls, directory: Path, origin: str, suffix: str) -> KeptFile:
+        return cls(directory / f"{sha256(origin.encode()).hexdigest()[:16]}.{suffix}")
+
+    def read(self) -> bytes:
+        """The content; empty when there is no file. Raises InputError."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+
+    def replace(self, old: bytes, new: bytes) -> bool:
+        """
+        Put new in the place of old, durably; False, and nothing is done, when old is not there.
+
+        Raises InputError when the file cannot be written.
+        """
+        directory = self.path.parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with _locked(directory) as descriptor:
+                if self.read() != old:
+                    return False
+                with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+                    file.write(new)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(file.name).replace(self.path)
+                os.fsync(descriptor)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from error
+        return True
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class TrustedHead:
+    """
+    The newest checkpoint of one log that was verified here, by this process or another.
+
+    It advances or raises, and raising leaves it as it was. A restart still knows it.
+    """
+
+    def __init__(self, file: KeptFile, prove: Prove) -> None:
+        """Raises InputError, and MalformedError when the file holds something else."""
+        self._file = file
+        self._prove = prove
+        self._take(file.read())
+
+    def _take(self, note: bytes) -> None:
+        self.note = note
+        self.size = _parse(note).size if note else 0
+
+    async def advance(self, note: bytes, *, floor: int = 0) -> None:
+        """
+        Believe a checkpoint whose signature was verified, or raise.
+
+        An older one is believed when the head extends it, but for one below floor: the newest
+        checkpoint that a node has is never older than what it showed before.
+
+        Raises ForkError, ProofError, or VerificationError ROLLBACK, all with both signed notes in
+        `__notes__`; UnavailableError when the proof cannot be fetched now.
+        """
+        new = _parse(note)
+        if new.size < floor:
+            error = VerificationError(
+                f"the node of {new.origin} shows {new.size} entries where it had {floor} before",
+                reason="ROLLBACK",
+                action="keep both checkpoints, send nothing more and tell the authority",
+            )
+            raise _with_notes(error, self.note, note)
+        while True:
+            kept = await asyncio.to_thread(self._file.read)
+            if head := kept or self.note:
+                await self._check_consistent(head, note)
+            if kept and _parse(kept).size >= new.size:
+                self._take(kept)
+                return
+            # Another process may have advanced it in the meantime: then once more from there.
+            if await asyncio.to_thread(self._file.replace, kept, note):
+                self._take(note)
+                return
+
+    async def _check_consistent(self, kept: bytes, note: bytes) -> None:
+        old, new = sorted((_parse(kept), _parse(note)), key=lambda head: head.size)
+        if old.size == new.size:
+            if old.root != new.root:
+                error = ForkError(f"{new.origin} signed two trees of {new.size} entries")
+                raise _with_notes(error, kept, note)
+            return
+        proof = await self._prove(old.size, new.size)
+        try:
+            verify_consistency(old.size, old.root, new.size, new.root, proof)
+        except ProofError as error:
+            raise _with_notes(error, kept, note) from None
+
+
+def _parse(note: bytes) -> Checkpoint:
+    return Checkpoint.parse(parse_note(note).text)
+
+
+def _with_notes(error: VerificationError, *notes: bytes) -> VerificationError:
+    for note in notes:
+        error.add_note(note.decode())
+    return error

@@ -1,0 +1,232 @@
+"""
+How the SDK speaks to a node; with _status, all of it that knows gRPC.
+
+Errors cross as google.rpc.Status with an ErrorInfo, so that any gRPC client reads them. `to_status`
+(the node's end) and `from_rpc_error` (the caller's) are each other's inverse.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub
+from ledgerd_client._status import (
+    STATUS_METADATA,
+    from_refusal,
+    from_rpc_error,
+    stated,
+    to_status,
+)
+from ledgerd_client.config import Settings
+from ledgerd_client.core.errors import InputError, UnavailableError
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.keyfile import read_secret
+
+__all__ = [
+    "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "REPLY_LOST", "STATUS_METADATA", "UNREACHABLE",
+    "GrpcTransport", "Transport", "from_refusal", "from_rpc_error", "open_channel",
+    "read_tls_pair", "to_status",
+]  # fmt: skip
+
+# Of one message, in either direction.
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+# Request metadata: the largest checkpoint of the node that the caller has verified.
+CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
+# UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.
+UNREACHABLE = "UNREACHABLE"
+REPLY_LOST = "REPLY_LOST"
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Notice a cut cable within 40 s, and look for the node again soon after it is back.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+
+
+class Transport(Protocol):
+    """
+    The way to one node, in the name of one institution.
+
+    Methods raise LedgerError and nothing else: the error that the node stated, or UnavailableError.
+    For `append` the reasons of the latter are a promise: REPLY_LOST whenever the node may have
+    stored the records although no answer came.
+    """
+
+    # The largest checkpoint of the node that the caller has verified, a signed note; b"" for none.
+    # Sent with every call, so that a node that was rolled back learns of it.
+    known_checkpoint: bytes
+
+    async def append(self, request: pb.AppendRequest) -> pb.AppendResponse: ...
+    async def get_receipt(self, request: pb.GetReceiptRequest) -> pb.GetReceiptResponse: ...
+    async def get_entry(self, request: pb.GetEntryRequest) -> pb.GetEntryResponse: ...
+    async def get_transfer(self, request: pb.GetTransferRequest) -> pb.GetTransferResponse: ...
+    async def get_checkpoint(
+        self, request: pb.GetCheckpointRequest
+    ) -> pb.GetCheckpointResponse: ...
+    async def get_inclusion_proof(
+        self, request: pb.GetInclusionProofRequest
+    ) -> pb.GetInclusionProofResponse: ...
+    async def get_consistency_proof(
+        self, request: pb.GetConsistencyProofRequest
+    ) -> pb.GetConsistencyProofResponse: ...
+    async def get_key_history(
+        self, request: pb.GetKeyHistoryRequest
+    ) -> pb.GetKeyHistoryResponse: ...
+    async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse: ...
+    async def close(self) -> None: ...
+
+
+class GrpcTransport:
+    """A Transport over one gRPC channel. Belongs to the event loop that it was made on."""
+
+    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        """timeout_s: how long one call may take."""
+        self.known_checkpoint = b""
+        self._channel = channel
+        self._stub = LedgerServiceStub(channel)
+        self._timeout_s = timeout_s
+
+    @classmethod
+    def connect(cls, settings: Settings, trust: Trust) -> Self:
+        """Open a channel as settings say; the first call connects. Raises InputError, TrustError."""
+        certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
+        channel = open_channel(
+            settings.endpoint,
+            authorities=trust[settings.origin].certificates,
+            certificate=certificate,
+            key=key,
+            use_proxy=settings.use_proxy,
+        )
+        return cls(channel, settings.timeout_s)
+
+    async def append(self, request: pb.AppendRequest) -> pb.AppendResponse:
+        await self._reach()
+        try:
+            return await self._raw_call(self._stub.Append, request)
+        except grpc.aio.AioRpcError as error:
+            lost = UnavailableError(
+                f"the node did not answer: {error.details()}",
+                reason=REPLY_LOST,
+                action="send the same record again: the node takes it twice for one",
+            )
+            raise stated(error) or lost from None
+
+    async def get_receipt(self, request: pb.GetReceiptRequest) -> pb.GetReceiptResponse:
+        return await self._call(self._stub.GetReceipt, request)
+
+    async def get_entry(self, request: pb.GetEntryRequest) -> pb.GetEntryResponse:
+        return await self._call(self._stub.GetEntry, request)
+
+    async def get_transfer(self, request: pb.GetTransferRequest) -> pb.GetTransferResponse:
+        return await self._call(self._stub.GetTransfer, request)
+
+    async def get_checkpoint(self, request: pb.GetCheckpointRequest) -> pb.GetCheckpointResponse:
+        return await self._call(self._stub.GetCheckpoint, request)
+
+    async def get_inclusion_proof(
+        self, request: pb.GetInclusionProofRequest
+    ) -> pb.GetInclusionProofResponse:
+        return await self._call(self._stub.GetInclusionProof, request)
+
+    async def get_consistency_proof(
+        self, request: pb.GetConsistencyProofRequest
+    ) -> pb.GetConsistencyProofResponse:
+        return await self._call(self._stub.GetConsistencyProof, request)
+
+    async def get_key_history(
+        self, request: pb.GetKeyHistoryRequest
+    ) -> pb.GetKeyHistoryResponse:
+        return await self._call(self._stub.GetKeyHistory, request)
+
+    async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse:
+        return await self._call(self._stub.GetInfo, request)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def _reach(self) -> None:
+        """Connect before anything is sent: gRPC tells no refused connection from a lost reply."""
+        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
+            return
+        try:
+            await self._raw_call(self._stub.GetInfo, pb.GetInfoRequest())
+        except grpc.aio.AioRpcError as error:
+            unreachable = UnavailableError(
+                f"the node cannot be reached: {error.details()}", reason=UNREACHABLE
+            )
+            raise stated(error) or unreachable from None
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
+    ) -> _Response:
+        try:
+            return await self._raw_call(method, request)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+
+    async def _raw_call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
+    ) -> _Response:
+        known = self.known_checkpoint
+        metadata = grpc.aio.Metadata(*([(CHECKPOINT_METADATA, known)] if known else []))
+        return await method(request, timeout=self._timeout_s, metadata=metadata)
+
+
+def open_channel(
+    endpoint: str,
+    *,
+    authorities: Iterable[bytes],
+    certificate: bytes,
+    key: bytes,
+    use_proxy: bool = False,
+) -> grpc.aio.Channel:
+    """
+    Open a mutually authenticated channel to `host:port`; nothing is sent before the first call.
+
+    authorities are the TLS authorities of the trust file (DER) and the only ones believed;
+    certificate and key are PEM. A proxy in the environment is ignored unless use_proxy.
+    """
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
+        private_key=key,
+        certificate_chain=certificate,
+    )
+    options = (*_OPTIONS, ("grpc.enable_http_proxy", int(use_proxy)))
+    return grpc.aio.secure_channel(endpoint, credentials, options)
+
+
+def read_tls_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """
+    Read a certificate (chain) and its private key, PEM both.
+
+    Raises InputError when a file cannot be read, others may read the key, or they don't match.
+    """
+    secret = read_secret(key)
+    try:
+        chain = certificate.read_bytes()
+        # A password that is no password: without one OpenSSL would ask at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise InputError(
+            f"{key} is not the private key of {certificate}, or not in PEM: {error.reason}",
+            reason="TLS_PAIR",
+            action="name the certificate and the unencrypted key that it was issued for",
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read {certificate}: {error.strerror}") from error
+    return chain, secret

@@ -1,0 +1,273 @@
+"""
+`ledgerd dev`: a whole border on loopback, to try things on.
+
+Two nodes as two processes, a throw-away authority and operator on each side, and four
+institutions with their settings. Its keys are marked as throw-away, and `ledgerd serve` refuses
+them: nothing that they sign proves anything.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ledgerd.ledger.founding import NoPeerLog, found_ledger
+from ledgerd.ledger.writer import Writer
+from ledgerd.rules.ruleset import make_rule_set
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client.approval import Approval
+from ledgerd_client.authority import Authority
+from ledgerd_client.core.errors import InputError, LedgerError
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.record import Key, read_facts, verified
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest, client_settings
+from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, SpiffeId
+from ledgerd_client.keyfile import KeyFile, write_key_file, write_new
+from ledgerd_client.pki import CertificateRequest, TlsKey, Validity
+
+HOST = "127.0.0.1"
+LIFE = timedelta(days=30)
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of the border."""
+
+    name: str
+    origin: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Institution:
+    """One of the four that a new border has."""
+
+    name: str
+    id: str
+    side: str
+    place: int
+    sector: int
+    registered_as: str
+
+
+SIDES = (
+    Side("mainland", "mainland.dev.invalid/log", "mainland.dev.invalid"),
+    Side("hongkong", "hongkong.dev.invalid/log", "hongkong.dev.invalid"),
+)
+INSTITUTIONS = (
+    Institution("sz-hospital", "uscc.12440300MB0000001U", "mainland", 440300, 3, "深圳试验医院"),
+    Institution("gz-bank", "uscc.91440100MA0000002D", "mainland", 440100, 1, "广州试验银行"),
+    Institution("hk-clinic", "hkbr.50000001", "hongkong", 810000, 3, "香港試驗診所"),
+    Institution("hk-credit", "hkbr.50000002", "hongkong", 810000, 2, "香港試驗信貸資料社"),
+)
+
+
+def make_border(directory: Path, ports: tuple[int, int] | None = None) -> None:
+    """
+    Make everything that a border needs below a directory that is not there yet.
+
+    ports are of the two nodes, free ones by default. Raises InputError when it is there.
+    """
+    try:
+        directory.mkdir(parents=True, mode=0o700)
+    except FileExistsError:
+        raise InputError(
+            f"{directory} is there already",
+            action="name another directory; a border that was made is started again as it is",
+        ) from None
+    mainland, hongkong = ports or free_ports()
+    endpoints = {"mainland": f"{HOST}:{mainland}", "hongkong": f"{HOST}:{hongkong}"}
+    authorities = {side.name: _make_authority(directory, side) for side in SIDES}
+    trust = Trust.of(authority.trust for authority in authorities.values())
+    write_new(directory / "trust.txt", trust.format(), mode=0o644)
+    for side, other in (SIDES, SIDES[::-1]):
+        maker = _SideMaker(directory, side, other, authorities, trust, endpoints)
+        maker.make()
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports of loopback that nobody listens on."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind((HOST, 0))
+        two.bind((HOST, 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def node_settings(directory: Path, side: str) -> Path:
+    """Where a side's node has its configuration."""
+    return directory / side / "node" / "node.toml"
+
+
+def _make_authority(directory: Path, side: Side) -> Authority:
+    validity = Validity.starting(datetime.now(UTC), 2 * LIFE)
+    authority = Authority.create(side.origin, side.domain, validity=validity, throwaway=True)
+    home = directory / side.name / "authority"
+    home.mkdir(parents=True, mode=0o700)
+    authority.save(home)
+    return authority
+
+
+@dataclass(frozen=True, slots=True)
+class _SideMaker:
+    """Makes one side: its node's directory and ledger, its institutions and its operator."""
+
+    directory: Path
+    side: Side
+    other: Side
+    authorities: dict[str, Authority]
+    trust: Trust
+    endpoints: dict[str, str]
+
+    @property
+    def authority(self) -> Authority:
+        return self.authorities[self.side.name]
+
+    def make(self) -> None:
+        admissions = [
+            self._enrol(who.name, INSTITUTION, who.id, who.registered_as, who.place, who.sector)
+            for who in INSTITUTIONS
+            if who.side == self.side.name
+        ]
+        self._enrol(f"{self.side.name}-operator", OPERATOR, "operator", "Operator")
+        self._make_node(admissions)
+
+    def _enrol(
+        self,
+        name: str,
+        role: str,
+        subject: str,
+        registered_as: str,
+        place: int = 0,
+        sector: int = 0,
+    ) -> Approval:
+        home = self.directory / name
+        home.mkdir(mode=0o700)
+        key, tls = new_key(), TlsKey.generate()
+        csr = CertificateRequest.make(tls, SpiffeId(self.side.domain, role, subject))
+        request = EnrolmentRequest.make(
+            origin=self.side.origin,
+            name=registered_as,
+            csr=csr,
+            key=None if role == OPERATOR else key,
+            place=place,
+            sector=sector,
+        )
+        approval = self.authority.approve(request, now=datetime.now(UTC), life=LIFE)
+        if role != OPERATOR:
+            write_key_file(home / "signing.key", KeyFile(key, throwaway=True))
+        write_new(home / "tls.key", tls.pem, mode=0o600)
+        write_new(home / "tls.crt", approval.tls_certificate.pem, mode=0o644)
+        write_new(home / "trust.txt", self.trust.format(), mode=0o644)
+        settings = client_settings(request, self.endpoints[self.side.name])
+        write_new(home / "client.toml", settings, mode=0o644)
+        return approval
+
+    def _make_node(self, admissions: list[Approval]) -> None:
+        home = node_settings(self.directory, self.side.name).parent
+        home.mkdir(mode=0o700)
+        keys = {name: new_key() for name in ("log", "entry", "cosigner")}
+        for name, key in keys.items():
+            write_key_file(home / f"{name}.key", KeyFile(key, throwaway=True))
+        tls = TlsKey.generate()
+        holder = SpiffeId(self.side.domain, PEER, self.side.name)
+        csr = CertificateRequest.make(tls, holder, ("localhost", HOST))
+        request = GenesisRequest.make(origin=self.side.origin, csr=csr, **keys)
+        genesis = self.authority.begin(
+            request,
+            peer_origin=self.other.origin,
+            peer_authority=self.authorities[self.other.name].verifier.public,
+            now=datetime.now(UTC),
+            life=LIFE,
+        )
+        write_new(home / "tls.key", tls.pem, mode=0o600)
+        write_new(home / "tls.crt", genesis.tls_certificate.pem, mode=0o644)
+        write_new(home / "trust.txt", self.trust.format(), mode=0o644)
+        write_new(home / "node.toml", self._node_toml().encode(), mode=0o644)
+        self._found(home / "data", keys, genesis, admissions)
+
+    def _found(
+        self,
+        data: Path,
+        keys: dict[str, SigningKey],
+        genesis: Approval,
+        admissions: list[Approval],
+    ) -> None:
+        """Make the ledger, and admit this side's institutions before anybody asks for them."""
+        data.mkdir(mode=0o700)
+        store = LmdbStore.create(data / "store", instance=secrets.token_bytes(16))
+        authority = self.authority.verifier.public
+        common = {
+            "log_key": Signer(self.side.origin, ED25519, keys["log"]),
+            "entry_key": keys["entry"],
+            "authority": authority,
+            "clock": now,
+            "random": os.urandom,
+        }
+        rules = make_rule_set(acknowledge_within=120 * SECOND, correct_within=120 * SECOND)
+        found_ledger(store, genesis.record, rules, cosigner=keys["cosigner"].public, **common)
+        writer = Writer(store, peer_log=NoPeerLog(), **common)
+        items = []
+        for approval in admissions:
+            _, facts = read_facts(approval.body)
+            known = {approval.key_id: Key(0, authority)}
+            items.append(verified(approval.record, facts, self.side.origin, known))
+        for outcome in writer.commit([items])[0].outcomes:
+            if isinstance(outcome, LedgerError):
+                raise outcome
+        store.close()
+
+    def _node_toml(self) -> str:
+        return NODE_TOML.format(
+            origin=self.side.origin,
+            listen=self.endpoints[self.side.name],
+            domain=self.side.domain,
+            peer_endpoint=self.endpoints[self.other.name],
+            peer_id=self.other.name,
+            peer_domain=self.other.domain,
+        )
+
+
+NODE_TOML = """\
+# Made by `ledgerd dev`. Its keys are throw-away.
+origin = "{origin}"
+data = "data"
+listen = "{listen}"
+trust = "trust.txt"
+trust_domain = "{domain}"
+operators = ["operator"]
+
+[keys]
+log = "log.key"
+entry = "entry.key"
+cosigner = "cosigner.key"
+
+[tls]
+certificate = "tls.crt"
+key = "tls.key"
+
+[peer]
+endpoint = "{peer_endpoint}"
+id = "{peer_id}"
+trust_domain = "{peer_domain}"
+
+[timing]
+anchor_interval_s = 1
+poll_interval_s = 0.2
+"""
+
+
+def new_key() -> SigningKey:
+    return SigningKey(secrets.token_bytes(32))
+
+
+def now() -> int:
+    """µs since the epoch, UTC."""
+    return time.time_ns() // 1000

@@ -1,0 +1,137 @@
+"""
+A border of real processes: what end-to-end, fault and kill tests drive.
+
+It starts the installed programs and imports nothing of the daemon. Readiness is what the daemon
+tells systemd (sd_notify), so nobody sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BIN = Path(sys.executable).parent
+LEDGERD = str(BIN / "ledgerd")
+LEDGERCTL = str(BIN / "ledgerctl")
+# Longer than anything takes on a busy machine; only a failure waits so long.
+PATIENCE = 60.0
+
+
+@dataclass
+class Node:
+    """One `ledgerd serve` process."""
+
+    config: Path
+    notify: socket.socket = field(init=False)
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = self.config.with_name("node.log")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket_path = self.config.with_name("notify.sock")
+        self.notify.bind(str(self._socket_path))
+
+    def start(self, wrapper: Sequence[str] = ()) -> None:
+        """Start it, and return when it says READY=1; wrapper comes before it, say strace."""
+        self.launch(wrapper)
+        self.wait_for("READY=1")
+
+    def launch(self, wrapper: Sequence[str] = ()) -> None:
+        """Start it and return at once."""
+        command = [*wrapper, LEDGERD, "serve", "--config", str(self.config), "--throwaway"]
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self._socket_path)}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def wait_for(self, word: str) -> None:
+        """Wait until the process has said word; fail when it ends first."""
+        assert self.process is not None
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            ready, _, _ = select.select([self.notify], [], [], 0.1)
+            if ready and word in self.notify.recv(4096).decode().split("\n"):
+                return
+            if not ready and self.process.poll() is not None:
+                break
+        raise AssertionError(f"the node did not say {word}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit code once it has drained."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """SIGKILL to the daemon and its workers, at once."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self.notify.close()
+        self._socket_path.unlink(missing_ok=True)
+
+
+class Border:
+    """Two nodes and four institutions below one directory, made by `ledgerd dev --prepare`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        run(LEDGERD, "dev", "--dir", str(directory), "--prepare")
+        self.mainland = Node(directory / "mainland" / "node" / "node.toml")
+        self.hongkong = Node(directory / "hongkong" / "node" / "node.toml")
+
+    def client(self, name: str) -> Path:
+        """The client.toml of an institution or operator, say sz-hospital."""
+        return self.directory / name / "client.toml"
+
+    def start(self) -> None:
+        """Start both nodes together."""
+        self.mainland.launch()
+        self.hongkong.launch()
+        self.mainland.wait_for("READY=1")
+        self.hongkong.wait_for("READY=1")
+
+    def copy_of(self, node: Node, to: Path) -> Path:
+        """A copy of a stopped node's directory; returns the copy's configuration."""
+        shutil.copytree(node.config.parent, to, ignore=shutil.ignore_patterns("*.sock"))
+        return to / "node.toml"
+
+    def close(self) -> None:
+        self.mainland.close()
+        self.hongkong.close()
+
+
+def run(*command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run an installed program; fail unless it exits with code."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=10 * PATIENCE, check=False
+    )
+    assert done.returncode == code, (
+        f"{command} exited {done.returncode}\n{done.stdout}{done.stderr}"
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def audit(config: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """`ledgerd audit` of a node that does not run."""
+    return run(LEDGERD, "audit", "--config", str(config), code=code)
