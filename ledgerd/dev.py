@@ -12,19 +12,22 @@ import os
 import secrets
 import socket
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ledgerd.ledger.founding import NoPeerLog, found_ledger
+from ledgerd.config import Config
+from ledgerd.credentials import NodeKeys
+from ledgerd.init import found
+from ledgerd.ledger.founding import NoPeerLog
+from ledgerd.ledger.standing import HighWater, write_mark
 from ledgerd.ledger.writer import Writer
-from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.core.errors import InputError, LedgerError
-from ledgerd_client.core.keys import SigningKey
-from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.record import Key, read_facts, verified
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest, client_settings
@@ -34,7 +37,6 @@ from ledgerd_client.pki import CertificateRequest, TlsKey, Validity
 
 HOST = "127.0.0.1"
 LIFE = timedelta(days=30)
-SECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,45 +190,39 @@ class _SideMaker:
             life=LIFE,
         )
         write_new(home / "tls.key", tls.pem, mode=0o600)
-        write_new(home / "tls.crt", genesis.tls_certificate.pem, mode=0o644)
         write_new(home / "trust.txt", self.trust.format(), mode=0o644)
         write_new(home / "node.toml", self._node_toml().encode(), mode=0o644)
-        self._found(home / "data", keys, genesis, admissions)
+        config = Config.load(home / "node.toml")
+        found(config, genesis, clock=now, random=os.urandom)
+        self._admit(config, admissions)
 
-    def _found(
-        self,
-        data: Path,
-        keys: dict[str, SigningKey],
-        genesis: Approval,
-        admissions: list[Approval],
-    ) -> None:
-        """Make the ledger, and admit this side's institutions before anybody asks for them."""
-        data.mkdir(mode=0o700)
-        store = LmdbStore.create(data / "store", instance=secrets.token_bytes(16))
-        authority = self.authority.verifier.public
-        common = {
-            "log_key": Signer(self.side.origin, ED25519, keys["log"]),
-            "entry_key": keys["entry"],
-            "authority": authority,
-            "clock": now,
-            "random": os.urandom,
-        }
-        rules = make_rule_set(acknowledge_within=120 * SECOND, correct_within=120 * SECOND)
-        found_ledger(store, genesis.record, rules, cosigner=keys["cosigner"].public, **common)
-        writer = Writer(store, peer_log=NoPeerLog(), **common)
+    def _admit(self, config: Config, admissions: list[Approval]) -> None:
+        """Admit this side's institutions before anybody asks for them."""
+        keys, authority = NodeKeys.load(config), self.authority.verifier.public
+        known = {key_id(authority): Key(0, authority)}
         items = []
         for approval in admissions:
             _, facts = read_facts(approval.body)
-            known = {approval.key_id: Key(0, authority)}
             items.append(verified(approval.record, facts, self.side.origin, known))
-        for outcome in writer.commit([items])[0].outcomes:
-            if isinstance(outcome, LedgerError):
-                raise outcome
-        store.close()
+        with closing(LmdbStore.open(config.store)) as store:
+            writer = Writer(
+                store,
+                log_key=keys.log_signer,
+                entry_key=keys.entry,
+                authority=authority,
+                peer_log=NoPeerLog(),
+                clock=now,
+                random=os.urandom,
+            )
+            for outcome in writer.commit([items])[0].outcomes:
+                if isinstance(outcome, LedgerError):
+                    raise outcome
+            write_mark(config.data, HighWater(store.instance, writer.head.size))
 
     def _node_toml(self) -> str:
         return NODE_TOML.format(
             origin=self.side.origin,
+            id=self.side.name,
             listen=self.endpoints[self.side.name],
             domain=self.side.domain,
             peer_endpoint=self.endpoints[self.other.name],
@@ -238,6 +234,7 @@ class _SideMaker:
 NODE_TOML = """\
 # Made by `ledgerd dev`. Its keys are throw-away.
 origin = "{origin}"
+id = "{id}"
 data = "data"
 listen = "{listen}"
 trust = "trust.txt"
@@ -261,6 +258,10 @@ trust_domain = "{peer_domain}"
 [timing]
 anchor_interval_s = 1
 poll_interval_s = 0.2
+
+[rules]
+acknowledge_within_s = 120
+correct_within_s = 120
 """
 
 

@@ -9,7 +9,14 @@ from typing import TypeVar
 
 from ledgerd_client._kept import KeptFile
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import ForkError, LedgerError, TrustError, VerificationError
+from ledgerd_client.core.errors import (
+    ForkError,
+    LedgerError,
+    NotFoundError,
+    NotReadyError,
+    TrustError,
+    VerificationError,
+)
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.transport import Transport
@@ -23,7 +30,7 @@ class Histories:
 
     What is kept was verified, and only ever grows. Methods raise TrustError for an origin that the
     trust file does not know, VerificationError for what the authority did not sign, ForkError for
-    a history that does not extend the one kept, and UnavailableError.
+    a history that does not extend the one kept, NotReadyError and UnavailableError.
     """
 
     def __init__(self, transport: Transport, trust: Trust, directory: Path, own: str) -> None:
@@ -44,9 +51,19 @@ class Histories:
         return self._known[origin]
 
     async def refresh(self, origin: str) -> KeyHistory:
-        """The history as far as the node has it."""
-        response = await self._transport.get_key_history(pb.GetKeyHistoryRequest(origin=origin))
+        """The history as far as the node has it; NotReadyError when it has none yet."""
+        request = pb.GetKeyHistoryRequest(origin=origin)
+        try:
+            response = await self._transport.get_key_history(request)
+        except NotFoundError:
+            response = pb.GetKeyHistoryResponse()
         entries = [(entry.header, entry.body) for entry in response.entries]
+        if not entries:
+            raise NotReadyError(
+                f"the node does not know the keys of {origin} yet",
+                reason="NO_KEY_HISTORY",
+                action="try again when it has reached the other side's node",
+            )
         self._known[origin] = await asyncio.to_thread(self._keep, origin, entries)
         return self._known[origin]
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._results import Finding, Half, TransferView
+from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
@@ -72,7 +74,32 @@ def check_same(record: SignedRecord, verified: VerifiedReceipt) -> None:
         said = (Kind.ACK, facts.halves, facts.author)
         if (header.kind, header.halves, verified.institution) == said:
             return
-    raise _other_record(header)
+    raise other_record(header)
+
+
+def to_transfer(ref: bytes, view: pb.TransferView) -> TransferView:
+    """Read a node's view of a transfer; raises for one of another transfer, too."""
+    halves = tuple(_to_half(half) for half in view.halves)
+    findings = tuple(_to_finding(parse_body(body)) for body in view.findings)
+    refs = {view.ref, *(half.header.halves.ref for half in halves if half.header.halves)}
+    if refs != {ref} or any(half.header.halves is None for half in halves):
+        raise VerificationError("the reply is of another transfer", reason="OTHER_RECORD")
+    return TransferView(
+        ref, view.state, halves, findings, view.peer_size, view.peer_known_at, view.checkpoint
+    )
+
+
+def _to_half(half: pb.Half) -> Half:
+    header = Header.parse(half.header)
+    if header.index != half.index:
+        raise ChainError(f"entry {header.index} is announced as {half.index}")
+    return Half(half.origin, half.index, half.institution, header)
+
+
+def _to_finding(body: body_pb2.Body) -> Finding:
+    finding = body.finding
+    records = tuple((record.origin, record.index) for record in finding.records)
+    return Finding(finding.finding_id, finding.rule, finding.severity, records, finding.closed)
 
 
 def to_receipt(receipt: pb.Receipt) -> Receipt:
@@ -105,7 +132,7 @@ def _check_header(header: Header, record: SignedRecord, history: KeyHistory) -> 
     sent = (facts.kind, digest, record.key_id, record.signature, facts.halves)
     found = (header.kind, header.body_digest, header.key_id, header.signature, header.halves)
     if found != sent:
-        raise _other_record(header)
+        raise other_record(header)
     history.institution_key(header.key_id, header.key_index, header.index)
 
 
@@ -141,7 +168,7 @@ def _check_outcome(
             raise VerificationError("the reply says nothing of a record")
 
 
-def _other_record(header: Header) -> VerificationError:
+def other_record(header: Header) -> VerificationError:
     return VerificationError(
         f"entry {header.index} is not the record that was sent", reason="OTHER_RECORD"
     )

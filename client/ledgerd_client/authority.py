@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._time import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.body import AUTHORITY, SALT_SIZE
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Verifier
-from ledgerd_client.core.record import SignedRecord, make_body, sign_record
+from ledgerd_client.core.record import SignedRecord, make_body, make_record_id, sign_record
 from ledgerd_client.core.trust import OriginTrust, Trust
 from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
@@ -31,8 +32,6 @@ from ledgerd_client.tls_authority import TlsAuthority
 
 SETTINGS = "ledgerd-authority/v1"
 CERTIFICATE_LIFE = timedelta(days=397)
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +124,14 @@ class Authority:
         event = admission.read_body().key_event
         if not event.public_key:
             raise FieldError("the approval admits no key that could be revoked")
-        event.action = pb.KEY_ACTION_REVOKE
-        event.possession = event.previous_key_id = b""
-        event.compromised_since = compromised_since
-        record = self._sign(now, key_event=event)
+        revocation = pb.KeyEvent(
+            action=pb.KEY_ACTION_REVOKE,
+            role=event.role,
+            subject=event.subject,
+            public_key=event.public_key,
+            compromised_since=compromised_since,
+        )
+        record = self._sign(now, key_event=revocation)
         return Approval.of(self.origin, admission.role, admission.id, record, None)
 
     def _check_mine(self, origin: str, holder: SpiffeId) -> None:
@@ -140,11 +143,11 @@ class Authority:
             )
 
     def _sign(self, now: datetime, **record: pb.Genesis | pb.KeyEvent) -> SignedRecord:
-        occurred_at = (now - _EPOCH) // timedelta(microseconds=1)
+        occurred_at = to_micros(now)
         body = make_body(
             origin=self.origin,
             author=AUTHORITY,
-            record_id=_record_id(occurred_at),
+            record_id=make_record_id(occurred_at, secrets.token_bytes(10)),
             occurred_at=occurred_at,
             salt=secrets.token_bytes(SALT_SIZE),
             **record,
@@ -181,11 +184,3 @@ class Settings:
 
     origin: str
     domain: str
-
-
-def _record_id(now: int) -> bytes:
-    """A UUIDv7 (RFC 9562 section 5.7) of µs since the epoch."""
-    random = int.from_bytes(secrets.token_bytes(10), "big")
-    value = (now // 1000) << 80 | random
-    value &= ~(0xF << 76 | 0x3 << 62)
-    return (value | 0x7 << 76 | 0x2 << 62).to_bytes(16, "big")

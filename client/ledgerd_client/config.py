@@ -60,7 +60,9 @@ class Settings:
         if self.institution is not None:
             check_institution("institution", self.institution)
         if len({name is None for name in (self.institution, self.signing_key, self.outbox)}) > 1:
-            raise FieldError("institution, signing_key and outbox are given all three or not at all")
+            raise FieldError(
+                "institution, signing_key and outbox are given all three or not at all"
+            )
         if not 0 < self.timeout_s <= 600:
             raise FieldError("timeout_s is above 0 and at most 600")
 

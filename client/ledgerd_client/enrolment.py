@@ -7,6 +7,7 @@ which the authority asks by other means, with the file's fingerprint. Needs the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -189,6 +190,27 @@ class GenesisRequest:
         ):
             check_public_key(public)
             _check_possession(public, node_key_digest(self.origin, name, public), possession)
+
+
+def client_settings(request: EnrolmentRequest, endpoint: str) -> bytes:
+    """
+    client.toml of whoever asked, for a directory that holds its keys, certificate and trust file.
+
+    endpoint is host:port of the node on its side.
+    """
+    settings = {
+        "endpoint": endpoint,
+        "origin": request.origin,
+        "trust": "trust.txt",
+        "tls_certificate": "tls.crt",
+        "tls_key": "tls.key",
+        "keys": "keys",
+    }
+    if request.role == INSTITUTION:
+        settings |= {"institution": request.id, "signing_key": "signing.key", "outbox": "outbox.db"}
+    # A JSON string is a TOML string.
+    lines = (f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in settings.items())
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def node_key_digest(origin: str, name: str, public: bytes) -> bytes:

@@ -103,7 +103,7 @@ class GrpcTransport:
 
     @classmethod
     def connect(cls, settings: Settings, trust: Trust) -> Self:
-        """Open a channel as settings say; the first call connects. Raises InputError, TrustError."""
+        """Open a channel as settings say; the first call connects. Raises as read_tls_pair does."""
         certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
         channel = open_channel(
             settings.endpoint,
@@ -148,9 +148,7 @@ class GrpcTransport:
     ) -> pb.GetConsistencyProofResponse:
         return await self._call(self._stub.GetConsistencyProof, request)
 
-    async def get_key_history(
-        self, request: pb.GetKeyHistoryRequest
-    ) -> pb.GetKeyHistoryResponse:
+    async def get_key_history(self, request: pb.GetKeyHistoryRequest) -> pb.GetKeyHistoryResponse:
         return await self._call(self._stub.GetKeyHistory, request)
 
     async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse:

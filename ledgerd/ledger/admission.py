@@ -72,6 +72,8 @@ class Admission:
             results = list(await self._workers.run(check_requests, self._origin, requests))
         except LedgerError as error:
             results = [error] * len(taken)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            results = [_unexpected(error)] * len(taken)
         for (_, future), result in zip(taken, results, strict=True):
             if future.done():  # its caller went away
                 continue
@@ -83,15 +85,21 @@ class Admission:
         asyncio.get_running_loop().call_soon(self._pump)
 
 
-def check_requests(origin: str, requests: list[Request]) -> list[Checked | InputError]:
+def check_requests(origin: str, requests: list[Request]) -> list[Checked | LedgerError]:
     """Run in a worker: check requests, each with a result or an error of its own."""
-    results: list[Checked | InputError] = []
+    results: list[Checked | LedgerError] = []
     for request in requests:
         try:
             results.append(check_request(origin, request))
         except InputError as error:
             results.append(error)
+        except Exception as error:  # noqa: BLE001 - the requests beside it must not suffer
+            results.append(_unexpected(error))
     return results
+
+
+def _unexpected(error: Exception) -> LedgerError:
+    return LedgerError(f"the request could not be checked: {type(error).__name__}")
 
 
 def check_request(origin: str, request: Request) -> Checked:

@@ -8,9 +8,11 @@ product's `ledgerd audit`, and the oracle of its tests.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import ANCHOR_KEY, RULE_SET_KEY, Entry, Machine, PeerLog
@@ -21,6 +23,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.chain import Replay, SignatureCheck
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
+from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import open_log_checkpoint
 from ledgerd_client.core.record import read_facts
@@ -47,6 +50,14 @@ class Report:
     entries: int
     findings: int
     root: bytes
+
+
+class _Due(NamedTuple):
+    """A finding that must follow its cause, the entry of that index."""
+
+    cause: int
+    recorded_at: int
+    finding: pb.Finding
 
 
 class Auditor:
@@ -77,24 +88,28 @@ class Auditor:
         # A replay of its own: the machine's history is changed by apply, the replay's by step.
         self._replay = Replay.start(KeyHistory(origin, authority), lambda _digest, _index: True)
         self._tree = TileWriter(0, {})
-        self._due: dict[tuple[bytes, bool], tuple[int, bytes]] = {}
+        self._due: deque[_Due] = deque()
         self._findings = 0
 
     def run(self) -> Report:
         """Audit everything; raises AuditError at the first thing that is wrong."""
-        with self._store.snapshot() as snapshot:
-            head = Head.load(snapshot)
+        head = self._head()
         for start in range(0, head.size, PAGE):
             self._page(start, min(start + PAGE, head.size))
             self._progress(min(start + PAGE, head.size), head.size)
-        if self._due:
-            cause = min(position for position, _ in self._due.values())
-            raise AuditError(f"entry {cause} calls for a finding that is not in the log")
+        self._check_nothing_due()
         self._check_head(head)
         for table in _REBUILT:
             self._compare(table)
         self._check_counts(head.size)
         return Report(head.size, self._findings, self._replay.tree.root())
+
+    def _head(self) -> Head:
+        with self._store.snapshot() as snapshot:
+            try:
+                return Head.load(snapshot)
+            except LedgerError as error:
+                raise AuditError(error.message) from error
 
     def _page(self, start: int, stop: int) -> None:
         with self._store.snapshot() as snapshot:
@@ -105,6 +120,8 @@ class Auditor:
             for index, (header, body) in enumerate(raw, start):
                 try:
                     checks.append(self._entry(transaction, header, body))
+                except AuditError:
+                    raise
                 except LedgerError as error:
                     raise AuditError(f"entry {index}: {error.message}") from error
                 leaves.append(self._replay.last_leaf)
@@ -127,29 +144,39 @@ class Auditor:
             raise ChainError(f"signed by a key of {key.subject}, but by {facts.author}")
         if self._machine.records.find(transaction, facts.author, facts.record_id) is not None:
             raise ChainError("the record is in the log already")
-        self._take_finding(header.index, body)
+        self._take_finding(header, body)
         entry = Entry(header.index, header.recorded_at, facts, sha256(body).digest(), raw, body)
         for finding in self._machine.apply(transaction, entry):
-            place = (header.index, finding.SerializeToString(deterministic=True))
-            self._due[finding.finding_id, finding.closed] = place
+            self._due.append(_Due(header.index, header.recorded_at, finding))
         return check
 
-    def _take_finding(self, index: int, data: bytes) -> None:
-        """Cross a FINDING off the list of those that are due; one that is not due is extra."""
-        body = pb.Body.FromString(data)
-        if body.WhichOneof("record") != "finding":
-            return
-        self._findings += 1
-        due = self._due.pop((body.finding.finding_id, body.finding.closed), None)
-        if due is None or due[1] != body.finding.SerializeToString(deterministic=True):
-            raise AuditError(f"finding {body.finding.rule} is not what the log before it calls for")
+    def _take_finding(self, header: Header, data: bytes) -> None:
+        """
+        Cross a FINDING off the list of those that are due.
+
+        They stand in the order in which they fell due, in their cause's commit: one time is all
+        that a commit has. So none can be left out, put in, or held back for later.
+        """
+        if self._due and header.recorded_at != self._due[0].recorded_at:
+            self._check_nothing_due()
+        body = pb.Body.FromString(data) if header.kind == Kind.NODE else None
+        if body is not None and body.HasField("finding"):
+            self._findings += 1
+            if not self._due or self._due.popleft().finding != body.finding:
+                raise ChainError(f"finding {body.finding.rule} is not what the log calls for here")
+
+    def _check_nothing_due(self) -> None:
+        for due in self._due:
+            raise AuditError(
+                f"entry {due.cause} calls for finding {due.finding.rule}, which is missing"
+            )
 
     def _check_head(self, head: Head) -> None:
         last = (self._replay.size, self._replay.last_time, self._replay.last_leaf)
         if head[:3] != last:
             raise AuditError("the stored head is not the newest entry's")
         try:
-            opened = open_log_checkpoint(head.checkpoint, self._replay.history)
+            opened = open_log_checkpoint(head.checkpoint, self._replay.history, strict=True)
         except LedgerError as error:
             raise AuditError(f"the stored checkpoint: {error.message}") from error
         if (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import PeerHalf
 from ledgerd.ledger.writer import Writer, sign_own
 from ledgerd.store.base import Store
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.errors import FieldError, LedgerError, TrustError
+from ledgerd_client.core.errors import FieldError, LedgerError, StoreError, TrustError
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Signer
@@ -37,13 +38,17 @@ def found_ledger(
     """
     Write entries 0 (GENESIS) and 1 (the rule set) into an empty store, in one commit.
 
-    Raises TrustError or FieldError when GENESIS is not for these keys or not by this authority.
+    Raises TrustError or FieldError when GENESIS is not for these keys or not by this authority,
+    StoreError when there is a ledger in the store already; nothing is then written.
     """
     item = check_genesis(genesis, log_key.verifier.name, authority)
     body = pb.Body.FromString(genesis.body).genesis
-    named = (body.log_key, body.entry_key, body.cosigner_key)
-    if named != (log_key.verifier.public, entry_key.public, cosigner):
+    named = (body.log_key, body.entry_key, body.cosigner_key, body.authority_key)
+    if named != (log_key.verifier.public, entry_key.public, cosigner, authority):
         raise FieldError("GENESIS names other keys than this node's", reason="WRONG_KEYS")
+    with store.snapshot() as snapshot:
+        if Head.find(snapshot) is not None:
+            raise StoreError("the store holds a ledger already", reason="STORE_EXISTS")
     writer = Writer(
         store,
         log_key=log_key,

@@ -29,7 +29,7 @@ class Head(NamedTuple):
 
     @classmethod
     def load(cls, snapshot: Snapshot) -> Self:
-        """Read the newest commit's head; raises StoreError when the store has none."""
+        """Read the newest commit's head; raises StoreError when there is none, or no whole one."""
         head = cls.find(snapshot)
         if head is None:
             raise StoreError("the store holds no ledger", reason="NO_STORE")
@@ -37,11 +37,13 @@ class Head(NamedTuple):
 
     @classmethod
     def find(cls, snapshot: Snapshot) -> Self | None:
-        """Read the newest commit's head; None before the first."""
+        """Read the newest commit's head; None before the first. Raises StoreError."""
         state = snapshot.get(Table.META, _KEY)
         checkpoint = snapshot.get(Table.META, _CHECKPOINT_KEY)
         if state is None or checkpoint is None:
             return None
+        if len(state) != _LAYOUT.size:
+            raise StoreError("the stored head is damaged", reason="BAD_HEAD")
         return cls(*(*_LAYOUT.unpack(state), checkpoint))
 
     def put(self, transaction: Transaction) -> None:

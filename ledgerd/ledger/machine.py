@@ -8,7 +8,7 @@ daemon decides about them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -105,7 +105,7 @@ class Machine:
         facts = entry.facts
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         if facts.kind in KINDS_WITH_HALVES:
-            due = self._apply_half(transaction, facts.ref, _own_half(entry))
+            due = self._apply_halves(transaction, facts.ref, [_own_half(entry)])
         else:
             due = self._apply_other(transaction, entry)
         if facts.kind in BY_INSTITUTIONS:
@@ -129,27 +129,37 @@ class Machine:
         elif record == "finding":
             findings.add_finding(transaction, entry.position, body.finding)
         elif record == "anchor":
-            return list(self._apply_anchor(transaction, body.anchor))
+            return self._apply_anchor(transaction, body.anchor)
         return []
 
-    def _apply_anchor(self, transaction: Transaction, anchor: pb.Anchor) -> Iterator[pb.Finding]:
-        """Take up the peer's halves under the anchor, then whatever is overdue by its time."""
+    def _apply_anchor(self, transaction: Transaction, anchor: pb.Anchor) -> list[pb.Finding]:
+        """Take up the peer's halves under the anchor, and whatever is overdue by its time."""
         size = Checkpoint.parse(parse_note(anchor.checkpoint).text).size
-        start, self.anchor = self.anchor.peer_size, AnchorState(size, anchor.fetched_at)
-        transaction.put(Table.META, ANCHOR_KEY, u64(size) + u64(anchor.fetched_at))
+        start, known_until = self.anchor.peer_size, self.anchor.known_until
+        # Never back: a half taken up twice would be a second one, and silence once judged stays so.
+        self.anchor = AnchorState(max(start, size), max(known_until, anchor.fetched_at))
+        transaction.put(
+            Table.META, ANCHOR_KEY, u64(self.anchor.peer_size) + u64(self.anchor.known_until)
+        )
+        # Halves of a transfer that become known together are judged together.
+        touched: dict[bytes, list[Half]] = {}
         for header, institution in self._peer_log.halves(start, size, self.history.origin):
             if header.halves is not None:
                 half = _peer_half(header, institution)
-                yield from self._apply_half(transaction, header.halves.ref, half)
-        for ref in transfers.overdue(transaction, anchor.fetched_at):
-            yield from self._apply_half(transaction, ref, None)
+                touched.setdefault(header.halves.ref, []).append(half)
+        for ref in transfers.overdue(transaction, self.anchor.known_until):
+            touched.setdefault(ref, [])
+        due: list[pb.Finding] = []
+        for ref, halves in touched.items():
+            due += self._apply_halves(transaction, ref, halves)
+        return due
 
-    def _apply_half(
-        self, transaction: Transaction, ref: bytes, half: Half | None
+    def _apply_halves(
+        self, transaction: Transaction, ref: bytes, halves: list[Half]
     ) -> list[pb.Finding]:
         transfer = transfers.get_transfer(transaction, ref) or Transfer()
-        if half is not None:
-            transfer.halves.append(half)
+        for half in halves:
+            transfer.add(half)
         old_due = transfer.due
         verdict = judge(transfer.halves, self.anchor.known_until, self.rules)
         transfer.state, transfer.due = verdict.state, verdict.due

@@ -20,9 +20,13 @@ from ledgerd_client.core import merkle
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import FieldError, NotFoundError, NotReadyError
-from ledgerd_client.core.header import Header
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt
+
+# Of one message of ListHeaders: headers at most, and bytes after which it ends.
+SHARED_PAGE_HEADERS = 512
+_SHARED_PAGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,14 @@ class Page:
     entries: list[tuple[bytes, bytes]]
     next: int | None
     checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPage:
+    """What the peer may see of contiguous entries: headers, and some bodies as (index, body)."""
+
+    headers: list[bytes]
+    bodies: list[tuple[int, bytes]]
 
 
 class Reader:
@@ -127,6 +139,28 @@ class Reader:
         with self._store.snapshot() as snapshot:
             stop = min(start + count, until)
             return [value for _, value in snapshot.scan(Table.HEADERS, u64(start), u64(stop))]
+
+    def shared_page(self, start: int, until: int) -> SharedPage:
+        """
+        Headers from start on, below until, with the bodies of kinds that are shared with the peer.
+
+        As many as a message of ListHeaders carries: 512 at most, and about 1 MiB with their bodies.
+        Empty when start is not below until or the log ends there.
+        """
+        page = SharedPage([], [])
+        size = 0
+        with self._store.snapshot() as snapshot:
+            stop = min(start + SHARED_PAGE_HEADERS, until)
+            for key, header in snapshot.scan(Table.HEADERS, u64(start), u64(max(start, stop))):
+                page.headers.append(header)
+                size += len(header)
+                if Header.parse(header).kind in KINDS_SHARED_WITH_PEER:
+                    index = int.from_bytes(key, "big")
+                    page.bodies.append((index, _need(snapshot, Table.BODIES, index)))
+                    size += len(page.bodies[-1][1])
+                if size >= _SHARED_PAGE_BYTES:
+                    break
+        return page
 
     def page(self, start: int, *, author: str = "", until: int = 0, count: int = 100) -> Page:
         """

@@ -81,7 +81,8 @@ class Sequencer:
         is nearly full; nothing is then stored.
         """
         if self.refuse is not None:
-            raise self.refuse
+            # One object for every caller: else it would gather the frames of them all.
+            raise self.refuse.with_traceback(None)
         future: asyncio.Future[AppendResult] = self._loop.create_future()
         with self._changed:
             if self._stopping:
@@ -108,6 +109,8 @@ class Sequencer:
             # Before anything is shown, the disk must have shown that it takes a commit.
             writer.touch()
         except Exception as error:  # noqa: BLE001 - it is raised again where start() waits
+            with self._changed:
+                self._stopping = True
             self._deliver(self._started.set_exception, error)
             return
         self._deliver(self._started.set_result, writer.head)
@@ -127,7 +130,9 @@ class Sequencer:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
             calls: list[_Call] = []
             records = 0
-            while self._waiting and records + len(self._waiting[0].items) <= MAX_GROUP:
+            while self._waiting:
+                if calls and records + len(self._waiting[0].items) > MAX_GROUP:
+                    break
                 calls.append(self._waiting.popleft())
                 records += len(calls[-1].items)
             self._waiting_records -= records
@@ -161,10 +166,17 @@ class Sequencer:
         self._loop.call_soon_threadsafe(function, *args)
 
 
-def _without_culprits(writer: Writer, items: Sequence[Item]) -> list[Item]:
-    """Each record tried alone; one that fails is replaced by its error."""
+def _without_culprits(writer: Writer, items: Sequence[Item]) -> Sequence[Item]:
+    """Replace records that can't be applied by their errors: halved until each stands alone."""
+    error = writer.rehearse(items)
+    if error is None:
+        return items
+    if len(items) <= 1:
+        return [error] * len(items)
+    middle = len(items) // 2
     return [
-        item if isinstance(item, LedgerError) else writer.rehearse(item) or item for item in items
+        *_without_culprits(writer, items[:middle]),
+        *_without_culprits(writer, items[middle:]),
     ]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +32,7 @@ class Workers:
 
     def _new_pool(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.count, context, initializer=_ignore_signals)
+        return ProcessPoolExecutor(self.count, context, initializer=_prepare)
 
     async def start(self) -> None:
         """Return when every worker answers, so that the first call does not pay for it."""
@@ -55,10 +57,20 @@ class Workers:
         self._pool.shutdown()
 
 
-def _ignore_signals() -> None:
+def _prepare() -> None:
     # The parent drains first and ends its workers itself, also when a terminal signals both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A parent that was killed ends nobody, and its workers would wait for calls for ever: each
+    # holds the other end of the queue open itself.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _ready() -> None:

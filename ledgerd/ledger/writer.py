@@ -22,7 +22,7 @@ from ledgerd_client.core import merkle
 from ledgerd_client.core.body import BY_INSTITUTIONS, NODE
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import ConflictError, LedgerError, StoreError
+from ledgerd_client.core.errors import ChainError, ConflictError, LedgerError, StoreError
 from ledgerd_client.core.header import Header, Kind, header_bytes
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import Signer
@@ -122,9 +122,14 @@ class Writer:
             self._tree = TileWriter.load(snapshot, self.head.size)
 
     def touch(self) -> None:
-        """Commit one small transaction that changes nothing; raises StoreError if that fails."""
+        """
+        Commit one small transaction that changes nothing.
+
+        Raises StoreError if that fails, or if there is no ledger in the store.
+        """
         with self._store.write() as transaction:
-            self.head.put(transaction)
+            self._check_unchanged(transaction)
+            Head.load(transaction).put(transaction)
 
     def commit(self, calls: Sequence[Sequence[Item]]) -> list[AppendResult]:
         """
@@ -145,17 +150,17 @@ class Writer:
         self.head = head
         return results
 
-    def rehearse(self, item: Item) -> LedgerError | None:
-        """Write one record alone, take it back, and return what it raised."""
+    def rehearse(self, items: Sequence[Item]) -> LedgerError | None:
+        """Write some records, take them back, and return what raised, None when nothing did."""
         try:
             with self._store.write() as transaction:
-                self._write(transaction, [[item]])
+                self._write(transaction, [items])
                 raise _TakenBackError  # noqa: TRY301 - the way to abort what went well
         except _TakenBackError:
             return None
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses this record alone
+        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses these records alone
             if isinstance(error, LedgerError):
                 return error
             return LedgerError(f"the record could not be applied: {type(error).__name__}")
@@ -165,15 +170,13 @@ class Writer:
     def _write(
         self, transaction: Transaction, calls: Sequence[Sequence[Item]]
     ) -> tuple[Head, list[AppendResult]]:
-        stored = Head.find(transaction) or Head.empty(self._origin)
-        if stored != self.head or self._tree.size != self.head.size:
-            raise StoreError(
-                "the store is not as this process left it: someone else wrote",
-                reason="STORE_CHANGED",
-            )
+        self._check_unchanged(transaction)
         now = max(self._clock(), self.head.last_time)
         batch = _Batch(self.head.size, now, self.head.last_leaf)
         placed = [self._place_call(transaction, batch, call) for call in calls]
+        if not batch.headers:
+            # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.
+            return self.head, [self._result(transaction, batch, self.head, call) for call in placed]
         batch.put(transaction)
         self.machine.flush(transaction)
         self._tree.append(transaction, batch.leaves)
@@ -183,6 +186,14 @@ class Writer:
         head = Head(batch.next, batch.last_time, batch.last_leaf, note)
         head.put(transaction)
         return head, [self._result(transaction, batch, head, call) for call in placed]
+
+    def _check_unchanged(self, transaction: Transaction) -> None:
+        stored = Head.find(transaction) or Head.empty(self._origin)
+        if stored != self.head or self._tree.size != self.head.size:
+            raise StoreError(
+                "the store is not as this process left it: someone else wrote",
+                reason="STORE_CHANGED",
+            )
 
     def _place_call(self, transaction: Transaction, batch: _Batch, call: Sequence[Item]) -> _Placed:
         """Give each good record its place, then the findings that they raise theirs."""
@@ -237,6 +248,8 @@ class Writer:
     def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
+        if (facts.kind == Kind.GENESIS) != (batch.next == 0):
+            raise ChainError("GENESIS stands at index 0 and nowhere else")
         check_clock(facts, batch.last_time)
         if facts.kind in BY_INSTITUTIONS:
             self.machine.history.institution_key(item.key_id, item.key_index, batch.next)

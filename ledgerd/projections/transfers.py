@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8, u64
+
+# Of one log that count. A transfer needs two or three; without a bound, one institution could make
+# a row as long as it likes, and every further half has to carry it.
+MAX_HALVES: Final = 100
 
 _ROW = struct.Struct(">BQHH")
 _HALF = struct.Struct(">?BQQ32sB")
@@ -60,6 +64,11 @@ class Transfer:
     due: int = 0
     halves: list[Half] = field(default_factory=list)
     findings: list[OpenFinding] = field(default_factory=list)
+
+    def add(self, half: Half) -> None:
+        """Take a half of either log; beyond one more than MAX_HALVES of its log it is not kept."""
+        if sum(known.own == half.own for known in self.halves) <= MAX_HALVES:
+            self.halves.append(half)
 
     def encode(self) -> bytes:
         parts = [_ROW.pack(self.state, self.due, len(self.halves), len(self.findings))]

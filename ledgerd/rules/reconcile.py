@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from ledgerd.projections.transfers import Half, Position
+from ledgerd.projections.transfers import MAX_HALVES, Half, Position
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import Kind
 
@@ -53,14 +53,18 @@ HIGH = pb.SEVERITY_HIGH
 MEDIUM = pb.SEVERITY_MEDIUM
 INFORMATION = pb.SEVERITY_INFORMATION
 
-_EXPORTERS = frozenset((Kind.TRANSFER, Kind.CANCEL))
+_BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL, Kind.CORRECTION))
+_BY_RECIPIENT = frozenset((Kind.ACK, Kind.CORRECTION))
+# Outcomes that say that data arrived: a CANCEL does not undo it.
+_RECEIVED = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
 
 
 def judge(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Verdict:
     """
     Judge a transfer by its halves, each log's in log order.
 
-    known_until: µs, when the newest anchored checkpoint of the peer was fetched.
+    known_until: µs, when the newest anchored checkpoint of the peer was fetched. The first
+    MAX_HALVES of each log count; the next one is found, and what follows may be left out.
     """
     if len(halves) == 1 and halves[0].own and halves[0].kind == Kind.TRANSFER:
         due = halves[0].recorded_at + rules.acknowledge_within
@@ -71,99 +75,71 @@ def judge(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Verdic
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The halves that count, by party, and those that do not."""
+    """The halves that count, by party, and what is found of those that do not."""
 
-    exporter: tuple[Half, ...]
-    recipient: tuple[Half, ...]
-    foreign: tuple[Half, ...]
+    exporter: list[Half]
+    recipient: list[Half]
+    uncounted: list[Condition]
     known_until: int
     rules: pb.RuleSet
 
     @classmethod
     def of(cls, halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> _Case:
-        own = [half for half in halves if half.own]
-        named = own[0].counterparty if own else None
-        exports = _is_exporting(halves)
-        exporter, recipient, foreign = [], [], []
-        for half in halves:
-            by_exporter = half.own == exports
-            right_kind = half.kind == Kind.CORRECTION or (half.kind in _EXPORTERS) == by_exporter
-            right_party = half.own or named in {None, half.institution}
-            if not (right_kind and right_party):
-                foreign.append(half)
-            elif by_exporter:
-                exporter.append(half)
-            else:
-                recipient.append(half)
-        return cls(tuple(exporter), tuple(recipient), tuple(foreign), known_until, rules)
+        logs = [[half for half in halves if half.own == own] for own in (True, False)]
+        counted = [half for log in logs for half in log[:MAX_HALVES]]
+        excess = [log[MAX_HALVES] for log in logs if len(log) > MAX_HALVES]
+        exports = _is_exporting(counted)
+        exporter = [h for h in counted if h.own == exports and h.kind in _BY_EXPORTER]
+        recipient = [h for h in counted if h.own != exports and h.kind in _BY_RECIPIENT]
+        if exports:
+            recipient = _by(_named_recipient(exporter), recipient)
+        else:
+            exporter = _by(recipient[0].counterparty if recipient else None, exporter)
+            recipient = _by(_meant_recipient(exporter, recipient), recipient)
+        counting = {half.place for half in (*exporter, *recipient)}
+        foreign = [half for half in counted if half.place not in counting]
+        uncounted = [Condition("K15.foreign_half", HIGH, (half.place,)) for half in foreign]
+        uncounted += [Condition("K15.too_many_halves", MEDIUM, (half.place,)) for half in excess]
+        return cls(exporter, recipient, uncounted, known_until, rules)
 
     def verdict(self) -> Verdict:
-        transfer = _first(self.exporter, Kind.TRANSFER)
-        ack = self.final_ack()
-        always = (*self._foreign(), *self._repeated())
-        if transfer is None or ack is None:
-            return self._one_sided(transfer, ack, always)
-        return self._two_sided(transfer, ack, always)
+        transfers = _of_kind(self.exporter, Kind.TRANSFER)
+        acks = _of_kind(self.recipient, Kind.ACK)
+        always = [*self.uncounted, *_second_transfers(transfers), *_contradictions(acks)]
+        cancelled = bool(_of_kind(self.exporter, Kind.CANCEL))
+        if transfers and acks:
+            return self._two_sided(transfers[0], acks, always)
+        if acks:
+            return self._silence(acks[0], State.UNDECLARED, always)
+        if transfers and not cancelled:
+            return self._silence(transfers[0], State.UNACKNOWLEDGED, always)
+        return Verdict(State.CANCELLED if cancelled else State.OPEN, tuple(always), 0)
 
-    def final_ack(self) -> Half | None:
-        """The first accepted ACK, for good; without one the latest."""
-        acks = [half for half in self.recipient if half.kind == Kind.ACK]
-        accepted = [ack for ack in acks if ack.outcome == pb.OUTCOME_ACCEPTED]
-        return next(iter(accepted or acks[-1:]), None)
-
-    def _foreign(self) -> list[Condition]:
-        return [Condition("K15.foreign_half", HIGH, (half.place,)) for half in self.foreign]
-
-    def _repeated(self) -> list[Condition]:
-        found = []
-        transfers = [half for half in self.exporter if half.kind == Kind.TRANSFER]
-        for second in transfers[1:]:
-            records = (transfers[0].place, second.place)
-            found.append(Condition("K15.second_transfer", MEDIUM, records))
-        ack = self.final_ack()
-        for half in self.recipient:
-            later = ack is not None and half.position > ack.position
-            if ack is not None and later and half.kind == Kind.ACK and half.outcome != ack.outcome:
-                records = (ack.place, half.place)
-                found.append(Condition("K15.contradictory_ack", MEDIUM, records))
-        return found
-
-    def _one_sided(
-        self, transfer: Half | None, ack: Half | None, always: tuple[Condition, ...]
-    ) -> Verdict:
-        cancel = _first(self.exporter, Kind.CANCEL)
-        if ack is None and (cancel is not None or transfer is None):
-            state = State.CANCELLED if cancel is not None else State.OPEN
-            return Verdict(state, always, 0)
-        half = transfer or ack
-        assert half is not None  # noqa: S101 - one of the two is there; for the type checker
+    def _silence(self, half: Half, state: State, always: list[Condition]) -> Verdict:
         due = half.recorded_at + self.rules.acknowledge_within
         if self.known_until <= due:
-            return Verdict(State.OPEN, always, due)
-        if transfer is not None:
-            condition = Condition("K15.unacknowledged", HIGH, (half.place,))
-            return Verdict(State.UNACKNOWLEDGED, (*always, condition), 0)
-        condition = Condition("K15.undeclared", HIGH, (half.place,))
-        return Verdict(State.UNDECLARED, (*always, condition), 0)
+            return Verdict(State.OPEN, tuple(always), due)
+        condition = Condition(f"K15.{state.name.lower()}", HIGH, (half.place,))
+        return Verdict(state, (*always, condition), 0)
 
-    def _two_sided(self, transfer: Half, ack: Half, always: tuple[Condition, ...]) -> Verdict:
-        records = (transfer.place, ack.place)
-        conditions = [*always, *self._late(transfer, ack)]
-        accepted = ack.outcome == pb.OUTCOME_ACCEPTED
-        cancel = _first(self.exporter, Kind.CANCEL)
-        if cancel is not None:
-            if accepted:
+    def _two_sided(self, transfer: Half, acks: list[Half], always: list[Condition]) -> Verdict:
+        # By the first answer, whatever it said: from then on nobody was silent.
+        conditions = [*always, *self._late(transfer, acks[0])]
+        ack = _final(acks)
+        for cancel in _of_kind(self.exporter, Kind.CANCEL)[:1]:
+            if ack.outcome in _RECEIVED:
                 both = (cancel.place, ack.place)
                 conditions.append(Condition("K15.cancelled_and_accepted", HIGH, both))
-            if not accepted or cancel.recorded_at < ack.recorded_at:
+            if ack.outcome not in _RECEIVED or cancel.recorded_at < ack.recorded_at:
                 return Verdict(State.CANCELLED, tuple(conditions), 0)
+        if ack.outcome == pb.OUTCOME_ACCEPTED:
+            return self._compared(transfer, ack, conditions)
+        records = (transfer.place, ack.place)
         if ack.outcome == pb.OUTCOME_PARTIAL:
             conditions.append(Condition("K15.matched_in_part", MEDIUM, records))
             return Verdict(State.PARTIAL, tuple(conditions), 0)
-        if not accepted:
-            conditions.append(Condition("K15.refused", HIGH, records))
-            return Verdict(State.REFUSED, tuple(conditions), 0)
-        return self._compared(transfer, ack, conditions)
+        conditions.append(Condition("K15.refused", HIGH, records))
+        return Verdict(State.REFUSED, tuple(conditions), 0)
 
     def _compared(self, transfer: Half, ack: Half, conditions: list[Condition]) -> Verdict:
         exporter = _corrections(self.exporter, transfer)
@@ -194,13 +170,66 @@ def _is_exporting(halves: Sequence[Half]) -> bool:
     """Whether this side exports: by its own halves if it has any, else by the peer's."""
     for half in sorted(halves, key=lambda half: not half.own):
         if half.kind != Kind.CORRECTION:
-            return half.own == (half.kind in _EXPORTERS)
+            return half.own == (half.kind in _BY_EXPORTER)
     return True
 
 
-def _first(halves: Sequence[Half], kind: Kind) -> Half | None:
-    return next((half for half in halves if half.kind == kind), None)
+def _by(institution: str | None, halves: list[Half]) -> list[Half]:
+    if institution is None:
+        return halves
+    return [half for half in halves if half.institution == institution]
+
+
+def _named_recipient(exporter: Sequence[Half]) -> str | None:
+    """Whom our own institution's terms name: the first TRANSFER's, for it wins."""
+    named = [*_of_kind(exporter, Kind.TRANSFER), *exporter][:1]
+    return named[0].counterparty if named else None
+
+
+def _meant_recipient(exporter: Sequence[Half], recipient: Sequence[Half]) -> str | None:
+    """
+    Whom the other side's terms name: whoever states the same terms.
+
+    A ref names the exporter only, so several institutions here may state halves of a transfer; as
+    long as none of them meets the exporter's terms, nobody here knows whose they should be.
+    """
+    stated = {half.terms_digest: half.institution for half in reversed(recipient)}
+    met = (stated[half.terms_digest] for half in exporter if half.terms_digest in stated)
+    return next(met, None)
+
+
+def _of_kind(halves: Sequence[Half], kind: Kind) -> list[Half]:
+    return [half for half in halves if half.kind == kind]
+
+
+def _final(acks: Sequence[Half]) -> Half:
+    """The first accepted ACK, for good; without one the latest."""
+    accepted = (ack for ack in acks if ack.outcome == pb.OUTCOME_ACCEPTED)
+    return next(accepted, acks[-1])
+
+
+def _second_transfers(transfers: Sequence[Half]) -> list[Condition]:
+    return [
+        Condition("K15.second_transfer", MEDIUM, (transfers[0].place, second.place))
+        for second in transfers[1:]
+    ]
+
+
+def _contradictions(acks: Sequence[Half]) -> list[Condition]:
+    """ACKs that say another thing than the accepted one before them."""
+    if not acks:
+        return []
+    final = _final(acks)
+    return [
+        Condition("K15.contradictory_ack", MEDIUM, (final.place, ack.place))
+        for ack in acks[acks.index(final) + 1 :]
+        if (ack.outcome, ack.terms_digest) != (final.outcome, final.terms_digest)
+    ]
 
 
 def _corrections(halves: Sequence[Half], base: Half) -> list[Half]:
-    return [h for h in halves if h.kind == Kind.CORRECTION and h.position > base.position]
+    return [
+        half
+        for half in _of_kind(halves, Kind.CORRECTION)
+        if half.position > base.position and half.institution == base.institution
+    ]

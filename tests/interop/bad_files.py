@@ -125,6 +125,9 @@ def key_histories(world: Scenario) -> Iterator[Case]:
     yield "an entry of another kind", history(genesis, admit, line(log.entries[2]))
     yield "the other log's entries", history(*world.hongkong.key_history()[:-1].split("\n")[2:])
     yield "an origin that is not trusted", good.replace(origin, origin + "2", 1)
+    event = {"action": ADMIT, **log.admission(INSTITUTION, EXPORTER, Signer())}
+    misnamed = log.make(KEY, "key_event", event, "node", log.authority, index=13)
+    yield "a body that names another author", history(genesis, admit, line(misnamed))
     stranger = Log(origin, log.start)
     mine = stranger.make(GENESIS, "genesis", log.entries[0].fields, "authority", stranger.authority)
     yield "GENESIS signed by another authority", history(line(mine))
@@ -149,6 +152,7 @@ def decisions(world: Scenario, history: Any, lines: list[str]) -> Iterator[Case]
     yield "KEY signed by the node", history(*lines[:2], line(by_node))
     yield "no action", then(admission)
     yield "no role", then({"action": ADMIT, **admission, "role": 0})
+    yield "no subject", then({"action": ADMIT, **log.admission(INSTITUTION, "", fresh)})
     yield "no possession", then({"action": ADMIT, **admission, "possession": b""})
     other = fresh.sign(ref.digest(b"another digest"))
     yield (

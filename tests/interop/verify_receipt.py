@@ -79,15 +79,18 @@ def read_header(raw: bytes) -> SimpleNamespace:
     require(len(raw) >= 190, "header: cut short")
     values = struct.unpack(">BQQ32sB32sQ33sH64s", raw[:189])
     header = SimpleNamespace(**dict(zip(HEADER.split(), values, strict=True)), halves=raw[189:])
-    require((header.version, header.key_id[0], header.length) == (1, 1, 64), "header: version")
+    require(
+        (header.version, header.key_id[0], header.length) == (1, 1, 64),
+        "header: version, key or signature",
+    )
     if header.kind in OUTCOMES:
         halves = header.halves.ljust(67)
         require(halves[0] == 1 and halves[65] in OUTCOMES[header.kind], "header: halves, outcome")
         require(len(header.halves) == 67 + halves[66] <= 267, "header: length")
         require(re.fullmatch(NAME, halves[67:].decode()), "header: counterparty's origin")
     else:
-        require(header.kind in AUTHORITY + NODE, "header: kind")
-        require(header.halves == b"\0", "header: halves, or bytes left over")
+        fits = header.kind in AUTHORITY + NODE and header.halves == b"\0"
+        require(fits, "header: unknown kind, halves where none belong, or bytes left over")
     return header
 
 
@@ -166,7 +169,8 @@ class Log:
     def decide(self, index: int, event: dict) -> None:
         """Follow what a KEY entry says."""
         action, role, subject, public = (event.get(field, b"") for field in (1, 2, 3, 4))
-        require(action in (ADMIT, ROTATE, REVOKE) and role in ROLES, "KEY entry: action or role")
+        known = action in (ADMIT, ROTATE, REVOKE) and role in ROLES and subject
+        require(known, "KEY entry: action, role or subject")
         if action != ADMIT:
             old = self.keys.get(event.get(6) if action == ROTATE else key_id(public))
             same = old and (old.author, old.kinds) == (subject.decode(), ROLES[role])
@@ -185,10 +189,14 @@ class Log:
         good = key.admitted == header.key_index and header.index < key.revoked
         after = header.index > key.admitted if header.kind else header.index == 0
         require(good and after, "entry: its key was not good at its index")
-        signed = bytes([header.kind]) + header.body_digest + header.key_id + header.halves
-        signed = b"ledgerd/entry/v1\n" + lp8(self.origin.encode()) + signed
-        check_signature(key.public, header.signature, signed, f"entry {header.index}")
-        require(body is None or sha256(body) == header.body_digest, "body: not the one signed")
+        origin, kind = self.origin.encode(), bytes([header.kind])
+        signed = lp8(origin) + kind + header.body_digest + header.key_id + header.halves
+        check_signature(key.public, header.signature, b"ledgerd/entry/v1\n" + signed, "entry")
+        if body is not None:
+            require(sha256(body) == header.body_digest, "body: not the one that was signed")
+            said = read_message(body, BODY)
+            named = (said.get(2), said.get(3)) == (origin, key.author.encode())
+            require(named, "body: names another origin or author")
         return key
 
 
@@ -258,15 +266,14 @@ def main() -> int:
     parser.add_argument("--require-cosignature", action="store_true")
     options = parser.parse_args()
     try:
-        receipt, trust = options.receipt.read_bytes(), options.trust.read_bytes()
-        histories = [path.read_bytes() for path in options.keys]
+        pins = read_trust(options.trust.read_bytes().decode())
+        logs = [Log(path.read_bytes().decode(), pins) for path in options.keys]
         body = options.body.read_bytes() if options.body else None
+        receipt = options.receipt.read_bytes().decode()
+        by_origin = {log.origin: log for log in logs}
+        found = verify(receipt, by_origin, body, cosigned=options.require_cosignature)
     except OSError as error:
         parser.error(str(error))
-    try:
-        pins = read_trust(trust.decode())
-        logs = {log.origin: log for log in (Log(file.decode(), pins) for file in histories)}
-        found = verify(receipt.decode(), logs, body, cosigned=options.require_cosignature)
     except ValueError as error:
         sys.stdout.write(f"does not verify: {error}\n")
         return 1

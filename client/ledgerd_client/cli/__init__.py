@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from ledgerd_client.cli import approve, authority, enrol, keys
+from ledgerd_client.cli import approve, authority, enrol, keys, receipts
 from ledgerd_client.cli.output import COULD_NOT_ASK, Program
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     """,
 )
 app.command()(keys.keygen)
+app.add_typer(receipts.app, name="receipt")
 app.add_typer(keys.trust, name="trust")
 app.add_typer(authority.app, name="authority")
 enrol.app.command()(approve.approve)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ledgerd_client._time import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.cli.authority import AuthorityDir, Days, make_directory, say_throwaway
@@ -96,13 +97,12 @@ def parse_time(text: str) -> int:
     if not text:
         return 0
     try:
-        # Without a zone the subtraction raises TypeError.
-        since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)
-    except (ValueError, TypeError):
-        raise FieldError(
-            f"{text!r} is no time with a zone", action="write it as 2026-01-31T08:00Z"
-        ) from None
-    return since // timedelta(microseconds=1)
+        since = to_micros(datetime.fromisoformat(text))
+    except (ValueError, FieldError):
+        since = 0
+    if since <= 0:
+        raise FieldError(f"{text!r} is no time", action="write it as 2026-01-31T08:00Z")
+    return since
 
 
 def _say_request(asked: EnrolmentRequest, data: bytes, approval: Approval, replaces: str) -> None:

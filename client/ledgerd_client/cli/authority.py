@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="For the authority of a side; works
 AuthorityDir = Annotated[
     Path, typer.Option("--dir", help="The authority's directory, from `ledgerctl authority init`.")
 ]
-Days = Annotated[int, typer.Option(help="For how long the certificate is valid.")]
+Days = Annotated[int, typer.Option(min=1, max=398, help="How long the certificate is valid.")]
 
 
 @app.command()
@@ -33,7 +33,9 @@ def init(
     domain: Annotated[
         str, typer.Option(help="Trust domain of certificates; else the origin up to its first /.")
     ] = "",
-    days: Annotated[int, typer.Option(help="How long the TLS authority is valid.")] = 3650,
+    days: Annotated[
+        int, typer.Option(min=1, max=3653, help="How long the TLS authority is valid.")
+    ] = 3650,
     as_json: Json = False,
 ) -> None:
     """

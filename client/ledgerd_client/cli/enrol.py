@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +19,7 @@ from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import InputError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.enrolment import EnrolmentRequest
+from ledgerd_client.enrolment import EnrolmentRequest, client_settings
 from ledgerd_client.identity import INSTITUTION, OPERATOR, REGULATOR, SpiffeId
 from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import KeyFile, read_file, read_key_file, read_secret, write_new
@@ -117,23 +116,8 @@ def install(
         raise InputError(f"the approval admits another key than the one in {directory}")
     write_new(directory / "tls.crt", certificate.pem, mode=0o644)
     write_new(directory / "trust.txt", trusted.format(), mode=0o644)
-    write_new(directory / "client.toml", _settings(asked, endpoint), mode=0o644)
+    write_new(directory / "client.toml", client_settings(asked, endpoint), mode=0o644)
     emit(
         {"settings": str(directory / "client.toml"), "trust": trusted.fingerprint}, as_json=as_json
     )
     say(f"The certificate ends on {certificate.validity.not_after:%Y-%m-%d}: ask anew before that.")
-
-
-def _settings(asked: EnrolmentRequest, endpoint: str) -> bytes:
-    settings = {
-        "endpoint": endpoint,
-        "origin": asked.origin,
-        "trust": "trust.txt",
-        "tls_certificate": "tls.crt",
-        "tls_key": "tls.key",
-        "keys": "keys",
-    }
-    if asked.role == INSTITUTION:
-        settings |= {"institution": asked.id, "signing_key": "signing.key", "outbox": "outbox.db"}
-    lines = (f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in settings.items())
-    return "".join(f"{line}\n" for line in lines).encode()

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,8 @@ DONE = 0
 TAMPERED = 1
 BAD_INPUT = 2
 COULD_NOT_ASK = 3
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before signing.")]
@@ -71,6 +74,11 @@ def confirm(question: str, *, yes: bool) -> None:
     """Go on only if the user agrees, or has said --yes; raises typer.Abort."""
     if not yes:
         typer.confirm(question, abort=True, err=True)
+
+
+def to_iso(micros: int) -> str:
+    """A time of µs since the epoch, for people and programs: ISO 8601 in UTC."""
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
 
 
 def printable(text: str) -> str:

@@ -20,6 +20,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
 from ledgerd_client.core.errors import FieldError, MalformedError, TooLargeError
 from ledgerd_client.core.header import MAX_INSTITUTION_BYTES, Kind, check_origin
+from ledgerd_client.core.keys import check_public_key
 from ledgerd_client.core.personal import check_free_text
 
 MAX_BODY_BYTES = 32 * 1024
@@ -41,7 +42,7 @@ KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
 BY_INSTITUTIONS = frozenset((Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION))
 BY_AUTHORITY = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 M = TypeVar("M", bound=Message)
 
@@ -155,7 +156,7 @@ def _check_genesis(body: pb.Body) -> None:
     genesis = body.genesis
     keys = (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
     for key in (*keys, genesis.peer_authority_key):
-        check_size("a key of GENESIS", key, 32)
+        check_public_key(key)
     if len(set(keys)) != len(keys):
         raise FieldError("log, entry, cosigner and authority keys are four different keys")
     check_origin(genesis.peer_origin)
@@ -170,18 +171,26 @@ def _check_key_event(body: pb.Body) -> None:
         raise FieldError("action is admit, rotate or revoke", reason="UNKNOWN_CODE")
     if event.role not in pb.Role.values() or not event.role:
         raise FieldError("role is institution or regulator", reason="UNKNOWN_CODE")
-    if event.role == pb.ROLE_INSTITUTION:
-        check_institution("subject", event.subject)
-        codes.check_codes("place", codes.PLACES, (event.place,))
-        codes.check_codes("sector", codes.SECTORS, (event.sector,))
-    elif not 1 <= len(event.subject.encode()) <= MAX_INSTITUTION_BYTES:
-        raise FieldError("subject is 1 to 64 bytes")
+    _check_subject(event)
     check_size("possession", event.possession, 0 if event.action == pb.KEY_ACTION_REVOKE else 64)
     rotates = event.action == pb.KEY_ACTION_ROTATE
     check_size("previous_key_id", event.previous_key_id, 33 if rotates else 0)
     if event.compromised_since:
         check_time("compromised_since", event.compromised_since)
     check_text("name", event.name, 200)
+
+
+def _check_subject(event: pb.KeyEvent) -> None:
+    if event.role == pb.ROLE_INSTITUTION:
+        check_institution("subject", event.subject)
+        # What rotates or revokes a key need not say again where its institution is.
+        if event.action == pb.KEY_ACTION_ADMIT or event.place or event.sector:
+            codes.check_codes("place", codes.PLACES, (event.place,))
+            codes.check_codes("sector", codes.SECTORS, (event.sector,))
+        return
+    check_text("subject", event.subject, MAX_INSTITUTION_BYTES)
+    if not event.subject or event.place or event.sector:
+        raise FieldError("a regulator has a subject, and neither place nor sector")
 
 
 def _check_ack(body: pb.Body) -> None:
@@ -217,7 +226,7 @@ def _check_evidence(body: pb.Body) -> None:
 
 
 def _check_loss(body: pb.Body) -> None:
-    check_size("log_key", body.loss.log_key, 32)
+    check_public_key(body.loss.log_key)
 
 
 def _check_rule_set(body: pb.Body) -> None:
@@ -226,7 +235,13 @@ def _check_rule_set(body: pb.Body) -> None:
 
 
 def _check_finding(body: pb.Body) -> None:
-    check_size("finding_id", body.finding.finding_id, DIGEST_SIZE)
+    finding = body.finding
+    check_size("finding_id", finding.finding_id, DIGEST_SIZE)
+    check_text("rule", finding.rule, 64)
+    if finding.severity not in pb.Severity.values():
+        raise FieldError("severity is information, medium or high", reason="UNKNOWN_CODE")
+    if finding.ref:
+        check_size("ref", finding.ref, DIGEST_SIZE)
 
 
 def check_count(field: str, value: int) -> None:

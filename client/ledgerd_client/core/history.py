@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, parse_body
+from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, kind_of, parse_body
 from ledgerd_client.core.encoding import encode_base64, lp8, parse_base64
 from ledgerd_client.core.errors import (
     ChainError,
@@ -77,9 +77,11 @@ class KeyHistory:
         """
         Refuse a GENESIS or KEY entry that may not stand at header.index.
 
-        Changes nothing. Raises ForbiddenError, ConflictError, SignatureError, TrustError,
-        MalformedError. The entry's own signature is checked by signer().
+        Changes nothing. Raises ChainError, TrustError, SignatureError, NotFoundError, ConflictError
+        or MalformedError. Whose signature the entry must carry, signer() tells.
         """
+        if (kind_of(body), body.origin) != (header.kind, self.origin):
+            raise ChainError(f"entry {header.index}: the body is of another kind or log")
         if header.kind == Kind.GENESIS:
             self._check_genesis(header, body)
         else:
@@ -96,24 +98,22 @@ class KeyHistory:
     def _check_genesis(self, header: Header, body: pb.Body) -> None:
         if header.index != 0 or self.genesis is not None:
             raise ChainError("GENESIS stands at index 0 and nowhere else")
-        if body.origin != self.origin:
-            raise ChainError(f"GENESIS is of {body.origin}, not of {self.origin}")
         if body.genesis.authority_key != self.authority:
             raise TrustError(f"GENESIS of {self.origin} names an authority that is not trusted")
 
     def _check_key_event(self, event: pb.KeyEvent) -> None:
         wanted = key_id(event.public_key)
         if event.action == pb.KEY_ACTION_REVOKE:
-            self._check_revocable(wanted, event.subject)
+            self._check_revocable(wanted, event)
             return
         if event.action == pb.KEY_ACTION_ROTATE:
-            self._check_revocable(event.previous_key_id, event.subject)
+            self._check_revocable(event.previous_key_id, event)
         self._check_admissible(wanted, event)
 
-    def _check_revocable(self, wanted: bytes, subject: str) -> None:
+    def _check_revocable(self, wanted: bytes, event: pb.KeyEvent) -> None:
         key = self._keys.get(wanted)
-        if key is None or key.subject != subject:
-            raise NotFoundError(f"{subject} has no such key", reason="KEY_UNKNOWN")
+        if key is None or (key.role, key.subject) != (event.role, event.subject):
+            raise NotFoundError(f"{event.subject} has no such key", reason="KEY_UNKNOWN")
         if key.revoked_at is not None:
             raise ConflictError("the key is revoked already", reason="KEY_REVOKED")
 
@@ -132,23 +132,34 @@ class KeyHistory:
             ) from None
 
     def _node_keys(self) -> tuple[bytes, ...]:
-        genesis = self.genesis
-        if genesis is None:
-            return ()
+        genesis = self.need_genesis()
         return (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
 
     def _apply_key_event(self, index: int, event: pb.KeyEvent) -> None:
-        if event.action != pb.KEY_ACTION_ADMIT:
-            revokes = event.action == pb.KEY_ACTION_REVOKE
-            old = key_id(event.public_key) if revokes else event.previous_key_id
-            self._keys[old] = replace(
-                self._keys[old], revoked_at=index, compromised_since=event.compromised_since
+        wanted = key_id(event.public_key)
+        if event.action == pb.KEY_ACTION_REVOKE:
+            self._revoke(wanted, index, event.compromised_since)
+            return
+        new = AdmittedKey(
+            event.public_key, event.role, event.subject,
+            event.place, event.sector, event.name, index,
+        )  # fmt: skip
+        if event.action == pb.KEY_ACTION_ROTATE:
+            old = self._keys[event.previous_key_id]
+            self._revoke(event.previous_key_id, index, event.compromised_since)
+            # What a rotation does not say anew stays as it was.
+            new = replace(
+                new,
+                place=new.place or old.place,
+                sector=new.sector or old.sector,
+                name=new.name or old.name,
             )
-        if event.action != pb.KEY_ACTION_REVOKE:
-            self._keys[key_id(event.public_key)] = AdmittedKey(
-                event.public_key, event.role, event.subject,
-                event.place, event.sector, event.name, index,
-            )  # fmt: skip
+        self._keys[wanted] = new
+
+    def _revoke(self, wanted: bytes, index: int, compromised_since: int) -> None:
+        self._keys[wanted] = replace(
+            self._keys[wanted], revoked_at=index, compromised_since=compromised_since
+        )
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -158,12 +169,12 @@ class KeyHistory:
 
         Raises ForbiddenError when the named key may not sign this kind at this index.
         """
+        if (header.kind == Kind.GENESIS) != (header.index == 0):
+            raise ForbiddenError("GENESIS stands at index 0 and nowhere else")
         if header.kind in BY_INSTITUTIONS or header.kind in {Kind.RECORD, Kind.CONTRACT}:
             return self.institution_key(header.key_id, header.key_index, header.index).public
-        if header.kind == Kind.GENESIS or header.kind in BY_AUTHORITY:
-            public = self.authority
-        else:
-            public = self.need_genesis().entry_key
+        by_authority = header.kind in BY_AUTHORITY
+        public = self.authority if by_authority else self.need_genesis().entry_key
         if header.key_id != key_id(public) or header.key_index != 0:
             raise ForbiddenError(
                 f"entry {header.index} ({header.kind.name}) is signed by a key that may not",
@@ -178,7 +189,8 @@ class KeyHistory:
         Raises ForbiddenError KEY_UNKNOWN or KEY_REVOKED.
         """
         key = self._keys.get(wanted)
-        if key is None or key.admitted_at != admitted_at or key.role != pb.ROLE_INSTITUTION:
+        named = (pb.ROLE_INSTITUTION, admitted_at)
+        if key is None or (key.role, key.admitted_at) != named or index <= admitted_at:
             raise ForbiddenError(
                 f"entry {index} is signed by a key that was not admitted", reason="KEY_UNKNOWN"
             )
@@ -221,7 +233,7 @@ class KeyHistory:
 
     @classmethod
     def parse(cls, data: bytes, authority: bytes) -> Self:
-        """Read a key-history file and verify every entry; raises MalformedError or as of()."""
+        """Read a key-history file and verify every entry; raises as of()."""
         try:
             lines = data.decode().split("\n")
         except UnicodeDecodeError:
@@ -242,7 +254,7 @@ class KeyHistory:
         """
         Build a history of (header, body) pairs, verifying each; empty for none.
 
-        Raises VerificationError or MalformedError: what an authority signed can only be whole.
+        Raises VerificationError or InputError: what an authority signed can only be whole.
         """
         history = cls(origin, authority)
         last = -1
@@ -250,7 +262,7 @@ class KeyHistory:
             header, body = Header.parse(raw[0]), parse_body(raw[1])
             if header.index <= last or header.kind not in {Kind.GENESIS, Kind.KEY}:
                 raise ChainError("a key history holds GENESIS and KEY entries in log order")
-            if sha256(raw[1]).digest() != header.body_digest or body.origin != origin:
+            if sha256(raw[1]).digest() != header.body_digest:
                 raise ChainError(f"entry {header.index} of the key history has another body")
             try:
                 history.check(header, body)

@@ -3,23 +3,33 @@ Numbers that identify a person, found in free text by their check digits.
 
 A record holds counts, codes and digests; a person's number in it would itself be an export of
 personal data (PIPL 4, 73). Text is folded to NFKC first, so that full-width digits do not pass.
+This finds mistakes, not what somebody means to hide.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from ledgerd_client.core.errors import PersonalDataError
 
-# A number may be written in groups: 6222 0200 …, 440301-19900101-….
-_GAP = r"[ \-]?"
-_DIGIT = re.compile(r"\d")
-_MAINLAND = re.compile(rf"(?<![0-9A-Za-z])(?:[0-9]{_GAP}){{17}}[0-9Xx](?![0-9A-Za-z])")
-_HONG_KONG = re.compile(
-    r"(?<![0-9A-Za-z])([A-Za-z]{1,2})[ ]?([0-9]{6})[ ]?\(?([0-9Aa])\)?(?![0-9A-Za-z])"
-)
-_CARD = re.compile(rf"(?<![0-9A-Za-z])[3-6](?:{_GAP}[0-9]){{12,18}}(?![0-9A-Za-z])")
+_DIGIT = re.compile(r"[0-9]")
+_HONG_KONG = re.compile(r"(?<![0-9A-Z])([A-Z]{1,2}) ?([0-9]{6}) ?\(?([0-9A])\)?(?![0-9A-Z])")
+# The others are look-aheads: what stands before a number, say another one, does not hide it.
+# A Mainland number may be in groups, 110101 19900101 123X, and follow letters, ID1101….
+_MAINLAND = re.compile(r"(?<![0-9])(?=((?:[0-9][ -]?){17}[0-9X])(?![0-9A-Z]))")
+# Cards in the groups in which they are printed: the check digit alone fits one number in ten.
+_CARDS = [
+    re.compile(rf"(?<![0-9A-Z])(?=[3-6]|2[2-7])(?=({form})(?![0-9A-Z]))")
+    for form in (
+        "[0-9]{13,19}",
+        "[0-9]{4}(?:[ -][0-9]{4}){3}",
+        "[0-9]{4}(?:[ -][0-9]{4}){3}[ -][0-9]{1,3}",
+        "[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}",
+        "[0-9]{6}[ -][0-9]{10,13}",
+    )
+]
 
 _MAINLAND_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _MAINLAND_CHECK = "10X98765432"
@@ -27,37 +37,41 @@ _MAINLAND_CHECK = "10X98765432"
 
 def check_free_text(field: str, text: str) -> None:
     """Refuse text that holds a valid identity or card number; raises PersonalDataError."""
-    # The cheapest necessary condition first: each of these numbers has six digits or more.
-    if len(_DIGIT.findall(text)) < 6:
+    folded = unicodedata.normalize("NFKC", text).upper()
+    # The cheapest necessary condition first: an HKID has six digits, the others thirteen.
+    digits = len(_DIGIT.findall(folded))
+    if digits >= 6 and any(_is_hkid(*found) for found in _HONG_KONG.findall(folded)):
+        raise PersonalDataError(f"{field} holds a Hong Kong identity card number")
+    if digits < 13:
         return
-    folded = unicodedata.normalize("NFKC", text)
-    for what, found in (
-        ("a Mainland identity number", any(map(_is_mainland, _MAINLAND.findall(folded)))),
-        ("a Hong Kong identity card number", any(_is_hkid(*m) for m in _HONG_KONG.findall(folded))),
-        ("a card number", any(map(_is_card, _CARD.findall(folded)))),
-    ):
-        if found:
-            raise PersonalDataError(f"{field} holds {what}")
+    if any(map(_is_mainland, _plain(_MAINLAND.findall(folded)))):
+        raise PersonalDataError(f"{field} holds a Mainland identity number")
+    if any(_is_card(number) for form in _CARDS for number in _plain(form.findall(folded))):
+        raise PersonalDataError(f"{field} holds a card number")
 
 
-def _is_mainland(text: str) -> bool:
+def _plain(found: Iterable[str]) -> Iterable[str]:
+    return (number.replace(" ", "").replace("-", "") for number in found)
+
+
+def _is_mainland(number: str) -> bool:
     """GB 11643: a birth date, and ISO 7064 MOD 11-2 over seventeen digits."""
-    number = re.sub(_GAP[:-1], "", text).upper()
-    month, day = int(number[10:12]), int(number[12:14])
+    century, month, day = number[6:8], int(number[10:12]), int(number[12:14])
     total = sum(int(d) * w for d, w in zip(number[:17], _MAINLAND_WEIGHTS, strict=True))
-    return 1 <= month <= 12 and 1 <= day <= 31 and _MAINLAND_CHECK[total % 11] == number[17]
+    dated = "18" <= century <= "20" and 1 <= month <= 12 and 1 <= day <= 31
+    return dated and _MAINLAND_CHECK[total % 11] == number[17]
 
 
 def _is_hkid(letters: str, digits: str, check: str) -> bool:
     """Weights 9 to 2 and 1 for the check; a missing first letter is 36, A is 10; sum 0 mod 11."""
-    values = [36] * (2 - len(letters)) + [ord(c) - ord("A") + 10 for c in letters.upper()]
+    values = [36] * (2 - len(letters)) + [ord(c) - ord("A") + 10 for c in letters]
     values += [int(d) for d in digits]
     total = sum(v * w for v, w in zip(values, range(9, 1, -1), strict=True))
     return (total + int(check, 16)) % 11 == 0
 
 
-def _is_card(text: str) -> bool:
+def _is_card(number: str) -> bool:
     """ISO/IEC 7812-1 annex B (Luhn)."""
-    digits = [int(c) for c in text if c.isdigit()][::-1]
+    digits = [int(c) for c in number[::-1]]
     doubled = (sum(divmod(2 * d, 10)) for d in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -121,7 +121,13 @@ def verify_receipt(
 def open_log_checkpoint(
     note: bytes, history: KeyHistory, peer: KeyHistory | None = None, *, strict: bool = False
 ) -> OpenedCheckpoint:
-    """Open a checkpoint of history's log, cosigned or not by peer's node."""
+    """
+    Open a checkpoint of history's log, cosigned or not by peer's node.
+
+    Raises as open_checkpoint, and TrustError when peer is not the peer that GENESIS names.
+    """
+    if peer is not None and peer.origin != history.need_genesis().peer_origin:
+        raise TrustError(f"{peer.origin} is not the peer of {history.origin}")
     return open_checkpoint(
         note,
         log=history.log_verifiers(),

@@ -205,8 +205,6 @@ def admit(record: SignedRecord, *, origin: str, author: str, keys: Mapping[bytes
         )
     if named_origin != origin:
         raise FieldError(f"the body is for {named_origin}, this is {origin}", reason="WRONG_ORIGIN")
-    if facts.counterparty_origin == origin:
-        raise FieldError("the counterparty is on this side: nothing crosses")
     return verified(record, facts, origin, keys)
 
 

@@ -156,8 +156,9 @@ class Ticket:
         check_size("salt", message.salt, COMMITMENT_SALT_SIZE if terms.commitment else 0)
         if message.manifest:
             parse_manifest(message.manifest)
-        if not message.receipt and not message.body:
-            raise MalformedError("ticket has neither a receipt nor the record it stands for")
+        record = (message.body, message.key_id, message.signature)
+        if any(record) if message.receipt else not all(record):
+            raise MalformedError("a ticket holds a receipt or, while queued, the signed record")
         return cls(
             message.terms, message.salt, message.manifest, message.receipt,
             message.body, message.key_id, message.signature,
@@ -184,8 +185,9 @@ def parse_manifest(data: bytes) -> pb.Manifest:
     """Read a manifest of parts; raises MalformedError, FieldError."""
     manifest = parse_message(pb.Manifest, data, "manifest")
     names = [part.name.encode() for part in manifest.parts]
-    if not names or any(a >= b for a, b in pairwise(names)):
-        raise FieldError("a manifest's parts are strictly ascending by name, and not none")
+    # Compared from "" on, so that a part without a name is refused too.
+    if not names or any(a >= b for a, b in pairwise((b"", *names))):
+        raise FieldError("a manifest has parts, named, and strictly ascending by name")
     for part in manifest.parts:
         check_size("a part's digest", part.digest, DIGEST_SIZE)
     return manifest

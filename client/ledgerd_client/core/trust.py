@@ -91,6 +91,8 @@ def _parse_block(block: list[tuple[str, str]]) -> OriginTrust:
     origin, vkey, *certificates = [value for _, value in block]
     check_origin(origin)
     authority = parse_vkey(vkey)
-    if authority.algorithm != 1:
-        raise MalformedError("an authority's key is Ed25519")
+    if authority.algorithm != 1 or authority.name != f"{origin}/authority":
+        raise MalformedError("an authority's key is Ed25519, under its origin's name")
+    if not all(certificates):
+        raise MalformedError("a ca line holds a certificate")
     return OriginTrust(origin, authority, tuple(map(parse_base64, certificates)))

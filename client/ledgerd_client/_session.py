@@ -1,0 +1,176 @@
+"""A client that is open: what its calls share, and how a record gets into the outbox and out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ledgerd_client._drafts import Draft
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._refresher import Refresher
+from ledgerd_client._sender import Sender
+from ledgerd_client._steps import outcome_of
+from ledgerd_client._time import Time
+from ledgerd_client._view import LogView
+from ledgerd_client.config import Settings
+from ledgerd_client.core.body import SALT_SIZE
+from ledgerd_client.core.errors import ConflictError, FieldError, InputError, LedgerError
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.record import make_body, make_record_id, sign_record
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.keyfile import read_key_file
+from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref
+from ledgerd_client.transport import GrpcTransport, Transport
+
+IfUnreachable = Literal["raise", "queue"]
+
+# For how many calls' time a caller waits whose record may be in the log or not.
+_PATIENCE_CALLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How a record is to be submitted, whatever it says. occurred_at: µs."""
+
+    occurred_at: int
+    caller_ref: str | None
+    if_unreachable: IfUnreachable
+
+    def __post_init__(self) -> None:
+        if self.if_unreachable not in {"raise", "queue"}:
+            raise FieldError(f"if_unreachable is 'raise' or 'queue', not {self.if_unreachable!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    us: pb.Party
+    # The other side's origin, if the settings name it.
+    configured_peer: str | None
+    key: SigningKey
+    outbox: Outbox
+    view: LogView
+    sender: Sender
+    refresher: Refresher
+    time: Time
+
+    async def peer_origin(self) -> str:
+        return await self.view.histories.peer(self.configured_peer)
+
+    async def submit(
+        self,
+        how: Submission,
+        draft: Callable[[], Awaitable[Draft]],
+        restated: Callable[[OutboxRecord], bool],
+    ) -> tuple[OutboxRecord, Receipt | None]:
+        """
+        Sign a record, keep it, and wait for its receipt; None when it stays queued.
+
+        A caller_ref that was used before gives the record of that time; restated says whether this
+        is what the call means. Raises ConflictError if not, and as Sender.settle does.
+        """
+        reference = self._hash(how.caller_ref)
+        row = None
+        if reference is not None:
+            row = await asyncio.to_thread(self.outbox.find_caller_ref, reference)
+        mine = False
+        if row is None:
+            signed = self._sign(await draft(), how.occurred_at, reference)
+            row = await asyncio.to_thread(self.outbox.put, signed)
+            mine = row.record_id == signed.record_id
+        if not mine and not restated(row):
+            raise ConflictError(
+                "this caller_ref was used for something else",
+                reason="CALLER_REF_REUSED",
+                action="use a caller_ref of its own for each transfer",
+            )
+        return row, await self._settle(row, mine, how.if_unreachable)
+
+    async def _settle(
+        self, row: OutboxRecord, mine: bool, if_unreachable: IfUnreachable
+    ) -> Receipt | None:
+        outcome = outcome_of(row)
+        if isinstance(outcome, LedgerError):
+            raise outcome
+        if outcome is not None:
+            return outcome
+        return await self.sender.settle(row, mine=mine, may_queue=if_unreachable == "queue")
+
+    def _sign(self, draft: Draft, occurred_at: int, reference: bytes | None) -> OutboxRecord:
+        record_id = make_record_id(self.time.now(), secrets.token_bytes(10))
+        body = make_body(
+            origin=self.us.origin,
+            author=self.us.institution,
+            record_id=record_id,
+            occurred_at=occurred_at,
+            salt=secrets.token_bytes(SALT_SIZE),
+            **{draft.kind: draft.message},
+        )
+        record = sign_record(body, self.key)
+        ticket = None
+        if draft.ticket is not None:
+            ticket = replace(
+                draft.ticket, body=body, key_id=record.key_id, signature=record.signature
+            ).encode()
+        return OutboxRecord(
+            record_id, body, record.key_id, record.signature, draft.kind, draft.ref,
+            ticket=ticket, caller_ref_hash=reference,
+        )  # fmt: skip
+
+    def _hash(self, caller_ref: str | None) -> bytes | None:
+        if caller_ref is None:
+            return None
+        return hash_caller_ref(self.outbox.caller_ref_key, caller_ref)
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings, transport: Transport | None, time: Time
+) -> AsyncIterator[Session]:
+    """Open everything that settings name, and close it in reverse; a given transport stays open."""
+    institution, key_path, path = settings.institution, settings.signing_key, settings.outbox
+    if institution is None or key_path is None or path is None:
+        raise InputError(
+            "these settings are an operator's: they name no institution",
+            action="set institution, signing_key and outbox",
+        )
+    async with AsyncExitStack() as stack:
+        trust = _read_trust(settings)
+        key = read_key_file(key_path).key
+        outbox = await asyncio.to_thread(Outbox.open, path, now=time.now)
+        stack.callback(outbox.close)
+        if transport is None:
+            transport = GrpcTransport.connect(settings, trust)
+            stack.push_async_callback(transport.close)
+        view = LogView(transport, trust, settings.origin, settings.keys_directory)
+        patience_us = int(settings.timeout_s * _PATIENCE_CALLS * 1_000_000)
+        queued, recorded = asyncio.Event(), asyncio.Event()
+        sender = Sender(
+            outbox, view, time, queued=queued, recorded=recorded, patience_us=patience_us
+        )
+        refresher = Refresher(outbox, view, time, queued=queued, recorded=recorded)
+        us = pb.Party(origin=settings.origin, institution=institution)
+        await stack.enter_async_context(_running(sender))
+        await stack.enter_async_context(_running(refresher))
+        yield Session(us, settings.peer_origin, key, outbox, view, sender, refresher, time)
+
+
+@asynccontextmanager
+async def _running(worker: Sender | Refresher) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.close()
+        await task
+
+
+def _read_trust(settings: Settings) -> Trust:
+    try:
+        return Trust.parse(settings.trust.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {settings.trust}: {error.strerror}") from error

@@ -1,0 +1,105 @@
+"""What each outcome does to records in the outbox. Blocking: called in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ledgerd_client.core.errors import InputError, LedgerError, RefusedError, UnavailableError
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.outbox import Outbox, OutboxRecord
+from ledgerd_client.transport import REPLY_LOST, from_refusal
+
+MAX_RECORDS = 1_000
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+
+# For how long nobody else sends what one process has claimed; the same for all of them.
+_LEASE_US = 30_000_000
+# Longer than two transactions take.
+_PARKED_US = 5_000_000
+
+
+def claim_batch(outbox: Outbox) -> list[OutboxRecord]:
+    """Claim what goes into one call."""
+    rows = outbox.claim(MAX_RECORDS, _LEASE_US)
+    size = 0
+    for taken, row in enumerate(rows):
+        size += len(row.body) + len(row.key_id) + len(row.signature)
+        if taken and size > MAX_BATCH_BYTES:
+            release(outbox, rows[taken:])
+            return rows[:taken]
+    return rows
+
+
+def release(outbox: Outbox, rows: Sequence[OutboxRecord]) -> None:
+    """End the claims of records that were certainly not sent."""
+    outbox.release([row.record_id for row in rows])
+
+
+def keep_outcomes(
+    outbox: Outbox,
+    rows: Sequence[OutboxRecord],
+    outcomes: Sequence[Receipt | LedgerError],
+    now: int,
+) -> None:
+    """Keep receipts, set refused records aside, and leave those queued that may succeed later."""
+    for row, outcome in zip(rows, outcomes, strict=True):
+        if isinstance(outcome, Receipt):
+            ticket = with_receipt(row, outcome)
+            encoded = None if ticket is None else ticket.encode()
+            outbox.recorded(row.record_id, outcome.format(), encoded)
+        elif outcome.retryable:
+            outbox.failed(row.record_id, outcome.reason, outcome.message, now)
+        else:
+            outbox.refused(row.record_id, outcome.reason, outcome.message)
+
+
+def keep_failure(
+    outbox: Outbox, rows: Sequence[OutboxRecord], error: LedgerError, now: int
+) -> None:
+    """Count an attempt after which the records may be stored; they are due again at once."""
+    for row in rows:
+        outbox.failed(row.record_id, error.reason, error.message, now)
+
+
+def may_be_stored(error: LedgerError) -> bool:
+    """Whether records may be in the log although sending them ended in error."""
+    if isinstance(error, UnavailableError):
+        return error.reason == REPLY_LOST
+    return not isinstance(error, InputError | RefusedError)
+
+
+def take_back(outbox: Outbox, record_id: bytes, error: LedgerError, now: int) -> bool:
+    """Drop a record if it was certainly never sent; else leave it queued and return False."""
+    # Parked first, so that no other process can claim, send and fail it while we look.
+    outbox.failed(record_id, error.reason, error.message, now + _PARKED_US)
+    row = outbox.get(record_id)
+    # Ours is the only failure; and a claim made since the record was put, whose holder died while
+    # sending, would not have ended yet.
+    never_sent = row.attempts == 1 and now < row.created_at + _LEASE_US
+    if row.state != "queued" or row.claimed_by is not None or not never_sent:
+        return False
+    outbox.drop(record_id, f"taken back unsent: {error.reason}")
+    return True
+
+
+def outcome_of(row: OutboxRecord) -> Receipt | LedgerError | None:
+    """What became of a record; None while it is queued."""
+    if row.receipt is not None:
+        return Receipt.parse(row.receipt)
+    if row.state == "queued":
+        return None
+    error = from_refusal(row.last_reason, row.last_message)
+    error.action = "see it with `ledgerctl outbox`; retry it there, or drop it and call again"
+    return error
+
+
+def with_receipt(row: OutboxRecord, receipt: Receipt | None) -> Ticket | None:
+    """The ticket of a transfer as it travels: with its receipt, or with the record while queued."""
+    if row.ticket is None:
+        return None
+    ticket = Ticket.parse(row.ticket)
+    if receipt is None:
+        return ticket
+    return replace(ticket, receipt=receipt.format(), body=b"", key_id=b"", signature=b"")

@@ -1,0 +1,52 @@
+"""Time and chance as values, so that tests own them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ledgerd_client.core.errors import FieldError
+from ledgerd_client.outbox import backoff
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def system_now() -> int:
+    """µs since the epoch, UTC."""
+    return time.time_ns() // 1000
+
+
+def to_micros(moment: datetime) -> int:
+    """µs since the epoch; raises FieldError for a time without its zone."""
+    if moment.tzinfo is None:
+        raise FieldError(
+            f"{moment.isoformat()} says no time zone", action="give datetime.now(UTC), say"
+        )
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """now in µs since the epoch; sleep in seconds; random in [0, 1), for jitter."""
+
+    now: Callable[[], int] = system_now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random
+
+    def backoff_s(self, failures: int) -> float:
+        """How long to wait after so many failures in a row."""
+        return backoff(failures, self.random) / 1_000_000
+
+    async def pause(self, seconds: float, wake: asyncio.Event) -> None:
+        """Wait until so much time has passed or wake is set."""
+        waits = [asyncio.ensure_future(self.sleep(seconds)), asyncio.ensure_future(wake.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.wait(waits)

@@ -1,0 +1,179 @@
+"""One node's log as this client has verified it: every answer is checked before it is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ledgerd_client._histories import Histories
+from ledgerd_client._kept import KeptFile, TrustedHead
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._replies import (
+    check_append,
+    check_receipt,
+    check_same,
+    other_record,
+    to_receipt,
+    to_transfer,
+)
+from ledgerd_client._results import NodeInfo, TransferView
+from ledgerd_client.core.body import parse_body
+from ledgerd_client.core.checkpoint import OpenedCheckpoint
+from ledgerd_client.core.errors import (
+    InputError,
+    LedgerError,
+    ProofError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, check_body, open_log_checkpoint
+from ledgerd_client.core.record import SignedRecord
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.transport import REPLY_LOST, Transport
+
+T = TypeVar("T")
+
+
+class LogView:
+    """
+    Asks a node and believes nothing.
+
+    Methods raise what the node states, UnavailableError, and VerificationError when an answer does
+    not prove itself or contradicts an earlier one.
+    """
+
+    def __init__(self, transport: Transport, trust: Trust, origin: str, directory: Path) -> None:
+        """directory: where key histories and the newest verified checkpoint are kept."""
+        self.origin = origin
+        self.histories = Histories(transport, trust, directory, origin)
+        self._transport = transport
+        self._head = TrustedHead(KeptFile.of_origin(directory, origin, "checkpoint"), self._prove)
+        transport.known_checkpoint = self._head.note
+
+    async def append(self, records: Sequence[SignedRecord]) -> list[Receipt | LedgerError]:
+        """
+        Send records; return for each its receipt, or why the node refused it.
+
+        Raises as Transport.append does; REPLY_LOST also when the answer cannot be verified yet.
+        """
+        floor = self._head.size
+        request = pb.AppendRequest(
+            records=[
+                pb.Record(body=r.body, key_id=r.key_id, signature=r.signature) for r in records
+            ]
+        )
+        response = await self._transport.append(request)
+        try:
+            appended = await self._judge(lambda history: check_append(records, response, history))
+            for checkpoint in appended.checkpoints:
+                await self._believe(checkpoint, floor)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"the reply cannot be verified yet: {error.message}", reason=REPLY_LOST
+            ) from error
+        return appended.outcomes
+
+    async def receipt(
+        self,
+        which: bytes | int,
+        *,
+        cosigned: bool = False,
+        known: SignedRecord | Receipt | None = None,
+    ) -> Receipt:
+        """
+        The receipt of a record_id or an index.
+
+        known: what it must be of, the record itself or an earlier receipt. Without it the node must
+        show the body of a record_id.
+        """
+        floor = 0 if cosigned else self._head.size
+        peer = await self.histories.get(await self.histories.peer()) if cosigned else None
+        request = pb.GetReceiptRequest(cosigned=cosigned)
+        if isinstance(which, bytes):
+            request.record_id = which
+        else:
+            request.index = which
+        receipt = to_receipt((await self._transport.get_receipt(request)).receipt)
+        verified = await self._judge(lambda history: check_receipt(receipt, history, peer))
+        if known is not None or isinstance(which, int):
+            await self._judge(lambda _: _check_known(which, known, receipt, verified))
+        else:
+            entry = await self._transport.get_entry(pb.GetEntryRequest(index=receipt.index))
+            await self._judge(lambda _: _check_shown(which, entry.body, receipt))
+        await self._believe(receipt.checkpoint, floor)
+        return receipt
+
+    async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
+        """The newest checkpoint, or the newest that the other side's node cosigned."""
+        floor = 0 if cosigned else self._head.size
+        peer = await self.histories.get(await self.histories.peer()) if cosigned else None
+        request = pb.GetCheckpointRequest(cosigned=cosigned)
+        note = (await self._transport.get_checkpoint(request)).checkpoint
+        opened = await self._judge(lambda history: open_log_checkpoint(note, history, peer))
+        if cosigned and not opened.cosigned:
+            raise TrustError("the checkpoint is not cosigned", reason="NOT_COSIGNED")
+        await self._believe(note, floor)
+        return opened
+
+    async def transfer(self, ref: bytes) -> TransferView:
+        floor = self._head.size
+        response = await self._transport.get_transfer(pb.GetTransferRequest(ref=ref))
+        note = response.transfer.checkpoint
+
+        def check(history: KeyHistory) -> TransferView:
+            open_log_checkpoint(note, history)
+            return to_transfer(ref, response.transfer)
+
+        view = await self._judge(check)
+        await self._believe(note, floor)
+        return view
+
+    async def info(self) -> NodeInfo:
+        info = await self._transport.get_info(pb.GetInfoRequest())
+        if info.origin != self.origin:
+            raise TrustError(
+                f"this is the node of {info.origin}, not of {self.origin}",
+                reason="WRONG_ORIGIN",
+                action="mend endpoint or origin in the settings",
+            )
+        return NodeInfo(*(getattr(info, name) for name in NodeInfo.__slots__))
+
+    async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
+        return await self.histories.judge(self.origin, check)
+
+    async def _believe(self, note: bytes, floor: int) -> None:
+        await self._head.advance(note, floor=floor)
+        self._transport.known_checkpoint = self._head.note
+
+    async def _prove(self, old_size: int, new_size: int) -> Sequence[bytes]:
+        request = pb.GetConsistencyProofRequest(old_size=old_size, new_size=new_size)
+        try:
+            return list((await self._transport.get_consistency_proof(request)).proof)
+        except (InputError, RefusedError) as error:
+            # It signed both checkpoints, so it owes the proof.
+            raise ProofError(f"the node gives no consistency proof: {error.message}") from error
+
+
+def _check_known(
+    which: bytes | int,
+    known: SignedRecord | Receipt | None,
+    receipt: Receipt,
+    verified: VerifiedReceipt,
+) -> None:
+    if isinstance(which, int) and verified.header.index != which:
+        raise other_record(verified.header)
+    if isinstance(known, SignedRecord):
+        check_same(known, verified)
+    # A receipt's checkpoint and proof change with time; its header never does.
+    if isinstance(known, Receipt) and receipt.header != known.header:
+        raise other_record(verified.header)
+
+
+def _check_shown(record_id: bytes, body: bytes, receipt: Receipt) -> None:
+    check_body(receipt, body)
+    if parse_body(body).record_id != record_id:
+        raise other_record(Header.parse(receipt.header))

@@ -1,0 +1,86 @@
+"""Payload files named on the command line, and a progress bar while large ones are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ledgerd_client.core.errors import InputError
+from ledgerd_client.payload import Payload, Source
+
+# Below this the bar would be gone before it is seen.
+_WATCHED_BYTES = 64 * 1024 * 1024
+
+
+@contextmanager
+def payload_of(paths: Sequence[Path], *, parts: bool) -> Iterator[Payload]:
+    """
+    What the SDK takes as a payload: named parts, one file, or None for no path.
+
+    A part is named as its file. While the context is open a bar on a terminal shows how much of
+    large files was read. Raises InputError when two parts have one name.
+    """
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+    if not sys.stderr.isatty() or sum(sizes) < _WATCHED_BYTES:
+        yield _named(paths, list(paths), parts=parts)
+        return
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=sum(sizes))
+        advance = partial(progress.advance, task)
+        yield _named(paths, [partial(Watched, path, advance) for path in paths], parts=parts)
+
+
+def _named(paths: Sequence[Path], sources: Sequence[Source], *, parts: bool) -> Payload:
+    if not sources:
+        return None
+    if not parts:
+        return sources[0]
+    named = {path.name: source for path, source in zip(paths, sources, strict=True)}
+    if len(named) != len(paths):
+        raise InputError(
+            "two of the files have one name",
+            reason="BAD_PARTS",
+            action="rename one: the parts of a payload are told apart by their names",
+        )
+    return named
+
+
+class Watched(io.FileIO):
+    """A file that tells how much of it was read, and refuses to have changed meanwhile."""
+
+    def __init__(self, path: Path, advance: Any) -> None:
+        try:
+            super().__init__(path, "rb")
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        self._advance = advance
+        self._before = self._version()
+
+    def read(self, size: int | None = -1) -> bytes:
+        chunk = super().read(-1 if size is None else size)
+        self._advance(len(chunk))
+        return chunk
+
+    def close(self) -> None:
+        changed = not self.closed and self._version() != self._before
+        super().close()
+        if changed:
+            raise InputError(
+                f"{self.name!r} changed while it was read",
+                reason="PAYLOAD_CHANGED",
+                action="let its writer finish, then try again",
+            )
+
+    def _version(self) -> tuple[int, int]:
+        status = os.fstat(self.fileno())
+        return status.st_size, status.st_mtime_ns

@@ -1,0 +1,102 @@
+"""`ledgerctl receipt`: fetch receipts, and verify them offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledgerd_client.cli.output import Json, emit, to_iso
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import ForbiddenError, InputError, TrustError, VerificationError
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.keyfile import read_file
+
+app = typer.Typer(no_args_is_help=True, help="Fetch receipts, and verify them offline.")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A receipt, usually *.tlog-proof.")],
+    trust: Annotated[Path, typer.Option(help="The trust file; compare its fingerprint first.")],
+    keys: Annotated[
+        list[Path], typer.Option(help="Key histories: files, or a directory of *.keys.")
+    ],
+    require_cosignature: Annotated[
+        bool,
+        typer.Option("--require-cosignature", help="The other side's node must have cosigned it."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Verify a receipt with nothing but a trust file and key histories; asks no node.
+
+    Exit code 0: the entry stands in that log, signed by whom it says. 1: it is not proven.
+    """
+    trusted = Trust.parse(read_file(trust))
+    histories = {history.origin: history for history in _histories(keys, trusted)}
+    receipt = Receipt.parse(read_file(file))
+    note = parse_note(receipt.checkpoint)
+    own = _need(histories, Checkpoint.parse(note.text).origin)
+    peer_origin = _peer_of(own, trusted)
+    is_cosigned = any(line.name == peer_origin for line in note.signatures)
+    peer = _need(histories, peer_origin) if is_cosigned else None
+    try:
+        verified = verify_receipt(receipt, own, peer, require_cosignature=require_cosignature)
+    except ForbiddenError as error:
+        raise VerificationError(
+            error.message,
+            reason=error.reason,
+            action="fetch the key history anew; if it stays so, keep the receipt, for it proves"
+            " that the log took what it may not take",
+        ) from None
+    emit(_proven(verified, own.origin), as_json=as_json)
+
+
+def _histories(paths: Iterable[Path], trust: Trust) -> Iterator[KeyHistory]:
+    """Of the origins that the trust file knows; the others are of no use here."""
+    known = {side.origin.encode(): side.authority.public for side in trust.origins}
+    for path in paths:
+        for file in sorted(path.glob("*.keys")) if path.is_dir() else [path]:
+            data = read_file(file)
+            _, _, rest = data.partition(b"\n")
+            origin, _, _ = rest.partition(b"\n")
+            if origin in known:
+                yield KeyHistory.parse(data, known[origin])
+
+
+def _need(histories: dict[str, KeyHistory], origin: str) -> KeyHistory:
+    if origin not in histories:
+        raise InputError(
+            f"no key history of {origin} that the trust file vouches for is under --keys",
+            reason="NO_KEY_HISTORY",
+            action="give the trust file and the key histories of both sides of this log",
+        )
+    return histories[origin]
+
+
+def _peer_of(history: KeyHistory, trust: Trust) -> str:
+    genesis = history.need_genesis()
+    if genesis.peer_authority_key != trust.authority(genesis.peer_origin):
+        raise TrustError(f"{history.origin} names another authority of {genesis.peer_origin}")
+    return genesis.peer_origin
+
+
+def _proven(verified: VerifiedReceipt, origin: str) -> dict[str, object]:
+    header, halves = verified.header, verified.header.halves
+    return {
+        "origin": origin,
+        "index": header.index,
+        "kind": header.kind.name.lower(),
+        "institution": verified.institution,
+        "recorded_at": to_iso(header.recorded_at),
+        "body_digest": header.body_digest,
+        "ref": halves.ref if halves else None,
+        "size": verified.checkpoint.size,
+        "cosigned_at": to_iso(verified.cosigned_at * 1_000_000) if verified.cosigned_at else None,
+    }

@@ -1,0 +1,292 @@
+"""
+The client of an institution: declare, acknowledge, prove.
+
+    async with LedgerClient.from_file("client.toml") as ledger:
+        declared = await ledger.declare(
+            "batch.csv", recipient="hkbr.12345678", contract_id="SCC-2026-001", subjects=1200,
+            purposes=["CreditChecking"], categories=["property"], legal_basis="CN13_2A contract",
+        )
+    send("batch.csv", declared.ticket.encode())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random as random_module
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Self, Unpack
+
+from ledgerd_client._drafts import (
+    OUTCOMES,
+    Draft,
+    draft_ack,
+    draft_cancel,
+    draft_transfer,
+    restates,
+)
+from ledgerd_client._results import (
+    Acknowledged,
+    Cancelled,
+    Declared,
+    NodeInfo,
+    Outcome,
+    Submitted,
+    TransferView,
+)
+from ledgerd_client._session import IfUnreachable, Session, Submission, open_session
+from ledgerd_client._steps import with_receipt
+from ledgerd_client._terms import Statement, make_terms
+from ledgerd_client._tickets import check_ticket
+from ledgerd_client._time import Time, system_now, to_micros
+from ledgerd_client.config import Settings
+from ledgerd_client.core.checkpoint import OpenedCheckpoint
+from ledgerd_client.core.errors import NotFoundError, NotReadyError, UnavailableError
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.record import SignedRecord
+from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.outbox import OutboxRecord
+from ledgerd_client.payload import Payload, digest_payload
+from ledgerd_client.transport import Transport
+
+
+class LedgerClient:
+    """
+    An institution's way to the node on its side.
+
+    Belongs to one event loop; calls may be concurrent.
+
+    Every record is signed and durable in the outbox before it is sent, and every answer is verified
+    before a call returns. Calls raise LedgerError: InputError for what cannot be stated,
+    RefusedError for what the node does not take, UnavailableError when it cannot be asked, and
+    VerificationError when it, or a ticket, does not prove what it claims.
+
+    Calls that record something take
+
+    * caller_ref: your own name for it. The same call with the same caller_ref, today or next year,
+      returns the first record, ticket and receipt. It is kept as a keyed hash only.
+    * if_unreachable: "raise" (UnavailableError, and nothing will be sent later; when a reply was
+      lost for good the reason is FATE_UNKNOWN and the record stays queued), or "queue" (return
+      with status "queued", and send it when the node is back).
+    * occurred_at: when it happened; now by default. Aware of its time zone.
+
+    A call that is cancelled leaves its record in the outbox, and it is sent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transport: Transport | None = None,
+        now: Callable[[], int] = system_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        """
+        Nothing is opened before `async with`.
+
+        transport is the caller's to close; by default gRPC as settings say. now gives µs since the
+        epoch, UTC; random, in [0, 1), makes jitter and nothing else.
+        """
+        self._settings = settings
+        self._transport = transport
+        self._time = Time(now, sleep, random)
+        self._stack = AsyncExitStack()
+        self._session: Session | None = None
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """The client of a settings file; raises InputError."""
+        return cls(Settings.from_file(path))
+
+    async def __aenter__(self) -> Self:
+        session = open_session(self._settings, self._transport, self._time)
+        self._session = await self._stack.enter_async_context(session)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session = None
+        await self._stack.__aexit__(kind, error, traceback)
+
+    async def declare(
+        self,
+        payload: Payload,
+        *,
+        occurred_at: datetime | None = None,
+        caller_ref: str | None = None,
+        if_unreachable: IfUnreachable = "raise",
+        **statement: Unpack[Statement],
+    ) -> Declared:
+        """
+        Record that data is about to be sent; do this before sending, and send the ticket with it.
+
+        payload is a path, bytes, a binary file, a callable that opens one, or a mapping of names to
+        these; None when nothing is sent (transmission "remote_view"). It is read in a thread and
+        never held whole. See Statement for the rest.
+        """
+        session = self._opened()
+        terms = make_terms(session.us, await session.peer_origin(), statement)
+
+        async def draft() -> Draft:
+            return draft_transfer(terms, await asyncio.to_thread(digest_payload, payload))
+
+        row, receipt = await session.submit(
+            self._how(occurred_at, caller_ref, if_unreachable),
+            draft,
+            lambda row: row.ticket is not None and restates(Ticket.parse(row.ticket), terms),
+        )
+        ticket = with_receipt(row, receipt)
+        assert ticket is not None  # noqa: S101 -- a transfer's row has a ticket
+        return Declared(row.record_id, row.ref, receipt, ticket)
+
+    async def acknowledge(
+        self,
+        ticket: Ticket | bytes,
+        payload: Payload,
+        *,
+        outcome: Outcome | None = None,
+        received_subjects: int | None = None,
+        reason: str = "",
+        received_at: datetime | None = None,
+        allow_queued_ticket: bool = False,
+        occurred_at: datetime | None = None,
+        caller_ref: str | None = None,
+        if_unreachable: IfUnreachable = "raise",
+    ) -> Acknowledged:
+        """
+        Check a ticket and what came with it, and record what was received.
+
+        The outcome is "accepted" or "digest_mismatch", as the payload turns out; "partial" and
+        "rejected" are yours to say. payload is as in declare, None when nothing arrived.
+        received_subjects is by default as many as were declared.
+
+        Raises ForbiddenError NOT_RECIPIENT, and VerificationError for a ticket that proves nothing:
+        one without a receipt (TICKET_QUEUED) is taken only if allow_queued_ticket.
+        """
+        session = self._opened()
+        ticket = _parsed(ticket)
+        terms = await check_ticket(
+            session.view, ticket, session.us, allow_queued=allow_queued_ticket
+        )
+        how = self._how(occurred_at, caller_ref, if_unreachable)
+        draft = draft_ack(
+            ticket,
+            await asyncio.to_thread(digest_payload, payload),
+            outcome=outcome,
+            received_at=to_micros(received_at) if received_at else how.occurred_at,
+            received_subjects=terms.subjects if received_subjects is None else received_subjects,
+            reason=reason,
+        )
+        row, receipt = await session.submit(how, _made(draft), draft.is_said_by)
+        return Acknowledged(row.record_id, row.ref, receipt, OUTCOMES[draft.outcome])
+
+    async def cancel(
+        self,
+        ticket: Ticket | bytes,
+        reason: str,
+        *,
+        occurred_at: datetime | None = None,
+        caller_ref: str | None = None,
+        if_unreachable: IfUnreachable = "raise",
+    ) -> Cancelled:
+        """Take back a transfer of one's own that was not sent, or not accepted."""
+        draft = draft_cancel(_parsed(ticket), reason)
+        how = self._how(occurred_at, caller_ref, if_unreachable)
+        row, receipt = await self._opened().submit(how, _made(draft), draft.is_said_by)
+        return Cancelled(row.record_id, row.ref, receipt)
+
+    async def flush(self) -> None:
+        """
+        Send all that is queued, now; raises what stops it, and the rest stays queued.
+
+        Records that the node refuses are set aside in the outbox and raise nothing here.
+        """
+        await self._opened().sender.flush()
+
+    async def receipt(self, which: bytes | int, *, cosigned: bool = False) -> Receipt:
+        """
+        A new receipt, under the newest checkpoint, of one of our records: by record_id or index.
+
+        cosigned: under the newest one that the other side's node cosigned; NotReadyError if that
+        does not cover the record yet.
+        """
+        session = self._opened()
+        row = await self._find(which) if isinstance(which, bytes) else None
+        known: SignedRecord | Receipt | None = None
+        if row is not None and row.receipt is not None:
+            known = Receipt.parse(row.receipt)
+        elif row is not None and row.body:
+            known = SignedRecord(row.body, row.key_id, row.signature)
+        return await session.view.receipt(which, cosigned=cosigned, known=known)
+
+    async def wait_cosigned(self, record: Submitted | bytes, *, timeout_s: float = 60) -> Receipt:
+        """
+        Wait until the other side's node has cosigned a checkpoint over a record; its new receipt.
+
+        record is what a call returned, or a record_id. Raises NotReadyError or UnavailableError
+        when that takes longer than timeout_s; the record is as safe as before.
+        """
+        session = self._opened()
+        record_id = record if isinstance(record, bytes) else record.record_id
+        deadline = self._time.now() + int(timeout_s * 1_000_000)
+        tries = 0
+        while True:
+            try:
+                if await self._find(record_id) is None:
+                    return await session.view.receipt(record_id, cosigned=True)
+                return await session.refresher.cosigned(record_id)
+            except (NotReadyError, UnavailableError):
+                if self._time.now() >= deadline:
+                    raise
+            tries += 1
+            await self._time.sleep(self._time.backoff_s(tries))
+
+    async def transfer(self, ref: bytes) -> TransferView:
+        """A transfer of ours as the node sees it: both halves, their state, and findings."""
+        return await self._opened().view.transfer(ref)
+
+    async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
+        """The newest checkpoint, or the newest one that the other side's node cosigned."""
+        return await self._opened().view.checkpoint(cosigned=cosigned)
+
+    async def info(self) -> NodeInfo:
+        """What the node says of itself."""
+        return await self._opened().view.info()
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise NotReadyError(
+                "the client is not open", reason="CLOSED", action="use it in `async with`"
+            )
+        return self._session
+
+    def _how(
+        self, occurred_at: datetime | None, caller_ref: str | None, if_unreachable: IfUnreachable
+    ) -> Submission:
+        occurred = self._time.now() if occurred_at is None else to_micros(occurred_at)
+        return Submission(occurred, caller_ref, if_unreachable)
+
+    async def _find(self, record_id: bytes) -> OutboxRecord | None:
+        try:
+            return await asyncio.to_thread(self._opened().outbox.get, record_id)
+        except NotFoundError:
+            return None
+
+
+def _parsed(ticket: Ticket | bytes) -> Ticket:
+    return ticket if isinstance(ticket, Ticket) else Ticket.parse(ticket)
+
+
+def _made(draft: Draft) -> Callable[[], Awaitable[Draft]]:
+    async def make() -> Draft:
+        return draft
+
+    return make

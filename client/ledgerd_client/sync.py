@@ -1,0 +1,90 @@
+"""
+The same client for code without an event loop: every method blocks until it is done.
+
+    with LedgerClient.from_file("client.toml") as ledger:
+        declared = ledger.declare("batch.csv", recipient="hkbr.12345678", ...)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from threading import Thread
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from ledgerd_client import client
+from ledgerd_client.config import Settings
+from ledgerd_client.transport import Transport
+
+__all__ = ["LedgerClient"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _blocking(
+    method: Callable[Concatenate[client.LedgerClient, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[LedgerClient, P], R]:
+    @wraps(method)
+    def call(self: LedgerClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+class LedgerClient:
+    """
+    client.LedgerClient, run by a thread of its own. Any thread may call it, several at once.
+
+    What the calls mean, and what they raise, stands there.
+    """
+
+    def __init__(self, settings: Settings, *, transport: Transport | None = None) -> None:
+        self._client = client.LedgerClient(settings, transport=transport)
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="ledgerd-client", daemon=True)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        return cls(Settings.from_file(path))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        try:
+            self._run(self._client.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._run(self._client.__aexit__(kind, error, traceback))
+        finally:
+            self._stop()
+
+    declare = _blocking(client.LedgerClient.declare)
+    acknowledge = _blocking(client.LedgerClient.acknowledge)
+    cancel = _blocking(client.LedgerClient.cancel)
+    flush = _blocking(client.LedgerClient.flush)
+    receipt = _blocking(client.LedgerClient.receipt)
+    wait_cosigned = _blocking(client.LedgerClient.wait_cosigned)
+    transfer = _blocking(client.LedgerClient.transfer)
+    checkpoint = _blocking(client.LedgerClient.checkpoint)
+    info = _blocking(client.LedgerClient.info)
+
+    def _run(self, call: Coroutine[Any, Any, R]) -> R:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,230 @@
+"""LedgerService: what institutions, and some of it everybody, ask of this log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from ledgerd.api.encode import TransferEncoder, encode_append, encode_receipt
+from ledgerd.api.errors import Context
+from ledgerd.api.identity import Caller, current_caller
+from ledgerd.api.peer import OwnCosigned, Witness
+from ledgerd.api.roles import Access
+from ledgerd.ledger.admission import MAX_RECORDS, Admission, Request
+from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.reader import Reader, TransferAnswer
+from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.writer import Outcome
+from ledgerd.metrics import Metrics
+from ledgerd_client._proto import body_pb2, service_pb2_grpc
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.body import DIGEST_SIZE, MAX_BODY_BYTES, check_record_id, check_size
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import (
+    BusyError,
+    FieldError,
+    LedgerError,
+    NotFoundError,
+    NotReadyError,
+    UnavailableError,
+)
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
+from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.transport import MAX_MESSAGE_BYTES
+
+# Of append requests that are being handled, together.
+MAX_IN_FLIGHT_BYTES = 8 * MAX_MESSAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What this node says of its own log, and of its peer's."""
+
+    origin: str
+    peer_origin: str
+    reader: Reader
+    keyring: Keyring
+    admission: Admission
+    sequencer: Sequencer
+    own_cosigned: OwnCosigned
+    witness: Witness
+
+
+class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
+    """For institutions; proofs, keys and information for every caller."""
+
+    def __init__(
+        self, log: Log, access: Access, transfers: TransferEncoder, metrics: Metrics
+    ) -> None:
+        self._log = log
+        self._access = access
+        self._transfers = transfers
+        self._metrics = metrics
+        self._version = version("ledgerd")
+        self._in_flight_bytes = 0
+
+    async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (interceptor)
+        self, request: bytes, context: Context
+    ) -> pb.AppendResponse:
+        caller, log = current_caller(), self._log
+        if (refused := log.sequencer.refuse) is not None:
+            # Before the workers check what will not be stored anyhow.
+            raise refused.with_traceback(None)
+        with self._holding(len(request)):
+            keys = log.keyring.institution_keys(caller.id)
+            checked = await log.admission.check(Request(request, caller.id, keys))
+            result = await log.sequencer.append(checked)
+        self._count(result.outcomes)
+        return encode_append(result)
+
+    async def GetReceipt(
+        self, request: pb.GetReceiptRequest, context: Context
+    ) -> pb.GetReceiptResponse:
+        caller, log = current_caller(), self._log
+        checkpoint = self._checkpoint(cosigned=request.cosigned)
+        match request.WhichOneof("which"):
+            case "record_id":
+                check_record_id("record_id", request.record_id)
+                index = log.reader.find(caller.id, request.record_id)
+            case "index":
+                index = request.index
+            case _:
+                raise FieldError("name a record_id or an index")
+        receipt = log.reader.receipt(index, checkpoint)
+        if not self._access.is_own(caller, Header.parse(receipt.header)):
+            raise _no_entry(index)
+        return pb.GetReceiptResponse(receipt=encode_receipt(receipt))
+
+    async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
+        caller, reader = current_caller(), self._log.reader
+        receipt = reader.receipt(request.index)
+        header, body = Header.parse(receipt.header), reader.entry(request.index)[1]
+        own = self._access.is_own(caller, header)
+        if not own and header.kind not in KINDS_SHARED_WITH_PEER | {Kind.NODE}:
+            raise _no_entry(request.index)
+        shown = own or self._may_see_body(caller, header.kind, body)
+        return pb.GetEntryResponse(receipt=encode_receipt(receipt), body=body if shown else b"")
+
+    async def GetTransfer(
+        self, request: pb.GetTransferRequest, context: Context
+    ) -> pb.GetTransferResponse:
+        answer = self._transfer(current_caller(), request.ref)
+        return pb.GetTransferResponse(transfer=self._transfers.encode(request.ref, answer))
+
+    async def GetCheckpoint(
+        self, request: pb.GetCheckpointRequest, context: Context
+    ) -> pb.GetCheckpointResponse:
+        checkpoint = self._checkpoint(cosigned=request.cosigned)
+        return pb.GetCheckpointResponse(checkpoint=checkpoint or self._log.reader.head().checkpoint)
+
+    async def GetInclusionProof(
+        self, request: pb.GetInclusionProofRequest, context: Context
+    ) -> pb.GetInclusionProofResponse:
+        size, proof = self._log.reader.inclusion_proof(request.index, request.size)
+        return pb.GetInclusionProofResponse(size=size, proof=proof)
+
+    async def GetConsistencyProof(
+        self, request: pb.GetConsistencyProofRequest, context: Context
+    ) -> pb.GetConsistencyProofResponse:
+        size, proof = self._log.reader.consistency_proof(request.old_size, request.new_size)
+        return pb.GetConsistencyProofResponse(new_size=size, proof=proof)
+
+    async def GetKeyHistory(
+        self, request: pb.GetKeyHistoryRequest, context: Context
+    ) -> pb.GetKeyHistoryResponse:
+        entries = self._key_entries(request.origin)
+        return pb.GetKeyHistoryResponse(
+            entries=[pb.KeyEntry(header=header, body=body) for header, body in entries]
+        )
+
+    async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
+        log = self._log
+        refused = log.sequencer.refuse
+        return pb.GetInfoResponse(
+            version=self._version,
+            origin=log.origin,
+            peer_origin=log.peer_origin,
+            max_records=MAX_RECORDS,
+            max_body_bytes=MAX_BODY_BYTES,
+            max_message_bytes=MAX_MESSAGE_BYTES,
+            size=log.reader.head().size,
+            cosigned_size=size_of(log.own_cosigned.newest()),
+            appends=refused is None,
+            why_not=refused.message if refused else "",
+        )
+
+    # -- what they share ------------------------------------------------------------------
+
+    @contextmanager
+    def _holding(self, size: int) -> Iterator[None]:
+        if self._in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
+            raise BusyError("too many records are in flight", reason="TOO_MANY_IN_FLIGHT")
+        self._in_flight_bytes += size
+        try:
+            yield
+        finally:
+            self._in_flight_bytes -= size
+
+    def _checkpoint(self, *, cosigned: bool) -> bytes | None:
+        """The newest cosigned checkpoint, or None where the newest of all will do."""
+        if not cosigned:
+            return None
+        if note := self._log.own_cosigned.newest():
+            return note
+        raise NotReadyError(
+            "the peer has cosigned no checkpoint yet",
+            reason="NOT_COSIGNED_YET",
+            action="ask again in a moment",
+        )
+
+    def _may_see_body(self, caller: Caller, kind: Kind, body: bytes) -> bool:
+        if kind != Kind.NODE:
+            return True
+        finding = body_pb2.Body.FromString(body).finding
+        if not finding.ref:  # of rules, or a finding on nobody's transfer
+            return not finding.finding_id
+        return self._access.is_party(caller, self._log.reader.transfer(finding.ref).halves)
+
+    def _transfer(self, caller: Caller, ref: bytes) -> TransferAnswer:
+        check_size("ref", ref, DIGEST_SIZE)
+        answer = self._log.reader.transfer(ref)
+        if not self._access.is_party(caller, answer.halves):
+            # Word for word what a transfer that nobody knows gets.
+            raise NotFoundError(f"no transfer {ref.hex()} is known here")
+        return answer
+
+    def _key_entries(self, origin: str) -> list[tuple[bytes, bytes]]:
+        if origin in {"", self._log.origin}:
+            return self._log.keyring.history.entries
+        if origin != self._log.peer_origin:
+            raise NotFoundError(f"{origin} is neither this log nor its peer")
+        if (history := self._log.witness.key_history()) is None:
+            raise UnavailableError("nothing of the peer is replayed yet", reason="REPLAY_BEHIND")
+        return history.entries
+
+    def _count(self, outcomes: list[Outcome]) -> None:
+        counts: dict[str, int] = {}
+        for outcome in outcomes:
+            name = _name(outcome)
+            counts[name] = counts.get(name, 0) + 1
+        for name, count in counts.items():
+            self._metrics.appends.labels(name).inc(count)
+
+
+def size_of(note: bytes) -> int:
+    """Entries under a checkpoint of which only the size is of interest; 0 for b""."""
+    return Checkpoint.parse(parse_note(note).text).size if note else 0
+
+
+def _name(outcome: Outcome) -> str:
+    if isinstance(outcome, LedgerError):
+        return outcome.reason
+    return "repeated" if isinstance(outcome, Receipt) else "recorded"
+
+
+def _no_entry(index: int) -> NotFoundError:
+    # Word for word what an index that no entry has gets.
+    return NotFoundError(f"there is no entry {index}")

@@ -1,0 +1,83 @@
+"""Who may call what, and see what: the table of roles, then the registry in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from ledgerd.api.identity import Caller
+from ledgerd.ledger.keyring import Keyring
+from ledgerd.projections.transfers import Half
+from ledgerd_client.core.errors import ForbiddenError
+from ledgerd_client.core.header import Header
+from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, ROLES
+
+_LEDGER = "/ledger.v1.LedgerService/"
+_ANYONE = frozenset(ROLES)
+_INSTITUTIONS = frozenset((INSTITUTION,))
+_PEER = frozenset((PEER,))
+_REGULATORS = frozenset((REGULATOR,))
+_OPERATORS = frozenset((OPERATOR,))
+
+# The one table of it; what is not in it nobody may call (docs/protocol.md, "Roles").
+ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
+    _LEDGER + "Append": _INSTITUTIONS,
+    _LEDGER + "GetReceipt": _INSTITUTIONS,
+    _LEDGER + "GetEntry": _INSTITUTIONS,
+    _LEDGER + "GetTransfer": _INSTITUTIONS,
+    _LEDGER + "GetCheckpoint": _ANYONE,
+    _LEDGER + "GetInclusionProof": _ANYONE,
+    _LEDGER + "GetConsistencyProof": _ANYONE,
+    _LEDGER + "GetKeyHistory": _ANYONE,
+    _LEDGER + "GetInfo": _ANYONE,
+    "/ledger.v1.PeerService/AddCheckpoint": _PEER,
+    "/ledger.v1.PeerService/ListHeaders": _PEER,
+    "/ledger.v1.PeerService/GetCosigned": _PEER,
+    "/ledger.v1.RegulatorService/ListEntries": _REGULATORS,
+    "/ledger.v1.RegulatorService/GetTransfer": _REGULATORS,
+    "/ledger.v1.AdminService/SubmitKeyEvent": _OPERATORS,
+    "/grpc.health.v1.Health/Check": _ANYONE,
+    "/grpc.health.v1.Health/Watch": _ANYONE,
+})  # fmt: skip
+
+
+class Access:
+    """Decides for each call, by the table and by whom the log has admitted until now."""
+
+    def __init__(self, keyring: Keyring, *, operators: Iterable[str], peer: str) -> None:
+        """operators, peer: the ids in their certificates."""
+        self._keyring = keyring
+        self._operators = frozenset(operators)
+        self._peer = peer
+
+    def check(self, method: str, caller: Caller) -> None:
+        """Refuse a call that the caller may not make; raises ForbiddenError."""
+        if caller.role not in ALLOWED.get(method, ()):
+            raise ForbiddenError(f"{method} is not for the role {caller.role}", reason="WRONG_ROLE")
+        if not self._is_known(caller):
+            raise ForbiddenError(
+                f"{caller.role} {caller.id} is not admitted here",
+                reason="NOT_ADMITTED",
+                action="enrol with the authority of this side",
+            )
+
+    def is_own(self, caller: Caller, header: Header) -> bool:
+        """Whether an entry is the institution's own: signed by a key admitted for it."""
+        return header.key_id in self._keyring.institution_keys(caller.id)
+
+    def is_party(self, caller: Caller, halves: Iterable[Half]) -> bool:
+        """Whether a half in this log is by the institution or names it."""
+        return any(
+            half.own and caller.id in {half.institution, half.counterparty} for half in halves
+        )
+
+    def _is_known(self, caller: Caller) -> bool:
+        match caller.role:
+            case "institution":
+                return bool(self._keyring.institution_keys(caller.id))
+            case "regulator":
+                return self._keyring.may_read_all(caller.id)
+            case "operator":
+                return caller.id in self._operators
+            case _:
+                return caller.id == self._peer

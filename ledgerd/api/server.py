@@ -1,0 +1,119 @@
+"""The gRPC server: its options, its TLS, and the services that it offers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import grpc
+
+from ledgerd.api.admin import AdminHandlers
+from ledgerd.api.encode import TransferEncoder
+from ledgerd.api.health import Health
+from ledgerd.api.identity import Identities
+from ledgerd.api.interceptor import Guard
+from ledgerd.api.ledger import LedgerHandlers, Log
+from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
+from ledgerd.api.regulator import RegulatorHandlers
+from ledgerd.api.roles import Access
+from ledgerd.api.threads import InThread
+from ledgerd.ledger.standing import Standing
+from ledgerd.metrics import Metrics
+from ledgerd_client._proto import service_pb2_grpc
+from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.transport import MAX_MESSAGE_BYTES
+
+# A certificate is looked at when a connection begins: an expired one is good for no longer.
+MAX_CONNECTION_AGE_S = 300
+# Calls at once, of all callers; more are told to come again.
+MAX_CALLS = 1024
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_S * 1000),
+    ("grpc.max_connection_age_grace_ms", (STREAM_S + 60) * 1000),
+    # Callers may look whether we are there, also between calls, but not all the time.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Two daemons on one port would each get some of the calls.
+    ("grpc.so_reuseport", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Contents of PEM files: the node's certificate and key."""
+
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the server is made of."""
+
+    log: Log
+    replica: Replica
+    access: Access
+    identities: Identities
+    standing: Standing
+    metrics: Metrics
+    in_thread: InThread
+
+
+class Server:
+    """Serves a node over mutual TLS. Belongs to the event loop that it was made on."""
+
+    def __init__(self, services: Services) -> None:
+        log = services.log
+        guard = Guard(services.identities, services.access, services.standing, services.metrics)
+        transfers = TransferEncoder(log.origin, log.peer_origin, log.reader, services.replica)
+        self._server = server = grpc.aio.server(
+            interceptors=(guard,), options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        )
+        service_pb2_grpc.add_LedgerServiceServicer_to_server(
+            LedgerHandlers(log, services.access, transfers, services.metrics), server
+        )
+        service_pb2_grpc.add_PeerServiceServicer_to_server(
+            PeerHandlers(log.reader, log.witness, services.in_thread), server
+        )
+        service_pb2_grpc.add_RegulatorServiceServicer_to_server(
+            RegulatorHandlers(log.reader, transfers, services.in_thread), server
+        )
+        service_pb2_grpc.add_AdminServiceServicer_to_server(
+            AdminHandlers(log.keyring, log.sequencer, log.reader), server
+        )
+        self._health = Health(server)
+
+    async def start(self, listen: str, tls: TlsFiles, authorities: Iterable[bytes]) -> int:
+        """
+        Serve at listen; return the bound port.
+
+        authorities (DER) may issue callers' certificates. Raises UnavailableError CANNOT_LISTEN.
+        """
+        credentials = grpc.ssl_server_credentials(
+            [(tls.key, tls.certificate)],
+            root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
+            require_client_auth=True,
+        )
+        try:
+            port = self._server.add_secure_port(listen, credentials)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise UnavailableError(
+                f"cannot listen at {listen}",
+                reason="CANNOT_LISTEN",
+                action="see whether the address is this machine's and the port is free",
+            )
+        await self._server.start()
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; return when those in flight are done, or grace_s has passed."""
+        await self._health.stop()
+        await self._server.stop(grace_s)

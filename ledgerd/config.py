@@ -1,0 +1,271 @@
+"""The configuration: one TOML file, read strictly (docs/operations.md, "Configuration")."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from ledgerd_client.core.errors import FieldError, InputError, LedgerError
+from ledgerd_client.core.header import check_origin
+from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
+
+_ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+# Of a Python program in memory, more would be a mistake in the unit.
+_MAX_WORKERS = 64
+
+
+def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
+    return Path(info.context["directory"], path) if info.context else path
+
+
+def _check_endpoint(text: str) -> str:
+    found = _ENDPOINT.fullmatch(text)
+    if found is None or int(found[2]) > 65535:
+        raise ValueError(f"{text!r} is not host:port")
+    return text
+
+
+def _check_origin(text: str) -> str:
+    try:
+        check_origin(text)
+    except LedgerError as error:
+        raise ValueError(error.message) from None
+    return text
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_relative_to_file)]
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
+Origin = Annotated[str, AfterValidator(_check_origin)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class _Section(BaseModel):
+    """A table of the file: immutable, and without room for a key that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Keys(_Section):
+    """Key files; `ledgerd init` makes those that are not there."""
+
+    log: FilePath = Field(description="signs checkpoints of this log")
+    entry: FilePath = Field(description="signs the node's own entries: findings, anchors, rules")
+    cosigner: FilePath = Field(description="cosigns the peer's checkpoints")
+
+
+class Tls(_Section):
+    """The node's one certificate: it serves with it, and calls its peer with it."""
+
+    certificate: FilePath = Field(description="PEM; written by `ledgerd init --genesis`")
+    key: FilePath = Field(description="PEM; made by `ledgerd init --request` if not there")
+    hosts: tuple[str, ...] = Field(
+        default=("localhost",),
+        min_length=1,
+        strict=False,
+        description="DNS names and IP addresses that the certificate is asked for",
+    )
+
+
+class Peer(_Section):
+    """The other side's node."""
+
+    endpoint: Endpoint = Field(description="host:port at which it listens")
+    id: Name = Field(description="its name, as in spiffe://<trust domain>/peer/<id>")
+    trust_domain: str = Field(
+        default="", description="trust domain of its certificate; by default the same as ours"
+    )
+
+
+class Timing(_Section):
+    """How often things are done; none of it changes what is right."""
+
+    anchor_interval_s: float = Field(
+        default=60, gt=0, le=86_400, description="least time between two anchors of the peer"
+    )
+    poll_interval_s: float = Field(
+        default=5, gt=0, le=3_600, description="how often the peer is asked for new entries"
+    )
+    call_timeout_s: float = Field(
+        default=10, gt=0, le=600, description="how long one call to the peer may take"
+    )
+    drain_s: float = Field(
+        default=10, ge=0, le=300, description="how long calls in flight may take once we stop"
+    )
+
+
+class Rules(_Section):
+    """Deadlines of the rule set that `ledgerd init` puts in force; no use afterwards."""
+
+    acknowledge_within_s: int = Field(
+        default=86_400, gt=0, description="after this the other half of a transfer is missing"
+    )
+    correct_within_s: int = Field(
+        default=259_200, gt=0, description="after this a correction should have been met"
+    )
+    record_within_s: int = Field(
+        default=86_400, gt=0, description="a record later than this after its event is late"
+    )
+
+
+class Limits(_Section):
+    """What the node may use of its machine."""
+
+    workers: int = Field(
+        default=2, ge=1, le=_MAX_WORKERS, description="processes that check signatures"
+    )
+    map_size: int = Field(
+        default=1 << 40,
+        ge=1 << 24,
+        description="most bytes that the store may grow to; address space, not disk",
+    )
+    reserve_bytes: int = Field(
+        default=256 << 20, ge=0, description="kept free on the disk: below it appends wait"
+    )
+    replica_quota_bytes: int = Field(
+        default=1 << 36, ge=1 << 24, description="most bytes that the peer's replica may take"
+    )
+
+
+class Config(_Section):
+    """
+    Everything that the daemon is told; the rest it knows from its log.
+
+    Every field says in its description what it is for: docs/operations.md is made of them.
+    """
+
+    origin: Origin = Field(description="the name of this log, for ever")
+    id: Name = Field(description="this node's name, as in spiffe://<trust domain>/peer/<id>")
+    trust_domain: str = Field(description="trust domain of this side's certificates")
+    data: FilePath = Field(description="directory of everything that the node keeps")
+    listen: Endpoint = Field(
+        default="127.0.0.1:7443", description="host:port to serve at; port 0 takes a free one"
+    )
+    trust: FilePath = Field(description="trust file of both sides")
+    operators: tuple[Name, ...] = Field(
+        default=(),
+        strict=False,
+        description="ids of operators, who may hand in what the authority signed",
+    )
+    keys: Keys
+    tls: Tls
+    peer: Peer
+    timing: Timing = Timing()
+    rules: Rules = Rules()
+    limits: Limits = Limits()
+    metrics_listen: Endpoint | None = Field(
+        default=None, description="host:port for Prometheus, without TLS; by default none"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug adds a line for every call that went well"
+    )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        try:
+            _ = self.spiffe_id, self.peer_spiffe_id
+            for operator in self.operators:
+                SpiffeId(self.trust_domain, OPERATOR, operator)
+        except LedgerError as error:
+            raise ValueError(error.message) from None
+        return self
+
+    @property
+    def spiffe_id(self) -> SpiffeId:
+        """Whom the node's own certificate names."""
+        return SpiffeId(self.trust_domain, PEER, self.id)
+
+    @property
+    def peer_spiffe_id(self) -> SpiffeId:
+        """Whom the peer's certificate names."""
+        return SpiffeId(self.peer.trust_domain or self.trust_domain, PEER, self.peer.id)
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether nobody but this machine can reach the node."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def store(self) -> Path:
+        """The directory of the ledger's own store."""
+        return self.data / "store"
+
+    @property
+    def peer_store(self) -> Path:
+        """The directory of replica and witness state."""
+        return self.data / "peer"
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """
+        Read a file; paths in it are relative to its directory.
+
+        Raises InputError, which names file and key, for a file that cannot be read, a key that is
+        unknown or missing, and a value that is not allowed.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+            raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
+        try:
+            return cls.model_validate(values, context={"directory": path.absolute().parent})
+        except ValidationError as error:
+            raise _explain(path, error) from None
+
+
+def _explain(path: Path, error: ValidationError) -> FieldError:
+    """The first thing that is wrong, in the words of somebody who edits the file."""
+    found = error.errors(include_url=False)[0]
+    name = ".".join(map(str, found["loc"])) or "the file"
+    if found["type"] == "extra_forbidden":
+        table = found["loc"][:-1]
+        where = f"in [{'.'.join(map(str, table))}]" if table else "at the top"
+        return FieldError(
+            f"{path}: {name!r} is not a setting",
+            reason="UNKNOWN_SETTING",
+            action=f"{where} use {', '.join(_section(table).model_fields)}",
+        )
+    if found["type"] == "missing":
+        return FieldError(
+            f"{path}: {name} is missing",
+            reason="MISSING_SETTING",
+            action=f"add it: {_describe(found['loc'])}",
+        )
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return FieldError(f"{path}: {name}: {message}", reason="BAD_SETTING", action="correct the file")
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {
+    "keys": Keys, "tls": Tls, "peer": Peer, "timing": Timing, "rules": Rules, "limits": Limits,
+}  # fmt: skip
+
+
+def _section(table: tuple[Any, ...]) -> type[_Section]:
+    return _SECTIONS[table[0]] if table else Config
+
+
+def _describe(place: tuple[Any, ...]) -> str:
+    section = _section(place[:-1])
+    return section.model_fields[place[-1]].description or f"the table [{place[-1]}]"

@@ -1,0 +1,61 @@
+"""Whose keys the log admits, as of its newest commit: what every call is checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ledgerd.store.base import Store
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import key_id
+from ledgerd_client.core.record import Key
+
+
+class Keyring:
+    """
+    A key history beside the writer's own, brought up to date after each commit.
+
+    Belongs to one thread. Entries are taken as they are: the writer verified them when it started
+    or when it appended them.
+    """
+
+    def __init__(self, store: Store, origin: str, authority: bytes) -> None:
+        self.history = KeyHistory(origin, authority)
+        self._store = store
+        self._next = 0
+        self._keys: dict[tuple[int, str], dict[bytes, Key]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over GENESIS and KEY entries committed since; costs one seek when there are none."""
+        with self._store.snapshot() as snapshot:
+            for place, _ in snapshot.scan(Table.KEYS, u64(self._next)):
+                header = snapshot.get(Table.HEADERS, place)
+                body = snapshot.get(Table.BODIES, place)
+                if header is None or body is None:
+                    raise StoreError("an entry of the key history is missing", reason="BAD_KEYS")
+                self._apply(header, body)
+
+    def institution_keys(self, institution: str) -> Mapping[bytes, Key]:
+        """Every key ever admitted for it, revoked ones too, by key id; empty for a stranger."""
+        return self._keys.get((pb.ROLE_INSTITUTION, institution), {})
+
+    def may_read_all(self, regulator: str) -> bool:
+        """Whether a regulator was admitted and has a key that is not revoked."""
+        found = map(self.history.find, self._keys.get((pb.ROLE_REGULATOR, regulator), ()))
+        return any(key is not None and key.revoked_at is None for key in found)
+
+    def _apply(self, raw: bytes, body: bytes) -> None:
+        header, parsed = Header.parse(raw), pb.Body.FromString(body)
+        self.history.apply(header, parsed, raw=(raw, body))
+        self._next = header.index + 1
+        event = parsed.key_event
+        if event.action in {pb.KEY_ACTION_ADMIT, pb.KEY_ACTION_ROTATE}:
+            # A new dict: the old one may be on its way to a worker.
+            subject = (event.role, event.subject)
+            added = {key_id(event.public_key): Key(header.index, event.public_key)}
+            self._keys[subject] = self._keys.get(subject, {}) | added

@@ -1,0 +1,236 @@
+"""
+Whether this node may append: a restored or rolled-back node must not fork its own log.
+
+What it knows of its past lies outside the store: a high-water mark of what was committed, and
+what peer and callers show of it (docs/protocol.md, "Start, restore, recover").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from ledgerd.ledger.reader import Reader
+from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint
+from ledgerd_client.core.encoding import parse_decimal
+from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
+from ledgerd_client.core.note import Verifier
+
+MARK_FILE: Final = "high-water"
+# A checkpoint that proved a rollback. Kept, so that a restart does not forget it.
+SHOWN_FILE: Final = "rolled-back"
+
+_MARK_HEAD = "ledgerd-high-water/v1"
+_MARK_INTERVAL_S = 1.0
+
+
+class HighWater(NamedTuple):
+    """Which store it was (16 bytes), and how many entries it is known to have held."""
+
+    instance: bytes
+    size: int
+
+    def format(self) -> bytes:
+        return f"{_MARK_HEAD}\n{self.instance.hex()}\n{self.size}\n".encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the file; raises MalformedError unless data is its one spelling."""
+        try:
+            _, instance, size, _ = data.decode("ascii").split("\n")
+            mark = cls(bytes.fromhex(instance), parse_decimal(size))
+        except (ValueError, MalformedError):  # UnicodeDecodeError is a ValueError
+            raise MalformedError(f"not a {_MARK_HEAD} file") from None
+        if mark.format() != data or len(mark.instance) != 16:
+            raise MalformedError(f"not a {_MARK_HEAD} file")
+        return mark
+
+
+class Standing:
+    """
+    What is known against appending. Belongs to one event loop.
+
+    refusal: why appends must not be taken, or None; on_change(refusal) is called whenever it
+    changes. ROLLED_BACK is for good: a process that was shown its own lost past stays read-only.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        reader: Reader,
+        instance: bytes,
+        log_key: Verifier,
+        *,
+        on_change: Callable[[NotReadyError | None], None],
+    ) -> None:
+        """directory: of the two files, outside the store; instance: the store's."""
+        self.refusal: NotReadyError | None = None
+        self._directory = directory
+        self._reader = reader
+        self._instance = instance
+        self._log_key = log_key
+        self._on_change = on_change
+        self._size = reader.head().size
+        self._marked: HighWater | None = None
+
+    def start(self) -> None:
+        """Judge the store by what the files say of it; raises StoreError if they can't be read."""
+        self._marked = self._read_mark()
+        if self._marked is None:
+            self._refuse(_unconfirmed("there is no high-water mark beside the store"))
+        elif self._marked.instance != self._instance:
+            self._refuse(_unconfirmed("the high-water mark is of another store"))
+        elif self._size < self._marked.size:
+            self._refuse(
+                _rolled_back(f"the store holds {self._size} entries, it held {self._marked.size}")
+            )
+        self.shown(self._read(SHOWN_FILE))
+
+    # -- what others say ------------------------------------------------------------------
+
+    def mentioned(self, note: bytes) -> None:
+        """Look at a checkpoint that came with a request, if it claims more than we have."""
+        if _claimed_size(note) > self._size:
+            self.shown(note)
+
+    def shown(self, note: bytes) -> None:
+        """
+        Stop appends for good if note is a checkpoint by our own key on a tree that we don't hold.
+
+        Whoever showed it; anything else is no proof of anything and changes nothing.
+        """
+        try:
+            checkpoint = self._open(note)
+        except LedgerError:
+            return
+        self._judge(checkpoint, note)
+
+    def confirm(self, note: bytes) -> None:
+        """
+        Take the peer's word on our past: the largest checkpoint of ours that it cosigned.
+
+        note is b"" when it cosigned none. Unless that shows a rollback, an unconfirmed node may
+        append from now on. Raises VerificationError or MalformedError, and confirms nothing, when
+        note is not under our own signature.
+        """
+        if note:
+            self._judge(self._open(note), note)
+        if self.refusal is not None and self.refusal.reason == "UNCONFIRMED":
+            self._refuse(None)
+
+    def _open(self, note: bytes) -> Checkpoint:
+        return open_checkpoint(note, log=(self._log_key,)).checkpoint
+
+    def _judge(self, checkpoint: Checkpoint, note: bytes) -> None:
+        # The store is asked, not _size: that follows a commit by a moment, and a reply may have
+        # left within it.
+        size = self._reader.head().size
+        if checkpoint.size <= size and self._root(checkpoint.size) == checkpoint.root:
+            return
+        if checkpoint.size > size:
+            found = f"this log has signed {checkpoint.size} entries, the store holds {size}"
+        else:
+            found = (
+                f"this log has signed another tree of {checkpoint.size} entries than the store's"
+            )
+        if self.refusal is None or self.refusal.reason != "ROLLED_BACK":
+            self._refuse(_rolled_back(found))
+            _replace(self._directory / SHOWN_FILE, note)
+
+    def _root(self, size: int) -> bytes:
+        return self._reader.root(size) if size else sha256().digest()
+
+    def _refuse(self, refusal: NotReadyError | None) -> None:
+        self.refusal = refusal
+        self._on_change(refusal)
+
+    # -- the high-water mark --------------------------------------------------------------
+
+    def grown(self, size: int) -> None:
+        """Remember that a commit has brought the log to size."""
+        self._size = size
+
+    async def keep_mark(self) -> None:
+        """Write the mark once a second while the log grows, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.write_mark)
+            await asyncio.sleep(_MARK_INTERVAL_S)
+
+    def write_mark(self) -> None:
+        """
+        Bring the mark up to date, durably; any thread, one at a time. Raises StoreError.
+
+        A node that may not append leaves the mark as it is.
+        """
+        mark = HighWater(self._instance, self._size)
+        if self.refusal is None and mark != self._marked:
+            write_mark(self._directory, mark)
+            self._marked = mark
+
+    def _read_mark(self) -> HighWater | None:
+        data = self._read(MARK_FILE)
+        try:
+            return HighWater.parse(data)
+        except MalformedError:
+            return None  # as good as none: the peer is asked
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self._directory / name).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self._directory / name}: {error.strerror}",
+                action="make it readable to the daemon; do not delete it",
+            ) from error
+
+
+def write_mark(directory: Path, mark: HighWater) -> None:
+    """Replace the mark, durably; raises StoreError, and the old one is still there."""
+    _replace(directory / MARK_FILE, mark.format())
+
+
+def _claimed_size(note: bytes) -> int:
+    """What the second line says, believed by nobody; -1 when it is no number."""
+    _, _, rest = note.partition(b"\n")
+    digits, _, _ = rest.partition(b"\n")
+    return int(digits) if len(digits) <= 20 and digits.isdigit() else -1
+
+
+def _unconfirmed(found: str) -> NotReadyError:
+    return NotReadyError(
+        f"{found}: nothing is appended until the peer has said what it knows of this log",
+        reason="UNCONFIRMED",
+        action="wait until the peer can be reached; reading works meanwhile",
+    )
+
+
+def _rolled_back(found: str) -> NotReadyError:
+    return NotReadyError(
+        f"the store was rolled back: {found}",
+        reason="ROLLED_BACK",
+        action="operator: stop the node, keep this store, start the newest copy there is;"
+        " without one, tell the authority",
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    try:
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,33 @@
+"""What the peer side needs of others: a way to the peer, and this node's standing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from ledgerd_client._proto import service_pb2 as pb
+
+
+class PeerClient(Protocol):
+    """The way to the peer's node. Methods raise LedgerError and nothing else."""
+
+    # The largest checkpoint of the peer that we verified, sent with every call; b"" for none.
+    known_checkpoint: bytes
+
+    def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]: ...
+
+    async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
+        """Return the cosignature lines."""
+
+    async def get_cosigned(self) -> bytes:
+        """Return the largest checkpoint of ours that the peer cosigned, b"" for none."""
+
+
+class Standing(Protocol):
+    """Whether this node may append. Belongs to the event loop."""
+
+    def shown(self, note: bytes) -> None:
+        """Stop appends if note is by our own log key on a tree that we don't hold."""
+
+    def confirm(self, note: bytes) -> None:
+        """Take the peer's word on our past; raises VerificationError, MalformedError."""

@@ -1,0 +1,148 @@
+"""Pages of the peer's headers, replayed before they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.tree import Nodes, TileWriter
+from ledgerd.projections.registry import add_key_entry, load_history
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.chain import Replay, SignatureCheck
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import ChainError
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.merkle import Frontier
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Contiguous headers, and by index the bodies among them that the peer shares."""
+
+    headers: Sequence[bytes]
+    bodies: Mapping[int, bytes]
+
+
+@dataclass(slots=True)
+class Staged:
+    """A page that was replayed; its signatures (checks) are still to be checked."""
+
+    first: int
+    headers: Sequence[bytes]
+    last_time: int = 0
+    last_leaf: bytes = b""
+    leaves: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    bodies: list[tuple[int, bytes]] = field(default_factory=list)
+    keys: list[tuple[bytes, bytes]] = field(default_factory=list)
+    checks: list[SignatureCheck] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.headers)
+
+
+class PageReplay:
+    """
+    A replay and its tree, ahead of the store by the pages that are staged and not yet put.
+
+    Belongs to the thread that writes the store. After any error it is wrong: load a new one.
+    """
+
+    def __init__(self, history: KeyHistory, head: Head, tree: TileWriter, edge: Frontier) -> None:
+        # Of what is staged; what is stored already, put() finds.
+        self._claimed: dict[bytes, int] = {}
+        self._tree = tree
+        self._replay = Replay(history, self._claim, edge, head.last_leaf, head.last_time)
+
+    @classmethod
+    def load(cls, snapshot: Snapshot, origin: str, authority: bytes) -> Self:
+        """Stand where the store does."""
+        head = Head.find(snapshot) or Head.empty(origin)
+        history = load_history(snapshot, origin, authority)
+        tree = TileWriter.load(snapshot, head.size)
+        return cls(history, head, tree, _frontier(snapshot, head.size))
+
+    @property
+    def size(self) -> int:
+        return self._replay.size
+
+    def root(self) -> bytes:
+        return self._replay.tree.root()
+
+    def stage(self, page: Page, latest: int) -> Staged:
+        """
+        Replay a page; latest (µs) is the time beyond which no entry is believed.
+
+        Raises what Replay.step raises, and ChainError.
+        """
+        staged = Staged(self.size, page.headers)
+        for index, raw in enumerate(page.headers, self.size):
+            body = page.bodies.get(index)
+            header, check = self._replay.step(raw, body)
+            staged.leaves.append(self._replay.last_leaf)
+            staged.digests.append(header.body_digest)
+            staged.checks.append(check)
+            # A body that the peer should have kept to itself is not stored here either.
+            if body is not None and header.kind in KINDS_SHARED_WITH_PEER:
+                staged.bodies.append((index, body))
+                if header.kind <= Kind.KEY:
+                    self._check_origin(index, body)
+                    staged.keys.append((raw, body))
+        staged.last_time, staged.last_leaf = self._replay.last_time, self._replay.last_leaf
+        if staged.last_time > latest:
+            raise ChainError(
+                "the peer's newest entries are more than 5 minutes ahead of our clock",
+                reason="PEER_CLOCK_AHEAD",
+                action="check the clocks of both nodes",
+            )
+        return staged
+
+    def put(self, transaction: Transaction, staged: Staged) -> None:
+        """
+        Put a page whose signatures were checked; pages in the order of their staging.
+
+        Raises ChainError when a body digest is in the store already.
+        """
+        for index, digest in enumerate(staged.digests, staged.first):
+            if transaction.get(Table.RECORDS, digest) is not None:
+                raise _repeated(index)
+            del self._claimed[digest]
+        numbers = [u64(index) for index in range(staged.first, staged.end)]
+        transaction.put_many(Table.HEADERS, zip(numbers, staged.headers, strict=True))
+        transaction.put_many(Table.RECORDS, zip(staged.digests, numbers, strict=True))
+        transaction.put_many(Table.BODIES, ((u64(index), body) for index, body in staged.bodies))
+        for raw, _ in staged.keys:
+            add_key_entry(transaction, Header.parse(raw).index)
+        self._tree.append(transaction, staged.leaves)
+
+    def _claim(self, digest: bytes, index: int) -> bool:
+        return self._claimed.setdefault(digest, index) == index
+
+    def _check_origin(self, index: int, body: bytes) -> None:
+        origin = pb.Body.FromString(body).origin
+        if origin != self._replay.history.origin:
+            raise ChainError(f"entry {index} is a key event of {origin}")
+
+
+def grown(history: KeyHistory, entries: Sequence[tuple[bytes, bytes]]) -> KeyHistory:
+    """Copy a history and add entries, (header, body), whose signatures were checked."""
+    copy = KeyHistory(history.origin, history.authority)
+    for raw in (*history.entries, *entries):
+        copy.apply(Header.parse(raw[0]), pb.Body.FromString(raw[1]), raw=raw)
+    return copy
+
+
+def _repeated(index: int) -> ChainError:
+    return ChainError(f"entry {index} repeats the body of an earlier one")
+
+
+def _frontier(snapshot: Snapshot, size: int) -> Frontier:
+    nodes = Nodes(snapshot.get, {})
+    levels = [level for level in reversed(range(size.bit_length())) if size >> level & 1]
+    return Frontier(size, [nodes(level, (size >> level) - 1) for level in levels])

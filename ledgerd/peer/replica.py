@@ -1,0 +1,244 @@
+"""
+The peer's log, replayed: its headers, shared bodies, tree and keys, as far as they verify.
+
+Pages are committed as soon as their signatures are checked, but only the root under a signed
+checkpoint shows that they are the peer's log, in this order. Until then they are provisional:
+nobody is shown them, and if the root turns out to be another, they are cut off again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Final
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import PeerHalf
+from ledgerd.ledger.tree import NodeCache, Nodes
+from ledgerd.peer.notes import Known, parse_known
+from ledgerd.peer.replay import Page, PageReplay, Staged, grown
+from ledgerd.peer.rewind import cut_tail
+from ledgerd.peer.store import PeerStore
+from ledgerd.projections.registry import load_history
+from ledgerd.store.tables import Table
+from ledgerd_client.core import merkle
+from ledgerd_client.core.body import BY_INSTITUTIONS
+from ledgerd_client.core.chain import SignatureCheck
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import (
+    BusyError,
+    ChainError,
+    InputError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+    VerificationError,
+)
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.record import CLOCK_AHEAD
+
+Check = Callable[[list[SignatureCheck]], Awaitable[None]]
+
+# Headers read in one snapshot, or cut off in one transaction.
+_PAGE: Final = 1000
+_FETCHED_KEY: Final = b"fetched_at"
+
+
+class Replica:
+    """
+    One peer's log. A PeerLog: halves() may be called in any thread, the rest on the event loop.
+
+    verified: the newest checkpoint that the replay has reached, None before the first. history: the
+    log's keys, provisional ones too; replaced whole, never changed.
+    """
+
+    def __init__(
+        self,
+        store: PeerStore,
+        origin: str,
+        authority: bytes,
+        *,
+        check: Check,
+        clock: Callable[[], int],
+    ) -> None:
+        """
+        Take up what the store holds; authority is the key that the trust file pins for origin.
+
+        check raises SignatureError when a signature in its list fails.
+        """
+        self.origin = origin
+        self.verified: Known | None = None
+        self._authority = authority
+        self._store = store
+        self._check = check
+        self._clock = clock
+        self._nodes: NodeCache = {}
+        self._replay: PageReplay | None = None
+        with store.snapshot() as snapshot:
+            self._head = Head.find(snapshot) or Head.empty(origin)
+            self.history = load_history(snapshot, origin, authority)
+            if self._head.checkpoint:
+                fetched_at = int.from_bytes(snapshot.get(Table.META, _FETCHED_KEY) or b"", "big")
+                self.verified = parse_known(self._head.checkpoint, fetched_at)
+
+    @property
+    def size(self) -> int:
+        """Entries held, provisional ones too: the next to be fetched."""
+        return self._head.size
+
+    @property
+    def verified_size(self) -> int:
+        """Entries under a checkpoint: what may be shown and relied on."""
+        return self.verified.size if self.verified else 0
+
+    # -- reading --------------------------------------------------------------------------
+
+    def root(self, size: int) -> bytes:
+        """The root of the verified tree at a size up to verified_size."""
+        with self._store.snapshot() as snapshot:
+            return merkle.root(Nodes(snapshot.get, self._nodes), size)
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """Between two sizes up to verified_size."""
+        with self._store.snapshot() as snapshot:
+            return merkle.consistency_proof(Nodes(snapshot.get, self._nodes), old, new)
+
+    def verified_history(self) -> KeyHistory:
+        """The keys of verified entries."""
+        entries = self.history.entries
+        count = bisect_left(entries, self.verified_size, key=lambda raw: Header.parse(raw[0]).index)
+        if count == len(entries):
+            return self.history
+        return grown(KeyHistory(self.origin, self._authority), entries[:count])
+
+    def headers(self, start: int, stop: int) -> Iterator[Header]:
+        """Headers of verified entries, start <= index < stop, in a snapshot for each page."""
+        for first in range(start, stop, _PAGE):
+            last = min(first + _PAGE, stop)
+            with self._store.snapshot() as snapshot:
+                page = [raw for _, raw in snapshot.scan(Table.HEADERS, u64(first), u64(last))]
+            yield from map(Header.parse, page)
+
+    def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterator[PeerHalf]:
+        """
+        Implement PeerLog.
+
+        Raises UnavailableError when the replay has not come so far, or its store fails: that
+        refuses one anchor, and never stops the ledger.
+        """
+        if stop > self.verified_size:
+            raise replay_behind(stop, self.verified_size)
+        try:
+            for header in self.headers(start, stop):
+                halves, key = header.halves, self.history.find(header.key_id)
+                if halves is None or key is None or header.kind not in BY_INSTITUTIONS:
+                    continue
+                if halves.counterparty_origin == counterparty_origin:
+                    yield PeerHalf(header, key.subject)
+        except StoreError as error:
+            raise UnavailableError(f"the replica: {error.message}", reason="REPLICA") from error
+
+    # -- growing --------------------------------------------------------------------------
+
+    async def follow(self, pages: AsyncIterator[Page], target: Known) -> None:
+        """
+        Replay pages from size on, up to target, whose signature was checked.
+
+        Afterwards target is verified. Raises UnavailableError when the pages end too early or the
+        store is full: what was replayed is kept, and the next call goes on from there. Whatever
+        else is wrong leaves the replica as it was when it last reached a checkpoint.
+        """
+        # Kept again below if all goes well; otherwise the next call starts from the store.
+        kept, self._replay = self._replay, None
+        replay = kept if kept is not None else await self._store.run(self._load)
+        try:
+            await self._take(replay, pages)
+            await self._store.run(self._reach, replay, target)
+        except (InputError, VerificationError, RefusedError):
+            await self._store.run(self._rewind)
+            raise
+        self._replay = replay
+
+    def seen_again(self, known: Known) -> None:
+        """Note that the peer's newest checkpoint is still the verified one; in memory only."""
+        if self.verified is not None and self.verified.checkpoint == known.checkpoint:
+            self.verified = self.verified._replace(fetched_at=known.fetched_at)
+
+    async def _take(self, replay: PageReplay, pages: AsyncIterator[Page]) -> None:
+        """Replay one page while the signatures of the one before are checked elsewhere."""
+        settling: asyncio.Task[None] | None = None
+        try:
+            async for page in pages:
+                latest = self._clock() + CLOCK_AHEAD
+                staged = await self._store.run(replay.stage, page, latest)
+                if settling is not None:
+                    await settling
+                settling = asyncio.create_task(self._settle(replay, staged))
+            if settling is not None:
+                await settling
+        finally:
+            # Nothing may be committed behind the back of whoever cleans up now.
+            if settling is not None:
+                settling.cancel()
+                await asyncio.gather(settling, return_exceptions=True)
+
+    async def _settle(self, replay: PageReplay, staged: Staged) -> None:
+        await self._check(staged.checks)
+        await self._store.run(self._commit, replay, staged)
+
+    # -- in the writing thread --------------------------------------------------------------
+
+    def _load(self) -> PageReplay:
+        with self._store.snapshot() as snapshot:
+            return PageReplay.load(snapshot, self.origin, self._authority)
+
+    def _commit(self, replay: PageReplay, staged: Staged) -> None:
+        if self._store.full:
+            raise BusyError(
+                "the replica has used up its quota, or the disk is nearly full",
+                reason="REPLICA_FULL",
+                action="raise limits.replica_quota_bytes, or make room on the disk",
+            )
+        head = Head(staged.end, staged.last_time, staged.last_leaf, self._head.checkpoint)
+        with self._store.write() as transaction:
+            replay.put(transaction, staged)
+            head.put(transaction)
+        self._head = head
+        if staged.keys:
+            self.history = grown(self.history, staged.keys)
+
+    def _reach(self, replay: PageReplay, target: Known) -> None:
+        """Compare the replay with the checkpoint that it should have come to."""
+        if replay.size < target.size:
+            raise UnavailableError(f"the peer sent {replay.size} of {target.size} headers")
+        if (replay.size, replay.root()) != (target.size, target.checkpoint.root):
+            raise ChainError(
+                f"the peer's headers do not hash to its checkpoint of {target.size} entries",
+                reason="BAD_ROOT",
+            )
+        head = self._head._replace(checkpoint=target.note)
+        with self._store.write() as transaction:
+            head.put(transaction)
+            transaction.put(Table.META, _FETCHED_KEY, u64(target.fetched_at))
+        self._head, self.verified = head, target
+
+    def _rewind(self) -> None:
+        """Cut off what is provisional."""
+        while self._head.size > self.verified_size:
+            size = max(self.verified_size, self._head.size - _PAGE)
+            with self._store.write() as transaction:
+                head = cut_tail(transaction, self._head, size, self.origin)
+            self._head = head
+        with self._store.snapshot() as snapshot:
+            self.history = load_history(snapshot, self.origin, self._authority)
+
+
+def replay_behind(wanted: int, held: int) -> UnavailableError:
+    """What is said to whoever asks for more than is replayed."""
+    return UnavailableError(
+        f"the replay has reached {held} entries, not {wanted}",
+        reason="REPLAY_BEHIND",
+        action="try again in a moment",
+    )

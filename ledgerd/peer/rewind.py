@@ -1,0 +1,51 @@
+"""How the end of a replica is cut off again."""
+
+from __future__ import annotations
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.tree import HASH, WIDTH, tile_key
+from ledgerd.store.base import Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.merkle import leaf_hash
+
+
+def cut_tail(transaction: Transaction, head: Head, size: int, origin: str) -> Head:
+    """
+    Take away the entries from size on, and return the head of what is left, which is put too.
+
+    The tree's tiles, the index of body digests and the keys are then as they were at that size.
+    """
+    for index in range(size, head.size):
+        key = u64(index)
+        transaction.delete(Table.RECORDS, Header.parse(_need(transaction, key)).body_digest)
+        for table in (Table.HEADERS, Table.BODIES, Table.KEYS):
+            transaction.delete(table, key)
+    _cut_tiles(transaction, head.size, size)
+    left = Head.empty(origin)
+    if size:
+        last = _need(transaction, u64(size - 1))
+        left = Head(size, Header.parse(last).recorded_at, leaf_hash(last), head.checkpoint)
+    left.put(transaction)
+    return left
+
+
+def _cut_tiles(transaction: Transaction, old: int, new: int) -> None:
+    level = 0
+    while old:
+        number, width = divmod(new, WIDTH)
+        tile = transaction.get(Table.TILES, tile_key(level, number))
+        for later in range(number, old // WIDTH + 1):
+            transaction.delete(Table.TILES, tile_key(level, later))
+        if width and tile is not None:
+            transaction.put(Table.TILES, tile_key(level, number), tile[: width * HASH])
+        level, old, new = level + 1, old // WIDTH, new // WIDTH
+
+
+def _need(transaction: Transaction, key: bytes) -> bytes:
+    header = transaction.get(Table.HEADERS, key)
+    if header is None:
+        raise StoreError(f"header {int.from_bytes(key, 'big')} is missing from the replica")
+    return header

@@ -1,0 +1,75 @@
+"""Replica and witness state: a store of their own, apart from the ledger's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
+
+from ledgerd.ledger.sequencer import RESERVE_BYTES
+from ledgerd.store.base import Snapshot, Store, Transaction
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client.core.errors import StoreError
+
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
+
+# Twice what the sequencer keeps free: on a disk that both share, the replica stops first.
+_RESERVE: Final = 2 * RESERVE_BYTES
+
+
+class PeerStore:
+    """
+    A Store and the one thread that writes it. Snapshots may be taken in any thread.
+
+    It has a quota of bytes. When it is full the replica stops growing; the reserve that is left is
+    for the witness, whose state is small.
+    """
+
+    def __init__(self, store: Store, *, reserve_bytes: int = _RESERVE) -> None:
+        self._store = store
+        self._reserve = reserve_bytes
+        self._writer = ThreadPoolExecutor(1, "peer-writer")
+
+    @classmethod
+    def open(cls, path: Path, *, quota: int, random: Callable[[int], bytes]) -> Self:
+        """
+        Open the store in a directory, or make it there; quota is the most bytes it may take.
+
+        Raises StoreError, STORE_EXISTS when the directory holds something else.
+        """
+        try:
+            store = LmdbStore.open(path, map_size=quota)
+        except StoreError as error:
+            if error.reason != "NO_STORE":
+                raise
+            store = LmdbStore.create(path, instance=random(16), map_size=quota)
+        return cls(store, reserve_bytes=min(_RESERVE, quota // 4))
+
+    @property
+    def full(self) -> bool:
+        return self._store.free_bytes() < self._reserve
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        return self._store.snapshot()
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """Open a write transaction; only in what run() calls."""
+        return self._store.write()
+
+    async def run(self, function: Callable[[Unpack[Ts]], R], *args: *Ts) -> R:
+        """
+        Call function in the writing thread, after whatever it was given before.
+
+        A caller that is cancelled does not stop it.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, function, *args)
+
+    def close(self) -> None:
+        """Finish what the thread was given, and close the store."""
+        self._writer.shutdown()
+        self._store.close()

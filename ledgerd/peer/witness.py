@@ -1,0 +1,228 @@
+"""
+The witness: this node cosigns one history of its peer, and no other (C2SP tlog-witness).
+
+Its state is the whole newest note that it cosigned, on the disk before the cosignature leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ledgerd.peer.accusations import Accusations
+from ledgerd.peer.notes import Known, open_known, parse_known
+from ledgerd.peer.replica import Replica, replay_behind
+from ledgerd.peer.store import PeerStore
+from ledgerd.store.tables import Table
+from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign
+from ledgerd_client.core.errors import (
+    ConflictError,
+    ForkError,
+    LedgerError,
+    MalformedError,
+    NotFoundError,
+    ProofError,
+    StoreError,
+)
+from ledgerd_client.core.evidence import Evidence, fork_evidence
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
+from ledgerd_client.core.note import Signature, Signer, parse_note
+
+# C2SP tlog-witness: a consistency proof has at most 63 hashes.
+_MAX_PROOF: Final = 63
+_SECOND: Final = 1_000_000
+
+# META: the note that was cosigned last, and one that the replay has still to reach.
+_COSIGNED_KEY: Final = b"cosigned"
+_SHOWN_KEY: Final = b"shown"
+
+
+class Witness:
+    """
+    Cosigns checkpoints of one peer. Belongs to the event loop; decides in the store's thread.
+
+    clock gives µs; wake() is called when there is something for the monitor to do.
+    """
+
+    def __init__(
+        self,
+        store: PeerStore,
+        replica: Replica,
+        accusations: Accusations,
+        cosigner: Signer,
+        *,
+        clock: Callable[[], int],
+        wake: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._replica = replica
+        self._accusations = accusations
+        self._cosigner = cosigner
+        self._clock = clock
+        self._wake = wake
+        self._floor = 0
+        with store.snapshot() as snapshot:
+            cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
+            shown = snapshot.get(Table.META, _SHOWN_KEY)
+        self._cosigned = parse_known(cosigned) if cosigned else self._nothing()
+        self._shown = parse_known(shown) if shown else None
+
+    def _nothing(self) -> Known:
+        return Known(Checkpoint(self._replica.origin, 0, EMPTY_ROOT), b"")
+
+    # -- what others ask ------------------------------------------------------------------
+
+    def cosigned(self) -> bytes:
+        """The largest checkpoint of the peer that this node cosigned, b"" for none."""
+        return self._cosigned.note
+
+    @property
+    def cosigned_size(self) -> int:
+        return self._cosigned.size
+
+    def key_history(self) -> KeyHistory | None:
+        """The peer's keys as far as its log is verified; None before its GENESIS is."""
+        history = self._replica.verified_history()
+        return history if history.genesis is not None else None
+
+    async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
+        """
+        Cosign a checkpoint: the cosignature's line, which is durable already.
+
+        Raises, in the order of C2SP tlog-witness: MalformedError (400); NotFoundError
+        UNKNOWN_ORIGIN (404); SignatureError, TrustError (403); ConflictError SIZE_CONFLICT (409)
+        with the size that was cosigned last; ProofError (422). Then NotReadyError EVIDENCE while a
+        contradiction is not acknowledged, and UnavailableError REPLAY_BEHIND as long as the replay
+        has not reached the checkpoint.
+        """
+        checkpoint = Checkpoint.parse(parse_note(note).text)
+        if not 0 <= old_size <= checkpoint.size:
+            raise MalformedError(f"old size {old_size} is beyond the checkpoint's")
+        if len(proof) > _MAX_PROOF or any(len(node) != HASH_SIZE for node in proof):
+            raise MalformedError(f"a proof is at most {_MAX_PROOF} hashes of {HASH_SIZE} bytes")
+        if checkpoint.origin != self._replica.origin:
+            raise NotFoundError(
+                f"this node witnesses {self._replica.origin} only", reason="UNKNOWN_ORIGIN"
+            )
+        if self._replica.history.genesis is None:
+            self._wake()
+            raise replay_behind(checkpoint.size, 0)
+        known = open_known(note, self._replica.history)
+        try:
+            line = await self._store.run(self._answer, known, old_size, proof)
+        except LedgerError:
+            # The replay is behind, or there may be evidence to record.
+            self._wake()
+            raise
+        return line.format()
+
+    # -- what the monitor asks ------------------------------------------------------------
+
+    async def compare(self, known: Known) -> None:
+        """
+        Look whether a checkpoint with the peer's signature contradicts another.
+
+        Raises ForkError when it does; the evidence is then on the disk.
+        """
+        await self._store.run(self._compare, known)
+
+    async def cosign_largest(self) -> None:
+        """Cosign the newest verified checkpoint, unless that was done or must not be."""
+        await self._store.run(self._cosign_largest)
+
+    def must_meet(self, anchored: Known) -> None:
+        """
+        Cosign nothing until the replay has met a checkpoint that our own log anchored.
+
+        For a witness that has lost its state: what it cosigned before must be in what it cosigns
+        from now on.
+        """
+        self._floor, self._shown = anchored.size, anchored
+
+    # -- in the store's thread --------------------------------------------------------------
+
+    def _answer(self, known: Known, old_size: int, proof: Sequence[bytes]) -> Signature:
+        self._meet_shown()
+        contradicts = self._contradicts(known)
+        last, new = self._cosigned.checkpoint, known.checkpoint
+        if old_size != last.size:
+            raise ConflictError(
+                f"the size cosigned last is {last.size}",
+                reason="SIZE_CONFLICT",
+                action="ask for what was cosigned, and prove consistency from there",
+            )
+        verify_consistency(last.size, last.root, new.size, new.root, proof)
+        if self._accusations.latched:
+            raise self._accusations.error()
+        if contradicts:
+            raise ProofError(f"this is not the tree of {new.size} entries that was replayed")
+        if max(new.size, self._floor) > self._replica.verified_size:
+            self._remember(known)
+            raise replay_behind(new.size, self._replica.verified_size)
+        return self._cosign(known)
+
+    def _cosign_largest(self) -> None:
+        self._meet_shown()
+        verified = self._replica.verified
+        if verified is None or verified.size <= self._cosigned.size:
+            return
+        if not self._accusations.latched and verified.size >= self._floor:
+            self._cosign(verified)
+
+    def _cosign(self, known: Known) -> Signature:
+        last = self._cosigned
+        if last.size and self._replica.root(last.size) != last.checkpoint.root:
+            raise StoreError("the replica does not hold the tree that was cosigned last")
+        line = cosign(known.checkpoint, self._cosigner, self._clock() // _SECOND)
+        note = add_signatures(known.note, [line])
+        with self._store.write() as transaction:
+            if (transaction.get(Table.META, _COSIGNED_KEY) or b"") != last.note:
+                raise StoreError("the witness state is not as this process left it")
+            transaction.put(Table.META, _COSIGNED_KEY, note)
+        # Durable: only now may the cosignature leave.
+        self._cosigned = known._replace(note=note)
+        return line
+
+    def _compare(self, known: Known) -> None:
+        self._meet_shown()
+        if self._contradicts(known):
+            raise ForkError(f"the peer has signed another tree of {known.size} entries before")
+
+    def _contradicts(self, known: Known) -> bool:
+        """Whether a signed checkpoint contradicts another; if so, accuse."""
+        evidence = self._evidence(known)
+        if evidence is not None:
+            self._accusations.accuse(evidence, known.checkpoint)
+        return evidence is not None
+
+    def _evidence(self, known: Known) -> Evidence | None:
+        size, verified, shown = known.size, self._replica.verified, self._shown
+        if verified is not None and size <= verified.size:
+            root = self._replica.root(size)
+            if root == known.checkpoint.root:
+                return None
+            if size == verified.size:
+                return fork_evidence(known.note, verified.note)
+            proof = self._replica.consistency_proof(size, verified.size)
+            return fork_evidence(known.note, verified.note, root=root, proof=proof)
+        if shown is not None and shown.size == size and shown.checkpoint != known.checkpoint:
+            return fork_evidence(known.note, shown.note)
+        return None
+
+    def _remember(self, known: Known) -> None:
+        """Keep one checkpoint that the replay must meet; the first, so that none displaces it."""
+        if self._shown is None:
+            with self._store.write() as transaction:
+                transaction.put(Table.META, _SHOWN_KEY, known.note)
+            self._shown = known
+
+    def _meet_shown(self) -> None:
+        """Compare the checkpoint that was kept, once the replay has reached it."""
+        shown = self._shown
+        if shown is None or shown.size > self._replica.verified_size:
+            return
+        self._contradicts(shown)
+        with self._store.write() as transaction:
+            transaction.delete(Table.META, _SHOWN_KEY)
+        self._shown = None

@@ -1,0 +1,71 @@
+"""deploy/: what an operator installs is what the daemon is, and systemd takes it as it is."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from border import BIN, LEDGERD
+
+from ledgerd.config import Config
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+UNIT = DEPLOY / "ledgerd.service"
+
+needs_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def exec_start() -> list[str]:
+    found = [
+        line.removeprefix("ExecStart=")
+        for line in UNIT.read_text().splitlines()
+        if line.startswith("ExecStart=")
+    ]
+    assert len(found) == 1
+    return shlex.split(found[0])
+
+
+class TestUnit:
+    @needs_analyze
+    def test_systemd_has_nothing_to_say_about_it(self, tmp_path: Path) -> None:
+        """Where the program lies is the machine's, so the installed one is put in."""
+        unit = tmp_path / UNIT.name
+        unit.write_text(UNIT.read_text().replace(exec_start()[0], LEDGERD))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    @needs_analyze
+    def test_its_exposure_is_below_2_of_10(self) -> None:
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNIT)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+    def test_it_starts_an_installed_program(self) -> None:
+        assert (BIN / Path(exec_start()[0]).name).exists()
+
+    def test_its_command_line_is_one_that_the_daemon_takes(self) -> None:
+        _, command, *options = exec_start()
+        done = subprocess.run(
+            [LEDGERD, command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert [option for option in options[::2] if option not in done.stdout] == []
+
+
+class TestExample:
+    def test_the_daemon_reads_the_example_configuration(self) -> None:
+        Config.load(DEPLOY / "example.toml")
+
+    def test_everything_that_is_written_lies_in_the_state_directory(self) -> None:
+        config = Config.load(DEPLOY / "example.toml")
+        written = (
+            config.data,
+            *(getattr(config.keys, name) for name in type(config.keys).model_fields),
+        )
+        assert [path for path in written if not path.is_relative_to("/var/lib/ledgerd")] == []

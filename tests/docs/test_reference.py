@@ -1,0 +1,62 @@
+"""The tables of docs/ that repeat what the code says are the code's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from ledgerd.api.roles import ALLOWED
+from ledgerd.config import Config
+from ledgerd.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """The rows below a heading whose first cell is code; cells without their backticks."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    section = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    section = re.split(r"^#+ ", section, flags=re.MULTILINE)[0]
+    lines = [line.strip("| ") for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip().strip("`") for cell in line.split(" | ")] for line in lines]
+
+
+def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from settings(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.description or ""
+
+
+class TestOperations:
+    def test_lists_every_setting_as_the_daemon_describes_it(self) -> None:
+        listed = {row[0]: row[-1] for row in table("operations.md", "Configuration")}
+        assert listed == dict(settings(Config))
+
+    def test_lists_every_metric(self) -> None:
+        listed = {row[0] for row in table("operations.md", "Metrics")}
+        ours = {family.name for family in Metrics().registry.collect()}
+        assert listed == {name for name in ours if name.startswith("ledgerd_")}
+
+    def test_explains_only_reasons_that_the_code_gives(self) -> None:
+        sources = [
+            path.read_text(encoding="utf-8")
+            for package in ("ledgerd", "client/ledgerd_client")
+            for path in (ROOT / package).rglob("*.py")
+        ]
+        explained = [row[0] for row in table("operations.md", "Reasons")]
+        assert explained
+        code = "".join(sources)
+        assert [reason for reason in explained if f'"{reason}"' not in code] == []
+
+
+class TestProtocol:
+    def test_lists_every_method_with_the_roles_that_may_call_it(self) -> None:
+        listed = {row[0]: set(row[1].split(", ")) for row in table("protocol.md", "Roles")}
+        allowed = {method.rpartition(".")[2]: set(roles) for method, roles in ALLOWED.items()}
+        assert listed == allowed
