@@ -13,8 +13,6 @@ from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, s
 from ledgerd_client.core.errors import (
     ConflictError,
     FieldError,
-    LedgerError,
-    NotFoundError,
     NotReadyError,
 )
 from ledgerd_client.core.header import Header, Kind, genesis_previous, header_bytes
@@ -47,13 +45,15 @@ class MemoryLog:
         self.history = KeyHistory(origin, self.authority.public)
         self.headers: list[bytes] = []
         self.bodies: list[bytes] = []
-        # The newest checkpoint with the peer's cosignature.
+        # Of the newest entry, µs.
+        self.last_time = 0
+        # The newest checkpoint with the peer's cosignature, and its size.
         self.cosigned = b""
+        self.cosigned_size = 0
         self._log_key, self._entry_key = _new_key(), _new_key()
         self._leaves: list[bytes] = []
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._found: dict[tuple[str, bytes], int] = {}
-        self._last_time = 0
         self._now = now
 
     @property
@@ -107,7 +107,7 @@ class MemoryLog:
 
     def append(self, item: Admitted) -> int:
         """Add an entry; return its index. Raises what only the log can know against it."""
-        now = max(self._now(), self._last_time)
+        now = max(self._now(), self.last_time)
         check_clock(item.facts, now)
         previous = self._leaves[-1] if self._leaves else genesis_previous(self.origin)
         raw = header_bytes(self.size, now, previous, item.tail)
@@ -118,7 +118,7 @@ class MemoryLog:
             self.history.apply(header, body, raw=(raw, item.body))
         else:
             self.history.institution_key(item.key_id, item.key_index, self.size)
-        self._last_time = now
+        self.last_time = now
         self._found[item.facts.author, item.facts.record_id] = self.size
         self._leaves.append(merkle.leaf_hash(raw))
         self.headers.append(raw)
@@ -159,14 +159,13 @@ class MemoryLog:
         signer = Signer(peer.origin, COSIGNATURE_V1, peer.cosigner)
         checkpoint = Checkpoint.parse(parse_note(note).text)
         signature = cosign(checkpoint, signer, self._now() // 1_000_000)
-        self.cosigned = add_signatures(note, [signature])
+        self.cosigned, self.cosigned_size = add_signatures(note, [signature]), checkpoint.size
 
     def receipt(self, index: int, *, cosigned: bool = False) -> Receipt:
-        """Raises NotFoundError, and NotReadyError when no cosigned checkpoint covers the entry."""
-        if not 0 <= index < self.size:
-            raise NotFoundError(f"there is no entry {index}")
-        note = self.cosigned if cosigned else self.checkpoint()
-        size = Checkpoint.parse(parse_note(note).text).size if note else 0
+        """Raises NotReadyError when no cosigned checkpoint covers the entry."""
+        note, size = self.checkpoint(), self.size
+        if cosigned:
+            note, size = self.cosigned, self.cosigned_size
         if index >= size:
             raise NotReadyError("no cosigned checkpoint covers it yet", reason="NOT_COSIGNED_YET")
         proof = merkle.inclusion_proof(self._node, index, size)

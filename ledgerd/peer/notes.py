@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.note import Note, parse_note
+from ledgerd_client.core.note import Note, Verifier, parse_note
 
 
 class Known(NamedTuple):
@@ -33,18 +34,25 @@ def parse_known(note: bytes, fetched_at: int = 0) -> Known:
 
 def open_known(note: bytes, history: KeyHistory, fetched_at: int = 0) -> Known:
     """
-    Check a note's signature by the log key, and drop the lines of all others.
+    Check a note's signature by the log key, and drop all lines by others.
 
-    What the peer appends to a note would otherwise stand in our anchors. Raises MalformedError,
-    TooLargeError, SignatureError or TrustError.
+    Raises MalformedError, TooLargeError, SignatureError or TrustError.
     """
     opened = open_checkpoint(note, log=history.log_verifiers())
-    signed = {(key.name, key.key_id) for key in opened.signed}
+    return Known(opened.checkpoint, stripped(note, opened.signed), fetched_at)
+
+
+def stripped(note: bytes, keys: Iterable[Verifier]) -> bytes:
+    """
+    A note with one line by each of some keys that signed it, and no others.
+
+    Whatever the peer adds to a note would otherwise stand in anchors and receipts.
+    """
+    wanted = {(key.name, key.key_id) for key in keys}
     parsed = parse_note(note)
     lines = {
         (line.name, line.key_id): line
         for line in parsed.signatures
-        if (line.name, line.key_id) in signed
+        if (line.name, line.key_id) in wanted
     }
-    whole = Note(parsed.text, tuple(lines.values())).format()
-    return Known(opened.checkpoint, whole, fetched_at)
+    return Note(parsed.text, tuple(lines.values())).format()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ledgerd.ledger.reader import Reader
-from ledgerd.peer.notes import Known, parse_known
+from ledgerd.peer.notes import Known, parse_known, stripped
 from ledgerd.peer.ports import PeerClient, Standing
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
@@ -54,17 +54,17 @@ class OwnCosigned:
         """
         if self._replica.history.genesis is None:
             raise UnavailableError("the peer's keys are not replayed yet", reason="REPLAY_BEHIND")
-        opened = open_checkpoint(
-            note, log=(self._log_key,), cosigners=self._replica.history.cosigner_verifiers()
-        )
+        cosigners = self._replica.history.cosigner_verifiers()
+        opened = open_checkpoint(note, log=(self._log_key,), cosigners=cosigners)
         checkpoint = opened.checkpoint
         if not opened.cosigned:
             raise TrustError("the peer sent a checkpoint without its cosignature")
         if self._reader.root(checkpoint.size) != checkpoint.root:
             raise VerificationError("the peer has cosigned another tree than ours")
         if checkpoint.size > self.size:
-            await self._store.run(self._put, note)
-            self._newest = Known(checkpoint, note)
+            whole = stripped(note, (self._log_key, *cosigners))
+            await self._store.run(self._put, whole)
+            self._newest = Known(checkpoint, whole)
 
     def _put(self, note: bytes) -> None:
         with self._store.write() as transaction:
@@ -91,46 +91,37 @@ class Submitter:
 
     async def step(self) -> bool:
         """
-        Bring the newest checkpoint of our log to the peer; whether it came back cosigned.
+        Bring our newest checkpoint to the peer; whether it has come back cosigned.
 
-        If not, the peer is still replaying: it has taken in part, and is worth asking soon again.
-        Raises UnavailableError REPLAY_BEHIND when not even that, and whatever else goes wrong.
+        False when the peer is on its way to it: worth asking again soon. Raises UnavailableError
+        REPLAY_BEHIND when it has not moved, and whatever else goes wrong.
         """
         if not self._confirmed:
-            self._standing.confirm(await self._fetch())
-            self._confirmed = True
+            await self._confirm()
         head = self._reader.head()
         if self._own.size == head.size:
             return True
-        before = self._own.size
+        _, proof = self._reader.consistency_proof(self._peer_has, head.size)
         try:
-            await self._submit(head.size, head.checkpoint)
+            lines = await self._client.add_checkpoint(self._peer_has, proof, head.checkpoint)
         except ConflictError:
-            await self._fetch()
-            try:
-                await self._submit(head.size, head.checkpoint)
-            except UnavailableError:
-                if self._own.size == before:
-                    raise
-        return self._own.size >= head.size
-
-    async def _submit(self, size: int, note: bytes) -> None:
-        if self._own.size >= size:
-            return
-        _, proof = self._reader.consistency_proof(self._peer_has, size)
-        lines = await self._client.add_checkpoint(self._peer_has, proof, note)
-        await self._take(add_signatures(note, parse_signature_lines(lines)))
-
-    async def _fetch(self) -> bytes:
-        """Ask for the largest checkpoint of ours that the peer cosigned, and take it."""
-        note = await self._client.get_cosigned()
-        if note:
-            self._standing.shown(note)
-            await self._take(note)
+            before = self._peer_has
+            await self._take(await self._client.get_cosigned())
+            if self._peer_has == before:
+                raise
         else:
-            self._peer_has = 0
-        return note
+            await self._take(add_signatures(head.checkpoint, parse_signature_lines(lines)))
+        return self._own.size == head.size
+
+    async def _confirm(self) -> None:
+        note = await self._client.get_cosigned()
+        self._standing.confirm(note)
+        self._confirmed = True
+        await self._take(note)
 
     async def _take(self, note: bytes) -> None:
-        await self._own.take(note)
-        self._peer_has = parse_known(note).size
+        """Keep what the peer says that it cosigned; b"" for nothing."""
+        if note:
+            self._standing.shown(note)
+            await self._own.take(note)
+        self._peer_has = parse_known(note).size if note else 0

@@ -13,7 +13,6 @@ from interop import reference as ref
 from interop.reference import encode_field
 from spellings import other_spellings, padded
 
-from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import (
     MAX_BODY_BYTES,
     check_institution,
@@ -24,16 +23,18 @@ from ledgerd_client.core.body import (
 )
 from ledgerd_client.core.errors import (
     FieldError,
+    InputError,
     LedgerError,
     MalformedError,
-    PersonalDataError,
     TooLargeError,
 )
 
 UUID7 = bytes.fromhex("019fc52537c47596897f3d075a7a2e3f")
 COMMON = {"salt": bytes(range(16)), "origin": MAINLAND, "record_id": UUID7, "occurred_at": START}
 KEY, OTHER_KEY = new_key(), new_key()
-KEYS = {name: new_key().public for name in ("log_key", "entry_key", "cosigner_key", "authority_key")}
+KEYS = {
+    name: new_key().public for name in ("log_key", "entry_key", "cosigner_key", "authority_key")
+}
 LOW_ORDER_KEY = bytes(32)
 
 # Record: (number of its field, header's kind, author, fields that are as they should be).
@@ -76,9 +77,17 @@ RECORDS: dict[str, tuple[int, int, str, dict[str, Any]]] = {
 
 def make(record: str, changes: Mapping[str, Any] | None = None, **common: Any) -> bytes:
     """A body as the independent encoder makes it."""
-    _, _, author, fields = RECORDS[record]
-    encoded = ref.encode(record, {**fields, **(changes or {})})
-    return ref.encode("body", {**COMMON, "author": author, record: encoded, **common})
+    return around(record, encode_record(record, changes or {}), **common)
+
+
+def encode_record(record: str, changes: Mapping[str, Any]) -> bytes:
+    return ref.encode(record, {**RECORDS[record][3], **changes})
+
+
+def around(record: str, encoded: bytes, **common: Any) -> bytes:
+    """A body around a record that is encoded already, rightly or not."""
+    author = RECORDS[record][2]
+    return ref.encode("body", {**COMMON, "author": author, record: [encoded], **common})
 
 
 def refusal(data: bytes) -> str:
@@ -105,7 +114,7 @@ class TestABody:
 
     def test_of_32_kib_is_read(self) -> None:
         spare = MAX_BODY_BYTES - len(make("anchor", {"checkpoint": bytes(20_000)}))
-        assert parse_body(make("anchor", {"checkpoint": bytes(20_000 + spare)}))
+        assert is_taken(make("anchor", {"checkpoint": bytes(20_000 + spare)}))
 
     def test_of_32_kib_and_a_byte_is_refused(self) -> None:
         spare = MAX_BODY_BYTES - len(make("anchor", {"checkpoint": bytes(20_000)}))
@@ -122,49 +131,268 @@ class TestABody:
             parse_body(b"")
 
 
-# The message in which the record is, as the whole body.
-INSIDE = {
-    "cancel": other_spellings(ref.encode("cancel", RECORDS["cancel"][3])),
-    "correction": other_spellings(ref.encode("correction", RECORDS["correction"][3])),
-    "genesis": other_spellings(ref.encode("genesis", RECORDS["genesis"][3])),
-    "rule_set": other_spellings(ref.encode("rule_set", RECORDS["rule_set"][3])),
-}
-TRANSFER = make("transfer")
-AGAIN = encode_field(18, ref.encode("transfer", {"terms": b"terms"}))
-RECORD_REF = other_spellings(b"\x0a\x01a\x12\x01a")
+TRANSFER, RECORD = make("transfer"), encode_field(18, [encode_record("transfer", {})])
+FINDING = encode_record("finding", {})
 
-# Canonical but for one thing; every one says the same to a lax reader.
+# Each says the same as a canonical body to a lax reader, or the same as one of its two values.
 SPELLED = {
     **{f"body: {what}": data for what, data in other_spellings(TRANSFER).items()},
     **{
-        f"{record}: {what}": ref.encode(
-            "body", {**COMMON, "author": RECORDS[record][2], record: data}
-        )
-        for record, spellings in INSIDE.items()
-        for what, data in spellings.items()
+        f"{record}: {what}": around(record, data)
+        for record in ("genesis", "cancel", "correction", "rule_set")
+        for what, data in other_spellings(encode_record(record, {})).items()
     },
-    "two records": TRANSFER + encode_field(20, ref.encode("cancel", {"terms": b"terms"})),
-    "the same record twice": TRANSFER + AGAIN,
-    "an empty record, then the record": TRANSFER[: -len(AGAIN)] + encode_field(18, [b""]) + AGAIN,
-    "the record in two parts": TRANSFER + encode_field(18, [b""]),
-    "an empty reason written out": make("cancel", {"reason": ""})[:-9] + b"\xa2\x01\x09\x0a\x05terms\x12\x00",
-    "an outcome of 2^32 + 1": ref.encode(
-        "body",
-        {
-            **COMMON,
-            "author": EXPORTER,
-            "ack": b"\x0a\x05terms\x10\x81\x80\x80\x80\x10\x18\x01",
-        },
-    ),
+    **{
+        f"record of a finding: {what}": make("finding", {"records": [data]})
+        for what, data in other_spellings(b"\x0a\x01a\x12\x01a").items()
+    },
+    "two records": TRANSFER + encode_field(20, [encode_record("cancel", {})]),
+    "the record twice": TRANSFER + RECORD,
+    "the record after an empty one": TRANSFER.replace(RECORD, encode_field(18, [b""]) + RECORD),
+    "the record before an empty one": TRANSFER + encode_field(18, [b""]),
+    "the record before its author": RECORD + TRANSFER.replace(RECORD, b""),
+    "an empty reason written out": around("cancel", b"\x0a\x05terms\x12\x00"),
+    "false written out": around("finding", FINDING + b"\x38\x00"),
+    "true written as 2": around("finding", FINDING + b"\x38\x02"),
+    "outcome 2^32 + 1": around("ack", b"\x0a\x05terms\x10\x81\x80\x80\x80\x10\x18\x01"),
+    "time of one byte too many": TRANSFER.replace(ref.varint(START), padded(ref.varint(START))),
     "text that is not UTF-8": make("cancel", {"reason": b"\xff"}),
     "text with a surrogate": make("cancel", {"reason": b"\xed\xa0\x80"}),
-    "text with an overlong NUL": make("cancel", {"reason": b"\xc0\x80"}),
-    "a flag of 2": make("finding") [:0] + ref.encode(
-        "body",
-        {**COMMON, "author": "node", "finding": ref.encode("finding", RECORDS["finding"][3]) + b"\x38\x02"},
-    ),
-    "a flag of false": ref.encode(
-        "body",
-        {**COMMON, "author": "node", "finding": ref.encode("finding", RECORDS["finding"][3]) + b"\x38\x00"},
-    ),
+    "text with a NUL in two bytes": make("cancel", {"reason": b"\xc0\x80"}),
 }
+
+
+class TestOneEncoding:
+    @pytest.mark.parametrize("what", SPELLED)
+    def test_another_is_refused(self, what: str) -> None:
+        with pytest.raises(MalformedError):
+            parse_body(SPELLED[what])
+
+    def test_the_refusal_says_that_the_encoding_is_not_canonical(self) -> None:
+        assert refusal(TRANSFER + encode_field(99, 1)) == "NOT_CANONICAL"
+
+    @given(st.binary(max_size=200))
+    def test_no_bytes_raise_anything_but_our_errors(self, data: bytes) -> None:
+        with pytest.raises(LedgerError):
+            parse_body(data)
+
+    @given(st.sampled_from(list(RECORDS)), st.data())
+    def test_what_is_read_of_changed_bytes_is_written_the_same(
+        self, record: str, data: st.DataObject
+    ) -> None:
+        original = make(record)
+        place = data.draw(st.integers(0, len(original) - 1))
+        changed = original[:place] + data.draw(st.binary(max_size=4)) + original[place + 1 :]
+        try:
+            body = parse_body(changed)
+        except LedgerError:
+            return
+        assert encode_message(body) == changed
+
+
+class TestAuthors:
+    @pytest.mark.parametrize("author", ["authority", "node", EXPORTER])
+    @pytest.mark.parametrize("record", RECORDS)
+    def test_each_kind_is_by_its_own_only(self, record: str, author: str) -> None:
+        try:
+            parse_body(make(record, author=author))
+        except FieldError:
+            read = False
+        else:
+            read = True
+        assert read == (author == RECORDS[record][2])
+
+    @pytest.mark.parametrize("record", ["genesis", "key_event", "loss", "anchor", "rule_set"])
+    def test_an_institution_that_speaks_for_the_authority_or_node_is_told_so(
+        self, record: str
+    ) -> None:
+        assert refusal(make(record, author=EXPORTER)) == "WRONG_AUTHOR"
+
+    @pytest.mark.parametrize("author", ["", "nobody", "Authority", "node ", "."])
+    @pytest.mark.parametrize("record", RECORDS)
+    def test_nobody_else_is_an_author(self, record: str, author: str) -> None:
+        with pytest.raises(FieldError):
+            parse_body(make(record, author=author))
+
+
+class TestInstitutionIds:
+    @pytest.mark.parametrize(
+        "name",
+        [EXPORTER, "hkbr.76543210", "lei.5493001KJTIIGC8Y1R12", "a.0", "uscc." + "A" * 59],
+    )
+    def test_scheme_dot_and_capitals_or_digits_is_one(self, name: str) -> None:
+        check_institution("author", name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "", ".", "uscc", "uscc.", ".914403", "914403", "USCC.914403", "Uscc.914403",
+            "uscc.914403a", "uscc.91440.3", "uscc 914403", "uscc.91 4403", "uscc.914403 ",
+            " uscc.914403", "uscc.914403\n", "uscc2.914403", "uscc.914-403", "uscc.914/403",
+            "uscc.\uff19\uff11", "uscc.\u00c9", "\u0443.914403", "uscc.\u00b2", "uscc:914403",
+            "uscc." + "A" * 60,
+        ],
+    )  # fmt: skip
+    def test_nothing_else_is(self, name: str) -> None:
+        with pytest.raises(FieldError):
+            check_institution("author", name)
+
+
+class TestRecordIds:
+    @pytest.mark.parametrize("version", range(16))
+    def test_version_is_7(self, version: int) -> None:
+        changed = UUID7[:6] + bytes([version << 4 | UUID7[6] & 15]) + UUID7[7:]
+        assert is_taken(make("transfer", record_id=changed)) == (version == 7)
+
+    @pytest.mark.parametrize("variant", range(4))
+    def test_variant_is_binary_10(self, variant: int) -> None:
+        changed = UUID7[:8] + bytes([variant << 6 | UUID7[8] & 63]) + UUID7[9:]
+        assert is_taken(make("transfer", record_id=changed)) == (variant == 0b10)
+
+    @pytest.mark.parametrize("size", [0, 15, 17, 36])
+    def test_another_size_is_refused(self, size: int) -> None:
+        with pytest.raises(FieldError):
+            check_record_id("record_id", (UUID7 * 3)[:size])
+
+
+def is_taken(data: bytes) -> bool:
+    try:
+        parse_body(data)
+    except InputError:
+        return False
+    return True
+
+
+# What no body says, by record: fields changed, and the reason given.
+NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
+    *(("genesis", {name: b""}, "BAD_KEY") for name in (*KEYS, "peer_authority_key")),
+    *(("genesis", {name: LOW_ORDER_KEY}, "BAD_KEY") for name in (*KEYS, "peer_authority_key")),
+    ("genesis", {"log_key": KEYS["entry_key"]}, "FIELD_OUT_OF_RANGE"),
+    ("genesis", {"cosigner_key": KEYS["entry_key"]}, "FIELD_OUT_OF_RANGE"),
+    ("genesis", {"cosigner_key": KEYS["log_key"]}, "FIELD_OUT_OF_RANGE"),
+    *(("genesis", {name: KEYS["authority_key"]}, "FIELD_OUT_OF_RANGE") for name in list(KEYS)[:3]),
+    ("genesis", {"peer_origin": ""}, "BAD_ORIGIN"),
+    ("genesis", {"peer_origin": "a" * 201}, "BAD_ORIGIN"),
+    ("genesis", {"peer_origin": MAINLAND}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"action": 0}, "UNKNOWN_CODE"),
+    ("key_event", {"action": 4}, "UNKNOWN_CODE"),
+    ("key_event", {"action": 2**64 - 1}, "UNKNOWN_CODE"),
+    ("key_event", {"role": 0}, "UNKNOWN_CODE"),
+    ("key_event", {"role": 3}, "UNKNOWN_CODE"),
+    ("key_event", {"subject": ""}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"subject": "node"}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"subject": "uscc." + "A" * 60}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"place": 0}, "UNKNOWN_CODE"),
+    ("key_event", {"place": 110000}, "UNKNOWN_CODE"),
+    ("key_event", {"sector": 0}, "UNKNOWN_CODE"),
+    ("key_event", {"sector": 10}, "UNKNOWN_CODE"),
+    ("key_event", {"public_key": bytes(31)}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"possession": b""}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"possession": bytes(65)}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"previous_key_id": bytes(33)}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"action": 2}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"action": 2, "previous_key_id": bytes(32)}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"action": 3}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"action": 3, "possession": b"", "place": 1}, "UNKNOWN_CODE"),
+    ("key_event", {"action": 3, "possession": b"", "place": 0}, "UNKNOWN_CODE"),
+    ("key_event", {"compromised_since": 2**63}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"name": "a" * 201}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"name": "Example\nLtd"}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"name": "A123456(3)"}, "PERSONAL_DATA"),
+    ("key_event", {"role": 2, "subject": "reg.example"}, "FIELD_OUT_OF_RANGE"),
+    ("ack", {"outcome": 0}, "UNKNOWN_CODE"),
+    ("ack", {"outcome": 5}, "UNKNOWN_CODE"),
+    ("ack", {"outcome": 2**64 - 1}, "UNKNOWN_CODE"),
+    ("ack", {"received_at": 0}, "FIELD_OUT_OF_RANGE"),
+    ("ack", {"received_at": 4_102_444_800_000_000}, "FIELD_OUT_OF_RANGE"),
+    ("ack", {"received_subjects": 10_000_000_001}, "FIELD_OUT_OF_RANGE"),
+    ("ack", {"received_commitment": bytes(31)}, "FIELD_OUT_OF_RANGE"),
+    ("ack", {"received_commitment": bytes(33)}, "FIELD_OUT_OF_RANGE"),
+    *(
+        (record, {"reason": text}, reason)
+        for record in ("ack", "cancel", "correction")
+        for text, reason in (
+            ("a" * 501, "FIELD_OUT_OF_RANGE"),
+            ("\u4e00" * 167, "FIELD_OUT_OF_RANGE"),
+            ("two\nlines", "FIELD_OUT_OF_RANGE"),
+            ("a\0NUL", "FIELD_OUT_OF_RANGE"),
+            ("an escape \x1b[2J", "FIELD_OUT_OF_RANGE"),
+            ("another escape \x9b2J", "FIELD_OUT_OF_RANGE"),
+            ("DEL \x7f", "FIELD_OUT_OF_RANGE"),
+            ("000000190001010017", "PERSONAL_DATA"),
+        )
+    ),
+    ("correction", {"corrects": b""}, "FIELD_OUT_OF_RANGE"),
+    ("correction", {"corrects": bytes(16)}, "FIELD_OUT_OF_RANGE"),
+    ("anchor", {"peer_origin": ""}, "BAD_ORIGIN"),
+    ("anchor", {"fetched_at": 0}, "FIELD_OUT_OF_RANGE"),
+    ("evidence", {"accused_origin": "gba example"}, "BAD_ORIGIN"),
+    ("evidence", {"bundle_digest": bytes(31)}, "FIELD_OUT_OF_RANGE"),
+    ("loss", {"log_key": b""}, "BAD_KEY"),
+    ("loss", {"log_key": LOW_ORDER_KEY}, "BAD_KEY"),
+    ("rule_set", {"digest": b""}, "FIELD_OUT_OF_RANGE"),
+    ("rule_set", {"version": "a" * 65}, "FIELD_OUT_OF_RANGE"),
+    ("finding", {"finding_id": b""}, "FIELD_OUT_OF_RANGE"),
+    ("finding", {"rule": "a" * 65}, "FIELD_OUT_OF_RANGE"),
+    ("finding", {"severity": 4}, "UNKNOWN_CODE"),
+    ("finding", {"ref": bytes(31)}, "FIELD_OUT_OF_RANGE"),
+]  # fmt: skip
+
+# Of every record: what all bodies have.
+NOT_COMMON: list[tuple[dict[str, Any], str]] = [
+    ({"salt": b""}, "FIELD_OUT_OF_RANGE"),
+    ({"salt": bytes(15)}, "FIELD_OUT_OF_RANGE"),
+    ({"salt": bytes(17)}, "FIELD_OUT_OF_RANGE"),
+    ({"origin": ""}, "BAD_ORIGIN"),
+    ({"origin": "a" * 201}, "BAD_ORIGIN"),
+    ({"origin": "gba\n"}, "BAD_ORIGIN"),
+    ({"record_id": b""}, "FIELD_OUT_OF_RANGE"),
+    ({"occurred_at": 0}, "FIELD_OUT_OF_RANGE"),
+    ({"occurred_at": 4_102_444_800_000_000}, "FIELD_OUT_OF_RANGE"),
+    ({"occurred_at": 2**64 - 1}, "FIELD_OUT_OF_RANGE"),
+]
+
+# At the edge, and inside.
+SAID: list[tuple[str, dict[str, Any]]] = [
+    ("key_event", {"subject": "uscc." + "A" * 59}),
+    ("key_event", {"place": 810000, "sector": 9, "name": ""}),
+    ("key_event", {"name": "\u4e00" * 66}),
+    ("key_event", {"action": 2, "previous_key_id": bytes(33), "compromised_since": 1}),
+    ("key_event", {"action": 3, "possession": b""}),
+    ("key_event", {"action": 3, "possession": b"", "place": 0, "sector": 0, "name": ""}),
+    ("key_event", {"role": 2, "subject": "reg.example", "place": 0, "sector": 0}),
+    ("ack", {"received_at": 4_102_444_799_999_999}),
+    ("ack", {"received_subjects": 10_000_000_000}),
+    ("ack", {"received_commitment": b"", "reason": ""}),
+    ("ack", {"outcome": 4}),
+    ("cancel", {"reason": "a" * 500}),
+    ("cancel", {"reason": "\u4e00" * 166 + "aa"}),
+    ("cancel", {"reason": "\u201cas agreed\u201d \u2014 \u540c\u610f"}),
+    ("anchor", {"fetched_at": 1}),
+    ("loss", {"size": 0}),
+    ("rule_set", {"version": ""}),
+    ("finding", {"severity": 0, "ref": b"", "closed": 1}),
+]
+
+
+class TestFields:
+    @pytest.mark.parametrize(("record", "changes", "reason"), NOT_SAID)
+    def test_out_of_range_is_refused(
+        self, record: str, changes: dict[str, Any], reason: str
+    ) -> None:
+        assert refusal(make(record, changes)) == reason
+
+    @pytest.mark.parametrize(("changes", "reason"), NOT_COMMON)
+    @pytest.mark.parametrize("record", RECORDS)
+    def test_out_of_range_is_refused_in_every_record(
+        self, record: str, changes: dict[str, Any], reason: str
+    ) -> None:
+        assert refusal(make(record, **changes)) == reason
+
+    @pytest.mark.parametrize(("record", "changes"), SAID)
+    def test_in_range_is_taken(self, record: str, changes: dict[str, Any]) -> None:
+        assert is_taken(make(record, changes))
+
+    def test_an_empty_record_is_taken_only_where_the_terms_say_all(self) -> None:
+        empty = [record for record in RECORDS if is_taken(around(record, b""))]
+        assert empty == ["transfer", "cancel"]

@@ -80,7 +80,7 @@ class Systemd:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self._process.poll() is None:
             for child in children.read_text().split():
-                with suppress(FileNotFoundError):  # one of those that the script ran before
+                with suppress(OSError):  # one that the script ran before, and gone by now
                     if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
                         return int(child)
         raise AssertionError(f"no systemd\n{self._console.read_text()}")

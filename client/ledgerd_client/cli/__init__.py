@@ -7,7 +7,16 @@ import traceback
 
 import typer
 
-from ledgerd_client.cli import approve, authority, enrol, keys, receipts
+from ledgerd_client.cli import (
+    approve,
+    authority,
+    enrol,
+    keys,
+    outbox,
+    receipts,
+    tickets,
+    transfers,
+)
 from ledgerd_client.cli.output import COULD_NOT_ASK, Program
 
 app = typer.Typer(
@@ -23,13 +32,20 @@ app = typer.Typer(
     2 wrong usage or bad input; 3 the node could not be asked, refused, or does not know.
     """,
 )
-app.command()(keys.keygen)
+app.command()(transfers.declare)
+app.command()(transfers.ack)
+app.command()(transfers.cancel)
+app.command()(transfers.show)
+app.command("open")(tickets.open_ticket)
 app.add_typer(receipts.app, name="receipt")
-app.add_typer(keys.trust, name="trust")
-app.add_typer(authority.app, name="authority")
+app.command()(receipts.checkpoint)
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(enrol.app, name="enrol")
 enrol.app.command()(approve.approve)
 enrol.app.command()(approve.revoke)
-app.add_typer(enrol.app, name="enrol")
+app.add_typer(keys.trust, name="trust")
+app.command()(keys.keygen)
+app.add_typer(authority.app, name="authority")
 
 
 def main() -> None:

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
 from ledgerd_client.cli.output import Json, emit, to_iso
+from ledgerd_client.client import LedgerClient
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import ForbiddenError, InputError, TrustError, VerificationError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import read_file
+from ledgerd_client.keyfile import read_file, write_new
 
 app = typer.Typer(no_args_is_help=True, help="Fetch receipts, and verify them offline.")
+
+
+@app.command()
+def get(
+    record: Annotated[str, typer.Argument(help="A record id in hex, or an index in the log.")],
+    out: Annotated[Path, typer.Option(help="The receipt to make, usually *.tlog-proof.")],
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="Under a checkpoint that the other side cosigned.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Wait so many seconds for the cosignature.")
+    ] = 0,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Fetch a receipt of one of your records, verify it and keep it as a file."""
+    which = int(record) if len(record) < 20 and record.isdecimal() else parse_record_id(record)
+
+    def fetch(client: LedgerClient) -> Awaitable[Receipt]:
+        if wait and isinstance(which, bytes):
+            return client.wait_cosigned(which, timeout_s=wait)
+        return client.receipt(which, cosigned=cosigned)
+
+    receipt = ask(config, fetch)
+    write_new(out, receipt.format(), mode=0o644)
+    emit({"index": receipt.index, "receipt": str(out)}, as_json=as_json)
 
 
 @app.command()
@@ -38,24 +66,73 @@ def verify(
 
     Exit code 0: the entry stands in that log, signed by whom it says. 1: it is not proven.
     """
+    receipt = Receipt.parse(read_file(file))
+    verified = verify_offline(receipt, trust, keys, require_cosignature=require_cosignature)
+    emit(proven(verified), as_json=as_json)
+
+
+def checkpoint(
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="The newest that the other side's node cosigned.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Print the newest checkpoint of the node on your side, verified: a C2SP signed note."""
+    opened = ask(config, lambda client: client.checkpoint(cosigned=cosigned))
+    note = opened.note.decode()
+    if as_json:
+        found = opened.checkpoint
+        emit(
+            {"origin": found.origin, "size": found.size, "root": found.root, "note": note},
+            as_json=True,
+        )
+    else:
+        typer.echo(note, nl=False)
+
+
+def verify_offline(
+    receipt: Receipt, trust: Path, keys: Iterable[Path], *, require_cosignature: bool = False
+) -> VerifiedReceipt:
+    """
+    Verify a receipt under a trust file and key histories (files, or directories of them).
+
+    Raises as verify_receipt does, but VerificationError where a key may not sign, and InputError
+    when a key history that it takes is not there.
+    """
     trusted = Trust.parse(read_file(trust))
     histories = {history.origin: history for history in _histories(keys, trusted)}
-    receipt = Receipt.parse(read_file(file))
     note = parse_note(receipt.checkpoint)
     own = _need(histories, Checkpoint.parse(note.text).origin)
     peer_origin = _peer_of(own, trusted)
     is_cosigned = any(line.name == peer_origin for line in note.signatures)
     peer = _need(histories, peer_origin) if is_cosigned else None
     try:
-        verified = verify_receipt(receipt, own, peer, require_cosignature=require_cosignature)
+        return verify_receipt(receipt, own, peer, require_cosignature=require_cosignature)
     except ForbiddenError as error:
         raise VerificationError(
             error.message,
             reason=error.reason,
-            action="fetch the key history anew; if it stays so, keep the receipt, for it proves"
-            " that the log took what it may not take",
+            action="fetch the key history anew; if it stays so, keep the receipt: it proves that"
+            " the log took what it may not take",
         ) from None
-    emit(_proven(verified, own.origin), as_json=as_json)
+
+
+def proven(verified: VerifiedReceipt) -> dict[str, object]:
+    """What a receipt proves, for emit."""
+    header, halves = verified.header, verified.header.halves
+    cosigned_at = verified.cosigned_at
+    return {
+        "origin": verified.checkpoint.origin,
+        "index": header.index,
+        "kind": header.kind.name.lower(),
+        "institution": verified.institution,
+        "recorded_at": to_iso(header.recorded_at),
+        "body_digest": header.body_digest,
+        "ref": halves.ref if halves else None,
+        "size": verified.checkpoint.size,
+        "cosigned_at": None if cosigned_at is None else to_iso(cosigned_at * 1_000_000),
+    }
 
 
 def _histories(paths: Iterable[Path], trust: Trust) -> Iterator[KeyHistory]:
@@ -85,18 +162,3 @@ def _peer_of(history: KeyHistory, trust: Trust) -> str:
     if genesis.peer_authority_key != trust.authority(genesis.peer_origin):
         raise TrustError(f"{history.origin} names another authority of {genesis.peer_origin}")
     return genesis.peer_origin
-
-
-def _proven(verified: VerifiedReceipt, origin: str) -> dict[str, object]:
-    header, halves = verified.header, verified.header.halves
-    return {
-        "origin": origin,
-        "index": header.index,
-        "kind": header.kind.name.lower(),
-        "institution": verified.institution,
-        "recorded_at": to_iso(header.recorded_at),
-        "body_digest": header.body_digest,
-        "ref": halves.ref if halves else None,
-        "size": verified.checkpoint.size,
-        "cosigned_at": to_iso(verified.cosigned_at * 1_000_000) if verified.cosigned_at else None,
-    }

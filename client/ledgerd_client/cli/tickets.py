@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,8 @@ from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, parse_hex
 from ledgerd_client.cli.outbox import find_ticket
 from ledgerd_client.cli.output import Json, emit, say
 from ledgerd_client.cli.payloads import payload_of
-from ledgerd_client.cli.receipts import Keys, proven, verify_offline
-from ledgerd_client.core.errors import FieldError, InputError, VerificationError
+from ledgerd_client.cli.receipts import proven, verify_offline
+from ledgerd_client.core.errors import InputError, VerificationError
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt
 from ledgerd_client.core.transfer import Ticket, parse_manifest, parse_terms, ref_of
@@ -22,28 +23,70 @@ from ledgerd_client.payload import check_part, digest_payload
 
 
 def open_ticket(
-    ticket: Annotated[str, typer.Argument(help="A ticket file, or a ref in your outbox.")],
+    transfer: Annotated[str, typer.Argument(help="A ticket file, or a ref in your outbox.")],
     payload: Annotated[list[Path], typer.Option(help="A file to check; may be given again.")],
-    trust: Annotated[Path | None, typer.Option(help="Also verify the ticket's receipt.")] = None,
-    keys: Keys | None = None,
+    trust: Annotated[
+        Path | None, typer.Option(help="A trust file: verify the ticket's receipt too.")
+    ] = None,
+    keys: Annotated[
+        list[Path] | None, typer.Option(help="Key histories: files, or a directory of *.keys.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """
     Check that a file is the one that a transfer declared; asks no node.
 
-    With --trust and --keys it also proves that this was recorded, by whom and when.
+    With --trust and --keys it proves also that this was recorded, by whom and when.
     """
-    if (trust is None) != (not keys):
-        raise InputError("--trust and --keys go together")
-    if Path(ticket).is_file():
-        opened = Ticket.parse(read_file(ticket))
-    else:
-        opened = find_ticket(config, parse_hex(ticket, 32, "ticket file or ref"))
-    _check_payload(opened, payload)
-    fields: dict[str, object] = {"ref": ref_of(parse_terms(opened.terms)), "payload": "matches"}
+    ticket = _find(transfer, config)
+    terms = parse_terms(ticket.terms)
+    if not terms.commitment:
+        raise InputError("nothing was sent in this transfer: it was remote viewing")
+    _check_payload(ticket, payload)
+    fields: dict[str, object] = {"payload": "is what was declared", "ref": ref_of(terms)}
     if trust and keys:
-        fields |= proven(_check_receipt(opened, trust, keys), parse_terms(opened.terms).exporter.origin)
+        fields |= proven(_verify_receipt(ticket, trust, keys))
+    elif trust or keys:
+        raise InputError("--trust and --keys go together")
     else:
-        say("The file fits the ticket. That the ticket was recorded, --trust and --keys prove.")
+        say("The file fits the ticket. Whether that was recorded, --trust and --keys show.")
     emit(fields, as_json=as_json)
+
+
+def _find(transfer: str, config: Path) -> Ticket:
+    if Path(transfer).is_file():
+        return Ticket.parse(read_file(transfer))
+    return find_ticket(config, parse_hex(transfer, 32, "ticket file or ref"))
+
+
+def _check_payload(ticket: Ticket, paths: Sequence[Path]) -> None:
+    """Check one file, or any parts of several; raises VerificationError or InputError."""
+    if not ticket.manifest:
+        with payload_of(paths, parts=len(paths) > 1) as payload:
+            ticket.check_payload(digest_payload(payload).digest, parts=len(paths) > 1)
+        return
+    ticket.check_payload(sha256(ticket.manifest).digest(), parts=True)
+    for path in paths:
+        with payload_of([path], parts=False) as part:
+            check_part(ticket.manifest, path.name, part)
+    left = len(parse_manifest(ticket.manifest).parts) - len(paths)
+    if left > 0:
+        say(f"{left} more parts were declared, and not checked.")
+
+
+def _verify_receipt(ticket: Ticket, trust: Path, keys: Sequence[Path]) -> VerifiedReceipt:
+    if ticket.queued:
+        raise VerificationError(
+            "the ticket has no receipt",
+            reason="TICKET_QUEUED",
+            action="ask the exporter for the ticket with its receipt",
+        )
+    terms = parse_terms(ticket.terms)
+    verified = verify_offline(Receipt.parse(ticket.receipt), trust, keys)
+    header, halves = verified.header, verified.header.halves
+    found = (verified.checkpoint.origin, verified.institution, header.kind)
+    said = (terms.exporter.origin, terms.exporter.institution, Kind.TRANSFER)
+    if found != said or halves is None or halves.terms_digest != sha256(ticket.terms).digest():
+        raise VerificationError("the ticket's receipt is of something else than its terms")
+    return verified

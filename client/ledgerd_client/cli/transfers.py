@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 from ledgerd_client._results import Outcome, Submitted, TransferView
+from ledgerd_client._session import IfUnreachable
+from ledgerd_client._terms import Code
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_hex
 from ledgerd_client.cli.output import TAMPERED, Json, emit, say, to_iso
 from ledgerd_client.cli.payloads import payload_of
