@@ -21,7 +21,7 @@ $(STAMP): requirements/dev.txt pyproject.toml client/pyproject.toml
 	touch $@
 
 demo: setup  ## two nodes, five transfers, their receipts, and two lies caught
-	$(BIN)/python tests/demo/demo.py
+	PYTHONPATH=tests $(BIN)/python -m demo.play
 
 test: setup  ## the whole suite
 	$(BIN)/python -m pytest -q
@@ -41,7 +41,7 @@ lock:  ## pin requirements/*.in anew (needs uv)
 	for f in dev client-test; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
 bench: setup  ## the machine's floors and our ratios, into build/bench.json
-	$(BIN)/python tests/bench/bench.py
+	PYTHONPATH=tests $(BIN)/python -m bench.run
 
 mutants: setup  ## break each promise by one line; a named test must turn red
 	$(BIN)/python tests/mutants/run.py

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ledgerd.config import Config
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
@@ -42,6 +43,16 @@ class NodeKeys:
     def cosigner_signer(self) -> Signer:
         """Cosigns checkpoints of the peer's log."""
         return Signer(self.origin, COSIGNATURE_V1, self.cosigner)
+
+    def check_named(self, genesis: pb.Genesis) -> None:
+        """Refuse keys that are not those of the ledger's GENESIS; raises FieldError."""
+        named = (genesis.log_key, genesis.entry_key, genesis.cosigner_key)
+        if named != (self.log.public, self.entry.public, self.cosigner.public):
+            raise FieldError(
+                "GENESIS names other keys than the key files hold",
+                reason="WRONG_KEYS",
+                action="name the key files that this ledger was made with",
+            )
 
     def check_throwaway(self, config: Config, *, allowed: bool) -> None:
         """Refuse keys that were made for a trial, unless it is one; raises InputError."""
@@ -86,6 +97,22 @@ class NodeTls:
             )
         certificate.check_issuer(trust[config.origin].certificates)
         return cls(pem, key)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFiles:
+    """All of it, and found to be of this node."""
+
+    trust: Trust
+    keys: NodeKeys
+    tls: NodeTls
+
+    @classmethod
+    def load(cls, config: Config, *, throwaway: bool) -> Self:
+        """Read every file that the configuration names; throwaway allows keys of a trial."""
+        trust, keys = load_trust(config), NodeKeys.load(config)
+        keys.check_throwaway(config, allowed=throwaway)
+        return cls(trust, keys, NodeTls.load(config, trust))
 
 
 def load_trust(config: Config) -> Trust:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -106,6 +110,43 @@ def free_ports() -> tuple[int, int]:
 def node_settings(directory: Path, side: str) -> Path:
     """Where a side's node has its configuration."""
     return directory / side / "node" / "node.toml"
+
+
+def describe(directory: Path) -> list[str]:
+    """How to talk to a border, line by line, for whoever has just started it."""
+    loaded = {side.name: Config.load(node_settings(directory, side.name)) for side in SIDES}
+    home = directory / INSTITUTIONS[0].name
+    return [
+        f"A border in {directory}. Its keys are throw-away: nothing here proves anything.",
+        *(f"  {name:12} {node.origin:26} {node.listen}" for name, node in loaded.items()),
+        *(f"  {who.name:12} {who.id:26} {directory / who.name}" for who in INSTITUTIONS),
+        "Try, in another terminal:",
+        f"  ledgerctl checkpoint --config {home / 'client.toml'}",
+    ]
+
+
+def run_border(directory: Path) -> int:
+    """
+    Serve both nodes until SIGINT or SIGTERM, or until one of them ends; returns an exit code.
+
+    Each is a process of its own, started again as it is when the border is started again.
+    """
+    nodes = [_start_node(node_settings(directory, side.name)) for side in SIDES]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(0.2) and all(node.poll() is None for node in nodes):
+        pass
+    for node in nodes:
+        node.terminate()
+    codes = [node.wait() for node in nodes]
+    return 0 if stop.is_set() and not any(codes) else 1
+
+
+def _start_node(config: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ledgerd", "serve", "--config", str(config), "--throwaway"]
+    # A session of its own: Ctrl-C is for us, who end both in order.
+    return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
 
 
 def _make_authority(directory: Path, side: Side) -> Authority:

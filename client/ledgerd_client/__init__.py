@@ -7,6 +7,10 @@ Beside it stand `payload` (what is committed to), `outbox` (the durable queue), 
 `config`, `testing` (a node for tests) and `core` (verification alone, without any I/O).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ledgerd_client._results import (
     Acknowledged,
     Cancelled,
@@ -18,7 +22,6 @@ from ledgerd_client._results import (
     TransferView,
 )
 from ledgerd_client._terms import Statement
-from ledgerd_client.client import LedgerClient
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import (
     BusyError,
@@ -47,6 +50,9 @@ from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.core.trust import Trust
+
+if TYPE_CHECKING:
+    from ledgerd_client.client import LedgerClient
 
 __all__ = [
     "Acknowledged",
@@ -88,3 +94,12 @@ __all__ = [
     "VerifiedReceipt",
     "verify_receipt",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Whoever only verifies, with `core`, loads neither gRPC nor SQLite.
+    if name == "LedgerClient":
+        from ledgerd_client.client import LedgerClient  # noqa: PLC0415 -- see above
+
+        return LedgerClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from hashlib import sha256
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle

@@ -21,7 +21,7 @@ from ledgerd_client.transport import MAX_MESSAGE_BYTES
 
 MAX_RECORDS = 1_000
 
-_STATES = {
+_STATES: dict[int, str] = {
     body_pb2.OUTCOME_PARTIAL: "partial",
     body_pb2.OUTCOME_REJECTED: "refused",
     body_pb2.OUTCOME_DIGEST_MISMATCH: "refused",

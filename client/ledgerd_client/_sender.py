@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from ledgerd_client._calls import Call, Calls, unknown_fate
 from ledgerd_client._steps import (
@@ -103,14 +103,17 @@ class Sender:
         try:
             while not self._closing:
                 self._wake.clear()
+                flushes = list(self._flushes)
                 try:
                     wait_s = await self._round()
                 except LedgerError as error:
                     failures, why = failures + 1, error.message
                     wait_s = self._time.backoff_s(failures)
-                    self._end_flushes(error)
+                    self._end(flushes, error)
                 else:
                     failures, why = 0, "other records, or another process, are before it"
+                    if wait_s is None:
+                        self._end(flushes, None)
                 self._give_up_overdue(why)
                 if wait_s is None:
                     await self._wake.wait()
@@ -118,11 +121,11 @@ class Sender:
                     await self._time.pause(wait_s, self._wake)
         finally:
             self._closing = True
-            self._end_flushes(NotReadyError("the client is closed", reason="CLOSED"))
+            self._end(list(self._flushes), NotReadyError("the client is closed", reason="CLOSED"))
             self._give_up(lambda _: True, "the client is closed")
 
     async def _round(self) -> float | None:
-        """Send one batch; return how long to wait (s), None until there is something new."""
+        """Send one batch; return how long to wait (s), None when nothing is queued."""
         rows = await asyncio.to_thread(claim_batch, self._outbox)
         if rows:
             await self._send(rows)
@@ -132,42 +135,46 @@ class Sender:
         left = await asyncio.to_thread(self._outbox.list, "queued", limit=1)
         if left or self._calls:
             return _POLL_S
-        self._end_flushes(None)
         return None
 
     async def _send(self, rows: Sequence[OutboxRecord]) -> None:
         records = [SignedRecord(row.body, row.key_id, row.signature) for row in rows]
+        # Whoever comes later hears of the next attempt.
+        present = {call for _, calls in self._calls for call in calls}
         try:
             outcomes = await self._view.append(records)
         except LedgerError as error:
             logger.warning("%d records are not recorded: %s", len(rows), error.reason)
-            await self._not_recorded(rows, error)
+            await self._not_recorded(rows, error, present)
             raise
         # Durable before any caller hears of it.
-        await asyncio.to_thread(keep_outcomes, self._outbox, rows, outcomes, self._time.now())
+        await asyncio.to_thread(keep_outcomes, self._outbox, rows, outcomes)
         for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, LedgerError):
                 logger.warning("record %s is refused: %s", row.record_id.hex(), outcome.reason)
             self._calls.tell(row.record_id, outcome)
         self._recorded.set()
 
-    async def _not_recorded(self, rows: Sequence[OutboxRecord], error: LedgerError) -> None:
+    async def _not_recorded(
+        self, rows: Sequence[OutboxRecord], error: LedgerError, present: Collection[Call]
+    ) -> None:
         if isinstance(error, VerificationError):
             for row in rows:
                 self._calls.tell(row.record_id, error)
         content = isinstance(error, UnavailableError | NotReadyError)
-        own = [
+        withdrawn = [
             record_id
             for record_id, calls in self._calls
-            if all(call.mine and not (content and call.may_queue) for call in calls)
+            if all(call in present and call.mine for call in calls)
+            and not (content and any(call.may_queue for call in calls))
         ]
         if content:
-            self._calls.tell_where(lambda call: call.may_queue, None)
+            self._calls.tell_where(lambda call: call in present and call.may_queue, None)
         now = self._time.now()
         if may_be_stored(error):
             await asyncio.to_thread(keep_failure, self._outbox, rows, error, now)
             return
-        for record_id in own:
+        for record_id in withdrawn:
             if await asyncio.to_thread(take_back, self._outbox, record_id, error, now):
                 self._calls.tell(record_id, error)
         await asyncio.to_thread(release, self._outbox, rows)
@@ -188,15 +195,15 @@ class Sender:
         self._calls.tell_where(lambda call: call.may_queue and wanted(call), None)
         self._calls.tell_where(wanted, unknown_fate(why))
 
-    def _end_flushes(self, error: LedgerError | None) -> None:
-        for flushed in self._flushes:
+    def _end(self, flushes: Sequence[asyncio.Future[None]], error: LedgerError | None) -> None:
+        for flushed in flushes:
+            self._flushes.remove(flushed)
             if flushed.done():  # its caller went away
                 continue
             if error is None:
                 flushed.set_result(None)
             else:
                 flushed.set_exception(error)
-        self._flushes.clear()
 
     def _check_open(self) -> None:
         if self._closing:

@@ -38,19 +38,14 @@ def release(outbox: Outbox, rows: Sequence[OutboxRecord]) -> None:
 
 
 def keep_outcomes(
-    outbox: Outbox,
-    rows: Sequence[OutboxRecord],
-    outcomes: Sequence[Receipt | LedgerError],
-    now: int,
+    outbox: Outbox, rows: Sequence[OutboxRecord], outcomes: Sequence[Receipt | LedgerError]
 ) -> None:
-    """Keep receipts, set refused records aside, and leave those queued that may succeed later."""
+    """Keep receipts, and set refused records aside."""
     for row, outcome in zip(rows, outcomes, strict=True):
         if isinstance(outcome, Receipt):
             ticket = with_receipt(row, outcome)
             encoded = None if ticket is None else ticket.encode()
             outbox.recorded(row.record_id, outcome.format(), encoded)
-        elif outcome.retryable:
-            outbox.failed(row.record_id, outcome.reason, outcome.message, now)
         else:
             outbox.refused(row.record_id, outcome.reason, outcome.message)
 

@@ -192,15 +192,17 @@ class GenesisRequest:
             _check_possession(public, node_key_digest(self.origin, name, public), possession)
 
 
-def client_settings(request: EnrolmentRequest, endpoint: str) -> bytes:
+def client_settings(request: EnrolmentRequest, endpoint: str, peer_origin: str = "") -> bytes:
     """
     client.toml of whoever asked, for a directory that holds its keys, certificate and trust file.
 
-    endpoint is host:port of the node on its side.
+    endpoint is host:port of the node on its side. Without peer_origin nothing can be declared,
+    not even queued, before that node was first reached.
     """
     settings = {
         "endpoint": endpoint,
         "origin": request.origin,
+        "peer_origin": peer_origin,
         "trust": "trust.txt",
         "tls_certificate": "tls.crt",
         "tls_key": "tls.key",
@@ -209,8 +211,8 @@ def client_settings(request: EnrolmentRequest, endpoint: str) -> bytes:
     if request.role == INSTITUTION:
         settings |= {"institution": request.id, "signing_key": "signing.key", "outbox": "outbox.db"}
     # A JSON string is a TOML string.
-    lines = (f"{name} = {json.dumps(text, ensure_ascii=False)}" for name, text in settings.items())
-    return "".join(f"{line}\n" for line in lines).encode()
+    lines = [f"{name} = {json.dumps(v, ensure_ascii=False)}\n" for name, v in settings.items() if v]
+    return "".join(lines).encode()
 
 
 def node_key_digest(origin: str, name: str, public: bytes) -> bytes:

@@ -8,9 +8,10 @@ caller was let in, so that a stranger's are never looked at.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -27,10 +28,15 @@ from ledgerd_client.transport import CHECKPOINT_METADATA, to_status
 # Its request goes to the workers as it came: parsing is what they are for.
 RAW_METHODS = frozenset(("/ledger.v1.LedgerService/Append",))
 
+# An operator wants to know of these; the others are the ordinary course of things.
+_ALARMING = frozenset((
+    grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.INTERNAL,
+))  # fmt: skip
+
 _log = structlog.get_logger()
 
 # grpc's stubs leave the types of requests and responses open, and so does a wrapper of them all.
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Guard(grpc.aio.ServerInterceptor):
@@ -148,9 +154,10 @@ class _Call:
         code = to_status(ours)[0]
         self._ended.labels(self._method, code.name).inc()
         # No message: it may quote what a caller sent.
-        _log.warning(
-            "call_refused", method=self._method, caller=caller, code=code.name, reason=ours.reason,
-            ms=round((perf_counter() - started) * 1e3, 1),
+        _log.log(
+            logging.WARNING if code in _ALARMING else logging.DEBUG,
+            "call_refused", method=self._method, caller=caller, code=code.name,
+            reason=ours.reason, ms=round((perf_counter() - started) * 1e3, 1),
         )  # fmt: skip
         await abort(context, ours)
 

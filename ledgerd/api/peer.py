@@ -90,14 +90,17 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     async def _pages(self, start: int) -> AsyncIterator[pb.ListHeadersResponse]:
         until = monotonic() + STREAM_S
         head = self._reader.head()
-        yield pb.ListHeadersResponse(checkpoint=head.checkpoint, first=start)
+        # In the first message, which is sent whether there are headers to send or not.
+        checkpoint = head.checkpoint
         while True:
             page = await self._in_thread(self._reader.shared_page, start, head.size)
-            if not page.headers:
+            if not (checkpoint or page.headers):
                 return
             bodies = [pb.SharedBody(index=index, body=body) for index, body in page.bodies]
-            yield pb.ListHeadersResponse(first=start, headers=page.headers, bodies=bodies)
-            start += len(page.headers)
+            yield pb.ListHeadersResponse(
+                checkpoint=checkpoint, first=start, headers=page.headers, bodies=bodies
+            )
+            start, checkpoint = start + len(page.headers), b""
             if monotonic() > until:
                 raise UnavailableError(
                     "the stream has lasted long enough; go on in another", reason="STREAM_TOO_LONG"

@@ -18,6 +18,7 @@ from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.threads import InThread
+from ledgerd.credentials import NodeTls
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
@@ -42,14 +43,6 @@ _OPTIONS = (
     # Two daemons on one port would each get some of the calls.
     ("grpc.so_reuseport", 0),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Contents of PEM files: the node's certificate and key."""
-
-    certificate: bytes
-    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,7 @@ class Server:
         )
         self._health = Health(server)
 
-    async def start(self, listen: str, tls: TlsFiles, authorities: Iterable[bytes]) -> int:
+    async def start(self, listen: str, tls: NodeTls, authorities: Iterable[bytes]) -> int:
         """
         Serve at listen; return the bound port.
 

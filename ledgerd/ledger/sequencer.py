@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVarTuple, Unpack
+from typing import NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.writer import AppendResult, Item, Writer
@@ -25,6 +25,7 @@ MAX_WAITING = 20_000
 RESERVE_BYTES = 256 * 1024 * 1024
 
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
@@ -37,8 +38,8 @@ class Sequencer:
     """
     Appends in order. Made and awaited on one event loop; writes in a thread of its own.
 
-    on_commit(head) is called on the loop after each commit; on_fatal(error) when the process must
-    end. refuse: why appends are not taken at present, or None.
+    on_commit(head) is called on the loop after each commit, on_fatal(error) when the process must
+    end; both before the callers run on. refuse: why appends are not taken at present, or None.
     """
 
     def __init__(
@@ -151,16 +152,14 @@ class Sequencer:
             raise
         except Exception:  # noqa: BLE001 - one of the records did it; the others must not suffer
             results = writer.commit([_without_culprits(writer, call.items) for call in calls])
-        self._deliver(_settle_all, calls, results)
-        self._deliver(self._on_commit, writer.head)
+        self._deliver(_answer, calls, results, self._on_commit, writer.head)
 
     def _fail(self, calls: list[_Call], error: StoreError) -> None:
         with self._changed:
             self._stopping = True
             calls = [*calls, *self._waiting]
             self._waiting.clear()
-        self._deliver(_settle_all, calls, [error] * len(calls))
-        self._deliver(self._on_fatal, error)
+        self._deliver(_answer, calls, [error] * len(calls), self._on_fatal, error)
 
     def _deliver(self, function: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
         self._loop.call_soon_threadsafe(function, *args)
@@ -178,6 +177,18 @@ def _without_culprits(writer: Writer, items: Sequence[Item]) -> Sequence[Item]:
         *_without_culprits(writer, items[:middle]),
         *_without_culprits(writer, items[middle:]),
     ]
+
+
+def _answer(
+    calls: Sequence[_Call],
+    results: Sequence[AppendResult | LedgerError],
+    tell: Callable[[T], None],
+    news: T,
+) -> None:
+    # Callers first, since nothing may keep their answers from them; yet they run on only later,
+    # when the owner knows.
+    _settle_all(calls, results)
+    tell(news)
 
 
 def _settle_all(calls: Sequence[_Call], results: Sequence[AppendResult | LedgerError]) -> None:

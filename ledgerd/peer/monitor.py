@@ -8,7 +8,7 @@ is raised, and the next round tries again. A contradiction is evidence, for good
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
@@ -95,7 +95,8 @@ class Monitor:
         if known.size <= self._replica.verified_size:
             self._replica.seen_again(known)
         else:
-            await self._replica.follow(self._pages(first, messages, known), known)
+            async with aclosing(self._pages(first, messages, known)) as pages:
+                await self._replica.follow(pages, known)
         if self._replica.verified is not None:
             self._client.known_checkpoint = self._replica.verified.note
 
@@ -117,7 +118,7 @@ class Monitor:
         first: service_pb2.ListHeadersResponse,
         messages: AsyncIterator[service_pb2.ListHeadersResponse],
         known: Known,
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page, None]:
         """The messages as pages, once what they are about is right."""
         expected = self._replica.size
         message: service_pb2.ListHeadersResponse | None = first
@@ -132,7 +133,7 @@ class Monitor:
                 bodies = {shared.index: shared.body for shared in message.bodies}
                 for body in bodies.values():
                     self._look_for_us(parse_body(body))
-                yield Page(message.headers, bodies)
+                yield Page(list(message.headers), bodies)
             message = await anext(messages, None)
 
     def _look_for_us(self, body: body_pb2.Body) -> None:

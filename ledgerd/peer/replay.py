@@ -92,7 +92,6 @@ class PageReplay:
             if body is not None and header.kind in KINDS_SHARED_WITH_PEER:
                 staged.bodies.append((index, body))
                 if header.kind <= Kind.KEY:
-                    self._check_origin(index, body)
                     staged.keys.append((raw, body))
         staged.last_time, staged.last_leaf = self._replay.last_time, self._replay.last_leaf
         if staged.last_time > latest:
@@ -123,11 +122,6 @@ class PageReplay:
 
     def _claim(self, digest: bytes, index: int) -> bool:
         return self._claimed.setdefault(digest, index) == index
-
-    def _check_origin(self, index: int, body: bytes) -> None:
-        origin = pb.Body.FromString(body).origin
-        if origin != self._replay.history.origin:
-            raise ChainError(f"entry {index} is a key event of {origin}")
 
 
 def grown(history: KeyHistory, entries: Sequence[tuple[bytes, bytes]]) -> KeyHistory:

@@ -115,6 +115,7 @@ class Replica:
 
     def headers(self, start: int, stop: int) -> Iterator[Header]:
         """Headers of verified entries, start <= index < stop, in a snapshot for each page."""
+        stop = min(stop, self.verified_size)
         for first in range(start, stop, _PAGE):
             last = min(first + _PAGE, stop)
             with self._store.snapshot() as snapshot:

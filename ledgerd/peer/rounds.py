@@ -59,24 +59,34 @@ class Rounds:
 
     async def run(self) -> None:
         """Go round until cancelled."""
-        failed_in_a_row = 0
+        in_a_row = 0
         while True:
             self._woken.clear()
             try:
                 done = await self._step()
             except LedgerError as error:
-                failed_in_a_row += 1
-                self._note(error)
-                await asyncio.sleep(backoff(failed_in_a_row, self._idle, self._random(1)))
+                self._failed(error)
+            except Exception as error:  # noqa: BLE001 - a fault must not end the loop unseen
+                _log.exception(f"{self._name}_fault")
+                self._failed(LedgerError(f"a fault in ledgerd: {type(error).__name__}"))
+            else:
+                self._went_well()
+                in_a_row = 0
+                await self._pause(done=done)
                 continue
-            self.error, failed_in_a_row = None, 0
-            await asyncio.sleep(self._gap)
-            if done:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._idle):
-                        await self._woken.wait()
+            in_a_row += 1
+            await asyncio.sleep(backoff(in_a_row, self._idle, self._random(1)))
 
-    def _note(self, error: LedgerError) -> None:
+    async def _pause(self, *, done: bool) -> None:
+        await asyncio.sleep(self._gap)
+        if done:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._idle):
+                    await self._woken.wait()
+
+    def _failed(self, error: LedgerError) -> None:
+        if error.reason == "REPLAY_BEHIND":
+            return  # the ordinary course: each side waits for the other to read
         # Once for each reason: a peer that is down for a day is one line, not ten thousand.
         if self.error is None or self.error.reason != error.reason:
             _log.warning(
@@ -85,3 +95,8 @@ class Rounds:
             )  # fmt: skip
         self.failures += 1
         self.error = error
+
+    def _went_well(self) -> None:
+        if self.error is not None:
+            _log.info(f"{self._name}_recovered", failures=self.failures)
+        self.error = None

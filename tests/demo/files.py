@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import random
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def payment(directory: Path) -> Path:
 def patient(directory: Path) -> Path:
     """A FHIR R4 bundle of a patient who does not exist."""
     target = directory / "patient.fhir.json"
-    target.write_text(json.dumps(carebundle.generate_bundle(seed=20261122), ensure_ascii=False))
+    target.write_text(carebundle.to_json(carebundle.generate_bundle(seed=20261122)))
     return target
 
 

@@ -49,7 +49,7 @@ class Systemd:
     def run(self, *command: str, code: int | None = 0) -> str:
         """Run a command inside and return what it says; fail unless it exits with code."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._init}", "--all", "--wd=/", "--", *command],
+            ["nsenter", f"--target={self._init}", "--all", "--wd", "--", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=2 * PATIENCE, check=False,
         )  # fmt: skip

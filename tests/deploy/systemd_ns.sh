@@ -51,8 +51,10 @@ mount_root() {
     touch "$root/dev/$name"
     mount --bind "/dev/$name" "$root/dev/$name"
   done
-  mkdir "$root/dev/shm"
+  mkdir "$root/dev/shm" "$root/dev/pts" # without these and ptmx PrivateDevices= fails
   mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+  mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+  ln -s pts/ptmx "$root/dev/ptmx"
   ln -s /proc/self/fd "$root/dev/fd"
   mount -t tmpfs -o mode=0755 tmpfs "$root/run"
   mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"

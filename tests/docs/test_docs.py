@@ -10,10 +10,11 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -55,7 +56,7 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if line.startswith(tuple(f"{name} " for name in APPS))]
 
 
-def program(name: str) -> click.Command:
+def program(name: str) -> Any:
     return typer.main.get_command(importlib.import_module(APPS[name]).app)
 
 
@@ -103,7 +104,7 @@ class TestPages:
             name, *words = shlex.split(re.sub(r"[\[\]|]", " ", line), comments=True)
             command = program(name)
             known = {"--help"}
-            while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
                 assert words[0] in command.commands, line
                 command = command.commands[words.pop(0)]
                 known |= {option for parameter in command.params for option in parameter.opts}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from builders import (
@@ -36,7 +36,15 @@ from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer
-from ledgerd_client.core.record import Admitted, Key, admit, read_facts, sign_record, verified
+from ledgerd_client.core.record import (
+    Admitted,
+    Key,
+    admit,
+    make_record_id,
+    read_facts,
+    sign_record,
+    verified,
+)
 
 RULES = make_rule_set(acknowledge_within=24 * HOUR, correct_within=72 * HOUR)
 
@@ -211,7 +219,7 @@ class Node:
             authority=self.log.authority.public,
             peer_log=self.peer_log,
             check_signatures=check_signatures,
-            progress=lambda done, total: None,
+            progress=lambda _done, _total: None,
         )
 
 
@@ -250,8 +258,9 @@ class World:
 
     def correction(self, node: Node, terms: pb.Transfer) -> Admitted:
         author = self.exporter if node is self.mainland else self.recipient
-        correction = pb.Correction(terms=terms.terms, corrects=author_record_id(node, author))
-        return node.by(author, correction=correction)
+        # Of no record: nothing looks for the one that a CORRECTION corrects.
+        corrects = make_record_id(self.clock(), os.urandom(10))
+        return node.by(author, correction=pb.Correction(terms=terms.terms, corrects=corrects))
 
     # -- what both nodes do ------------------------------------------------------------------
 
@@ -260,12 +269,3 @@ class World:
         for node in nodes or (self.mainland, self.hong_kong):
             other = self.hong_kong if node is self.mainland else self.mainland
             node.place(node.anchor(other.size))
-
-
-def author_record_id(node: Node, author: Institution) -> bytes:
-    """Some record_id in its form; nothing looks for the record that a CORRECTION corrects."""
-    return pb.Body.FromString(author.body(node.clock())).record_id
-
-
-def outcomes_of(results: Sequence[Any]) -> list[list[Outcome]]:
-    return [result.outcomes for result in results]

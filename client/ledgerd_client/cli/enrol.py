@@ -1,7 +1,8 @@
-"""`ledgerctl enrol`, the applicant's part: ask, install what comes back."""
+"""`ledgerctl enrol`, for applicants and operators: ask, submit, install."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from enum import StrEnum
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Annotated
 import typer
 
 from ledgerd_client.approval import Approval
+from ledgerd_client.cli.admin import submit_key_event
+from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config
 from ledgerd_client.cli.authority import (
     domain_of,
     make_directory,
 )
 from ledgerd_client.cli.output import Json, emit, say
+from ledgerd_client.config import Settings
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import InputError
 from ledgerd_client.core.keys import SigningKey
@@ -93,6 +97,21 @@ def make_request(
 
 
 @app.command()
+def submit(
+    approval: Annotated[Path, typer.Argument(help="What the authority signed.")],
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """As an operator: hand the node what the authority signed, and verify that it is recorded."""
+    settings = Settings.from_file(config)
+    trust = Trust.parse(read_file(settings.trust))
+    approved = Approval.parse(read_file(approval))
+    approved.verify(trust[settings.origin])
+    receipt = asyncio.run(submit_key_event(settings, trust, approved.record))
+    emit({"id": approved.id, "origin": approved.origin, "index": receipt.index}, as_json=as_json)
+
+
+@app.command()
 def install(
     approval: Annotated[Path, typer.Argument(help="What the authority sent back.")],
     directory: Dir,
@@ -114,9 +133,11 @@ def install(
         raise InputError(f"the approval is not for the request in {directory}")
     if approved.body and approved.read_body().key_event.public_key != asked.public_key:
         raise InputError(f"the approval admits another key than the one in {directory}")
+    others = [side.origin for side in trusted.origins if side.origin != asked.origin]
+    settings = client_settings(asked, endpoint, others[0] if len(others) == 1 else "")
     write_new(directory / "tls.crt", certificate.pem, mode=0o644)
     write_new(directory / "trust.txt", trusted.format(), mode=0o644)
-    write_new(directory / "client.toml", client_settings(asked, endpoint), mode=0o644)
+    write_new(directory / "client.toml", settings, mode=0o644)
     emit(
         {"settings": str(directory / "client.toml"), "trust": trusted.fingerprint}, as_json=as_json
     )

@@ -38,6 +38,8 @@ class Program(TyperGroup):
             return super().invoke(ctx)
         except LedgerError as error:
             say(f"ledgerctl: {error.message} ({error.reason}). What to do: {error.action}.")
+            for evidence in getattr(error, "__notes__", ()):
+                typer.echo(evidence, err=True)  # signed notes: to be kept to the byte
             raise typer.Exit(exit_code(error)) from None
         except typer.Abort:
             say("ledgerctl: not confirmed, nothing was done.")
@@ -55,15 +57,36 @@ def exit_code(error: LedgerError) -> int:
 
 
 def emit(fields: Mapping[str, object], *, as_json: bool) -> None:
-    """Print one result; a value of bytes is printed as hex, an empty one only in JSON."""
-    shown = {name: v.hex() if isinstance(v, bytes) else v for name, v in fields.items()}
+    """
+    Print one result. A value is text, a number, bytes (shown as hex), or a list of such results.
+
+    What is empty or None is printed in JSON only.
+    """
     if as_json:
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        typer.echo(json.dumps(_shown(fields), ensure_ascii=False))
         return
-    width = max(map(len, shown))
-    for name, value in shown.items():
-        if value not in {"", None}:
-            typer.echo(printable(f"{name.replace('_', ' '):{width}}  {value}"))
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        label = f"{name.replace('_', ' '):{width}}"
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None and item != "":
+                typer.echo(printable(f"{label}  {_line(item)}"))
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: _shown(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _line(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_line(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return " and ".join(map(_line, value))
+    return str(_shown(value))
 
 
 def say(words: str) -> None:

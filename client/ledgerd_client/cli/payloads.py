@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,35 +21,38 @@ _WATCHED_BYTES = 64 * 1024 * 1024
 
 
 @contextmanager
-def payload_of(paths: Sequence[Path], *, parts: bool) -> Iterator[Payload]:
+def sources_of(paths: Sequence[Path]) -> Iterator[list[Source]]:
     """
-    What the SDK takes as a payload: named parts, one file, or None for no path.
+    What the SDK reads files from, in their order.
 
-    A part is named as its file. While the context is open a bar on a terminal shows how much of
-    large files was read. Raises InputError when two parts have one name.
+    While the context is open, a bar on a terminal shows how much of large files was read.
     """
-    sizes = [path.stat().st_size for path in paths if path.is_file()]
-    if not sys.stderr.isatty() or sum(sizes) < _WATCHED_BYTES:
-        yield _named(paths, list(paths), parts=parts)
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    if not sys.stderr.isatty() or total < _WATCHED_BYTES:
+        yield list(paths)
         return
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=sum(sizes))
-        advance = partial(progress.advance, task)
-        yield _named(paths, [partial(Watched, path, advance) for path in paths], parts=parts)
+        advance = partial(progress.advance, progress.add_task("", total=total))
+        yield [partial(Watched, path, advance) for path in paths]
 
 
-def _named(paths: Sequence[Path], sources: Sequence[Source], *, parts: bool) -> Payload:
+def payload_of(paths: Sequence[Path], sources: Sequence[Source], *, parts: bool) -> Payload:
+    """
+    None for no file, the one file, or parts that are named as their files are.
+
+    Raises InputError when two parts have one name, or there are several files and no parts.
+    """
     if not sources:
         return None
-    if not parts:
+    if len(sources) == 1 and not parts:
         return sources[0]
     named = {path.name: source for path, source in zip(paths, sources, strict=True)}
-    if len(named) != len(paths):
+    if len(named) != len(paths) or not parts:
         raise InputError(
-            "two of the files have one name",
+            "several files are one payload only if it has parts, each with a name of its own",
             reason="BAD_PARTS",
-            action="rename one: the parts of a payload are told apart by their names",
+            action="rename one of the files, or name only the one that was declared",
         )
     return named
 
@@ -58,7 +60,7 @@ def _named(paths: Sequence[Path], sources: Sequence[Source], *, parts: bool) -> 
 class Watched(io.FileIO):
     """A file that tells how much of it was read, and refuses to have changed meanwhile."""
 
-    def __init__(self, path: Path, advance: Any) -> None:
+    def __init__(self, path: Path, advance: Callable[[float], None]) -> None:
         try:
             super().__init__(path, "rb")
         except OSError as error:

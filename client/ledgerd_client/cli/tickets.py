@@ -12,7 +12,7 @@ import typer
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, parse_hex
 from ledgerd_client.cli.outbox import find_ticket
 from ledgerd_client.cli.output import Json, emit, say
-from ledgerd_client.cli.payloads import payload_of
+from ledgerd_client.cli.payloads import payload_of, sources_of
 from ledgerd_client.cli.receipts import proven, verify_offline
 from ledgerd_client.core.errors import InputError, VerificationError
 from ledgerd_client.core.header import Kind
@@ -61,17 +61,17 @@ def _find(transfer: str, config: Path) -> Ticket:
 
 
 def _check_payload(ticket: Ticket, paths: Sequence[Path]) -> None:
-    """Check one file, or any parts of several; raises VerificationError or InputError."""
-    if not ticket.manifest:
-        with payload_of(paths, parts=len(paths) > 1) as payload:
-            ticket.check_payload(digest_payload(payload).digest, parts=len(paths) > 1)
-        return
-    ticket.check_payload(sha256(ticket.manifest).digest(), parts=True)
-    for path in paths:
-        with payload_of([path], parts=False) as part:
-            check_part(ticket.manifest, path.name, part)
-    left = len(parse_manifest(ticket.manifest).parts) - len(paths)
-    if left > 0:
+    """Check one file, or any parts of several; raises VerificationError, NotFoundError."""
+    with sources_of(paths) as sources:
+        if not ticket.manifest:
+            payload = payload_of(paths, sources, parts=False)
+            ticket.check_payload(digest_payload(payload).digest, parts=False)
+            return
+        ticket.check_payload(sha256(ticket.manifest).digest(), parts=True)
+        for path, source in zip(paths, sources, strict=True):
+            check_part(ticket.manifest, path.name, source)
+    left = len(parse_manifest(ticket.manifest).parts) - len({path.name for path in paths})
+    if left:
         say(f"{left} more parts were declared, and not checked.")
 
 

@@ -15,7 +15,7 @@ from ledgerd_client._session import IfUnreachable
 from ledgerd_client._terms import Code
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_hex
 from ledgerd_client.cli.output import TAMPERED, Json, emit, say, to_iso
-from ledgerd_client.cli.payloads import payload_of
+from ledgerd_client.cli.payloads import payload_of, sources_of
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.transfer import Ticket, parse_terms, ref_of
 from ledgerd_client.keyfile import read_file, write_new
@@ -101,9 +101,12 @@ def _declare(
     as_json: bool,
 ) -> None:
     if ticket.exists() and caller_ref is None:
-        raise InputError(f"{ticket} is there already", reason="FILE_EXISTS")
+        raise InputError(
+            f"{ticket} is there already", reason="FILE_EXISTS", action="give the ticket a new name"
+        )
     said = {name: value for name, value in statement.items() if value is not None}
-    with payload_of(files, parts=len(files) > 1) as payload:
+    with sources_of(files) as sources:
+        payload = payload_of(files, sources, parts=len(files) > 1)
         declared = ask(
             config,
             lambda client: client.declare(
@@ -144,7 +147,9 @@ def ack(
     """
     opened = Ticket.parse(read_file(ticket))
     said = _outcome(outcome)
-    with payload_of(payload or [], parts=bool(opened.manifest)) as received:
+    files = payload or []
+    with sources_of(files) as sources:
+        received = payload_of(files, sources, parts=bool(opened.manifest))
         acknowledged = ask(
             config,
             lambda client: client.acknowledge(

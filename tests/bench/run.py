@@ -18,20 +18,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import grpc
+from bench import floors
+from bench.load import requests
+from border import Border
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from ledgerd_client.config import Settings
+from ledgerd_client.core.trust import Trust
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-from bench import floors  # noqa: E402 - found by the line above
-from bench.load import requests  # noqa: E402
-from border import Border  # noqa: E402
-
-from ledgerd_client.config import Settings  # noqa: E402
-from ledgerd_client.core.trust import Trust  # noqa: E402
-
 BUILD = HERE.parents[1] / "build"
 # About what the node answers to a single append: header, proof and checkpoint.
 REPLY_BYTES = 900

@@ -14,18 +14,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from border import LEDGERCTL, LEDGERD, Border
+from demo import files
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-from border import LEDGERCTL, LEDGERD, Border  # noqa: E402 - found by the line above
-from demo import files  # noqa: E402
-
-from ledgerd_client import Declared  # noqa: E402
-from ledgerd_client.core.transfer import Ticket  # noqa: E402
-from ledgerd_client.sync import LedgerClient  # noqa: E402
+from ledgerd_client import Declared
+from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.sync import LedgerClient
 
 console = Console(width=118, highlight=False)
 IDS = {
@@ -193,11 +189,8 @@ def lies(border: Border, scratch: Path) -> None:
     say("audit of the untouched store: " + honest.stdout.strip().splitlines()[-1])
     config = border.copy_of(border.mainland, scratch / "copy")
     store = scratch / "copy" / "data" / "store" / "data.mdb"
-    data = bytearray(store.read_bytes())
-    # A contract's number, as it stands in the body of the first transfer.
-    place = data.index(b"GBA-SC-2026-0117")
-    data[place + 12] ^= 1
-    store.write_bytes(data)
+    # The number of the first transfer's contract, wherever a page of the file still has it.
+    store.write_bytes(store.read_bytes().replace(b"GBA-SC-2026-0117", b"GBA-SC-2026-0118"))
     tampered = subprocess.run(
         (LEDGERD, "audit", "--config", str(config)), capture_output=True, text=True, check=False
     )

@@ -1,0 +1,209 @@
+"""
+ledgerd, the daemon of a side's ledger.
+
+Worker processes import this module once more, so it imports as little as it can: what a command
+needs is imported in it.
+"""
+# ruff: noqa: PLC0415 - so that a worker does not load the whole daemon
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ledgerd_client.core.errors import InputError, LedgerError, StoreError
+
+if TYPE_CHECKING:
+    from ledgerd.config import Config
+
+FAILED = 1
+BAD_INPUT = 2
+# EX_SOFTWARE of sysexits.h: the store failed under a running node.
+STORE_FAILED = 70
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
+
+
+class Program(TyperGroup):
+    """The root command: errors become one line, which says what to do, and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LedgerError as error:
+            _explain(error)
+            raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
+
+
+app = typer.Typer(
+    name="ledgerd",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""
+    Keep one side's ledger of cross-boundary transfers, and verify the other side's.
+
+    Exit codes: 0 done, or stopped by a signal; 1 refused or failed; 2 wrong usage, configuration or
+    input; 70 the store failed while the node ran.
+    """,
+)
+
+
+@app.command()
+def init(
+    config: ConfigFile,
+    request: Annotated[
+        Path | None, typer.Option(help="Step 1: where to write the request for the authority.")
+    ] = None,
+    genesis: Annotated[
+        Path | None, typer.Option(help="Step 2: the approval that the authority sent back.")
+    ] = None,
+) -> None:
+    """
+    Make a new ledger, in two steps with the authority's decision between them.
+
+    The first makes the node's keys, where there are none yet, and asks for a GENESIS and a
+    certificate. The second checks what the authority signed and founds the ledger. Neither ever
+    changes a ledger or a key that is there.
+    """
+    from ledgerd.config import Config
+
+    if (request is None) == (genesis is None):
+        raise InputError(
+            "name either --request or --genesis",
+            reason="USAGE",
+            action="begin with --request FILE; when the approval is there, use --genesis FILE",
+        )
+    loaded = Config.load(config)
+    if request is not None:
+        _request(loaded, request)
+    elif genesis is not None:
+        _found(loaded, genesis)
+
+
+@app.command()
+def serve(
+    config: ConfigFile,
+    throwaway: Annotated[bool, typer.Option("--throwaway", hidden=True)] = False,
+) -> None:
+    """
+    Serve a ledger that `ledgerd init` made, until SIGTERM or SIGINT.
+
+    It then finishes the calls in flight and exits 0. It takes a ledger up where its store left it,
+    after a crash as after a stop, and never makes one.
+    """
+    from ledgerd.config import Config
+    from ledgerd.logs import configure_logs
+
+    loaded = Config.load(config)
+    configure_logs(loaded.log_level)
+    asyncio.run(_serve(loaded, throwaway=throwaway))
+
+
+@app.command()
+def audit(config: ConfigFile) -> None:
+    """
+    Verify the whole store of a node that does not run, from entry 0.
+
+    Layout, chain, tree, signatures and digests are checked, indexes and findings built anew and
+    compared. Exit 1, and the name of the first entry or table that is wrong, if anything is.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ledgerd import auditing
+    from ledgerd.config import Config
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("auditing", total=None)
+        report = auditing.audit(
+            Config.load(config), lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    typer.echo(
+        f"{report.entries} entries, {report.findings} findings, root {report.root.hex()}:"
+        " everything is as the log says"
+    )
+
+
+@app.command()
+def dev(
+    directory: Annotated[Path, typer.Option("--dir", help="Where the border is, or is made.")],
+    prepare: Annotated[bool, typer.Option(help="Make it, and do not start it.")] = False,
+) -> None:
+    """
+    Start a whole border on this machine, to try things on; Ctrl-C ends it.
+
+    Two nodes, their authorities and four institutions, with throw-away keys that prove nothing. A
+    directory that holds a border already is started as it is.
+    """
+    from ledgerd import dev as border
+
+    if not directory.exists():
+        border.make_border(directory)
+    elif prepare:
+        raise InputError(f"{directory} is there already", reason="FILE_EXISTS")
+    for line in border.describe(directory):
+        _say(line)
+    if not prepare:
+        raise typer.Exit(border.run_border(directory))
+
+
+def main() -> None:
+    """Run the program; ends the process."""
+    app()
+
+
+def _request(config: Config, out: Path) -> None:
+    from ledgerd.init import request_genesis
+
+    fingerprint = request_genesis(config, out, os.urandom)
+    _say(f"Wrote {out} for the authority of {config.origin}.")
+    _say("Read its fingerprint to the authority over the telephone:")
+    typer.echo(fingerprint)
+
+
+def _found(config: Config, genesis: Path) -> None:
+    from ledgerd.init import found
+    from ledgerd_client.approval import Approval
+    from ledgerd_client.keyfile import read_file
+
+    approval = Approval.parse(read_file(genesis))
+    found(config, approval, clock=lambda: time.time_ns() // 1000, random=os.urandom)
+    _say(f"Founded {config.origin} in {config.store}. Start it with `ledgerd serve`.")
+
+
+async def _serve(config: Config, *, throwaway: bool) -> None:
+    from ledgerd.daemon import run
+
+    loop = asyncio.get_running_loop()
+    stop, ready = asyncio.Event(), loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await run(config, stop=stop, ready=ready, throwaway=throwaway)
+    except StoreError as error:
+        if not ready.done():  # it never served: the usual exit code
+            raise
+        _explain(error)
+        raise typer.Exit(STORE_FAILED) from None
+
+
+def _explain(error: LedgerError) -> None:
+    _say(f"ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")
+
+
+def _say(words: str) -> None:
+    # Without what could steer a terminal: part of a message may come from a stranger's file.
+    typer.echo("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in words), err=True)
+
+
+if __name__ == "__main__":
+    main()

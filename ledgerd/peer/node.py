@@ -1,0 +1,203 @@
+"""The peer side of a node: everything that follows the peer and shows it this log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import PeerLog
+from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.workers import Workers
+from ledgerd.peer.accusations import Accusations
+from ledgerd.peer.anchors import Anchored, Anchors, newest_anchor
+from ledgerd.peer.monitor import Monitor
+from ledgerd.peer.ports import PeerClient, Standing
+from ledgerd.peer.replica import Replica
+from ledgerd.peer.rounds import Rounds
+from ledgerd.peer.store import PeerStore
+from ledgerd.peer.submit import OwnCosigned, Submitter
+from ledgerd.peer.witness import Witness
+from ledgerd_client.core.chain import SignatureCheck, check_signatures
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import Signer, Verifier
+from ledgerd_client.core.trust import Trust
+
+_SECOND: Final = 1_000_000
+# Between two rounds, however often they are woken.
+_GAP_S: Final = 0.05
+_FETCH_S: Final = 60.0
+# Below this many, a second worker costs more than it saves.
+_MIN_CHUNK: Final = 64
+
+
+class PeerStatus(NamedTuple):
+    """
+    How things stand with the peer; sizes in entries, times in µs.
+
+    failures: rounds that failed since the start; reason: why the newest round failed, "" if it
+    went well.
+    """
+
+    replayed_size: int
+    cosigned_size: int
+    own_cosigned_size: int
+    fetched_at: int
+    replica_full: bool
+    latched: bool
+    failures: int
+    reason: str
+
+
+class PeerSide:
+    """
+    Composes replica, witness, monitor, anchors and submission. Made and used on one event loop.
+
+    peer_log exists from the start, before the sequencer's writer does. Order: make the sequencer,
+    make this, start the sequencer, start(); at the end stop(), stop the sequencer, close().
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        origin: str,
+        peer_origin: str,
+        trust: Trust,
+        log_key: Verifier,
+        cosigner: Signer,
+        entry_key: SigningKey,
+        reader: Reader,
+        sequencer: Sequencer,
+        workers: Workers,
+        standing: Standing,
+        client: PeerClient,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        quota: int,
+        anchor_interval_s: float,
+        poll_interval_s: float,
+    ) -> None:
+        """
+        Open `data`/peer, or make it; evidence goes to `data`/evidence.
+
+        quota: bytes that the replica may take. Raises StoreError, TrustError, VerificationError.
+        """
+        self._reader = reader
+        self._workers = workers
+        self._store = store = PeerStore.open(data / "peer", quota=quota, random=random)
+        authority = trust.authority(peer_origin)
+        self.replica = Replica(store, peer_origin, authority, check=self._check, clock=clock)
+        self._accusations = Accusations(
+            store,
+            data / "evidence",
+            accused=peer_origin,
+            origin=origin,
+            entry_key=entry_key,
+            clock=clock,
+            random=random,
+        )
+        self.witness = Witness(
+            store, self.replica, self._accusations, cosigner, clock=clock, wake=self.wake
+        )
+        self.own_cosigned = OwnCosigned(store, self.replica, reader, log_key)
+        self._anchors = Anchors(
+            store,
+            self.replica,
+            self.witness,
+            origin=origin,
+            entry_key=entry_key,
+            reader=reader,
+            sequencer=sequencer,
+            clock=clock,
+            random=random,
+            interval=int(anchor_interval_s * _SECOND),
+        )
+        self.monitor = Monitor(
+            client,
+            self.replica,
+            self.witness,
+            self._anchors,
+            self._accusations,
+            standing,
+            sequencer,
+            origin=origin,
+            authority=authority,
+            clock=clock,
+            fetch_s=_FETCH_S,
+        )
+        self.submitter = Submitter(client, reader, standing, self.own_cosigned)
+        if self.replica.verified is not None:
+            client.known_checkpoint = self.replica.verified.note
+        timing = {"gap": _GAP_S, "idle": poll_interval_s}
+        self._following = Rounds("monitor", self.monitor.step, random=random, **timing)
+        self._submitting = Rounds("submit", self.submitter.step, random=random, **timing)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def peer_log(self) -> PeerLog:
+        """The peer's log as far as it is verified; any thread may read it."""
+        return self.replica
+
+    def status(self) -> PeerStatus:
+        verified, rounds = self.replica.verified, (self._following, self._submitting)
+        return PeerStatus(
+            replayed_size=self.replica.verified_size,
+            cosigned_size=self.witness.cosigned_size,
+            own_cosigned_size=self.own_cosigned.size,
+            fetched_at=verified.fetched_at if verified else 0,
+            replica_full=self._store.full,
+            latched=self._accusations.latched,
+            failures=sum(one.failures for one in rounds),
+            reason=next((one.error.reason for one in rounds if one.error is not None), ""),
+        )
+
+    async def start(self) -> None:
+        """Begin to follow the peer; the sequencer runs already."""
+        await self.prepare()
+        self._tasks = [
+            asyncio.create_task(rounds.run()) for rounds in (self._following, self._submitting)
+        ]
+
+    async def prepare(self) -> None:
+        """
+        Hold a witness without state to what our own log remembers of it.
+
+        Whoever lost the peer's directory has not lost what was anchored.
+        """
+        if self.witness.cosigned():
+            return
+        anchored = await asyncio.to_thread(newest_anchor, self._reader)
+        if anchored is not None:
+            self.witness.must_meet(anchored)
+            await self._anchors.resume(Anchored(anchored.size, anchored.fetched_at))
+
+    async def stop(self) -> None:
+        """End the rounds; what the store was given to write is still written."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Close the store, once nobody reads peer_log any more."""
+        self._store.close()
+
+    def on_commit(self, head: Head) -> None:
+        """Call after each commit of our own log."""
+        self._submitting.wake()
+
+    def wake(self) -> None:
+        """Look at the peer now, not at the next poll."""
+        self._following.wake()
+
+    async def acknowledge(self) -> None:
+        """An operator has seen the evidence against the peer: cosign its log again."""
+        await self._accusations.acknowledge()
+
+    async def _check(self, checks: list[SignatureCheck]) -> None:
+        size = max(_MIN_CHUNK, -(-len(checks) // self._workers.count))
+        parts = [checks[i : i + size] for i in range(0, len(checks), size)]
+        await asyncio.gather(*(self._workers.run(check_signatures, part) for part in parts))

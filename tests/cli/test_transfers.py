@@ -1,0 +1,452 @@
+"""A transfer from enrolment to proof, by commands alone, against nodes behind mutual TLS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.node import ServedNode, save
+from cli.tool import Ran, Tool
+
+from ledgerd_client.core.encoding import encode_base64
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.testing import MemoryNode
+
+EXPORTER = "uscc.12440300MB0000001U"
+RECIPIENT = "hkbr.50000001"
+TERMS = (
+    *("--to", RECIPIENT, "--contract", "SCC-2026-001", "--subjects", "1200"),
+    *("--purpose", "ReferralManagement", "--purpose", "12", "--category", "5"),
+    *("--legal-basis", "CN13_1 consent", "--consent", "separate", "--transmission", "sftp"),
+)
+
+
+@dataclass
+class Border:
+    """Both nodes, and the directory in which the tool runs."""
+
+    tool: Tool
+    mainland: ServedNode
+    hongkong: ServedNode
+
+    def enrol(self, side: ServedNode, name: str, role: str, subject: str, *args: object) -> None:
+        """By commands only, as docs/enrolment.md has it."""
+        directory = "mainland" if side is self.mainland else "hongkong"
+        asked = ("--role", role, "--id", subject, "--origin", side.authority.origin)
+        self.tool.ok("enrol", "request", *asked, "--name", name, "--dir", name, *args)
+        approval = f"{name}.approval"
+        self.tool.ok(
+            *("enrol", "approve", f"{name}/request.json", "--dir", directory),
+            *("--out", approval, "--days", 1, "--yes"),
+        )
+        if role != "operator":
+            self.tool.ok("enrol", "submit", approval, "--config", f"{directory}-ops/client.toml")
+        trusted = ("--trust", "trust.txt", "--endpoint", side.endpoint)
+        self.tool.ok("enrol", "install", approval, "--dir", name, *trusted)
+
+    def exporter(self, *args: object) -> Ran:
+        return self.tool(*args, "--config", "hospital/client.toml")
+
+    def recipient(self, *args: object) -> Ran:
+        return self.tool(*args, "--config", "clinic/client.toml")
+
+    def declare(self, *args: object, ticket: str = "a.ticket") -> Ran:
+        return self.exporter("declare", *TERMS, "--ticket", ticket, "--json", *args)
+
+    def acknowledge(self, *args: object) -> Ran:
+        return self.recipient("ack", "a.ticket", *args, "--json")
+
+
+@pytest.fixture
+def border(tool: Tool) -> Iterator[Border]:
+    nodes = MemoryNode.border()
+    mainland, hongkong = (
+        ServedNode(nodes[0], "mainland.example"),
+        ServedNode(nodes[1], "hk.example"),
+    )
+    save(mainland.authority, tool.path("mainland"))
+    save(hongkong.authority, tool.path("hongkong"))
+    tool.ok("trust", "make", "mainland/trust.txt", "hongkong/trust.txt", "--out", "trust.txt")
+    tool.path("batch.csv").write_bytes(b"customer;score\n1;700\n")
+    tool.path("image.png").write_bytes(b"\x89PNG")
+    with mainland.serving(), hongkong.serving():
+        made = Border(tool, mainland, hongkong)
+        domains = (("--domain", "mainland.example"), ("--domain", "hk.example"))
+        made.enrol(mainland, "mainland-ops", "operator", "ops", *domains[0])
+        made.enrol(hongkong, "hongkong-ops", "operator", "ops", *domains[1])
+        place = ("--place", 440300, "--sector", 3)
+        made.enrol(mainland, "hospital", "institution", EXPORTER, *domains[0], *place)
+        place = ("--place", 810000, "--sector", 3)
+        made.enrol(hongkong, "clinic", "institution", RECIPIENT, *domains[1], *place)
+        yield made
+
+
+def ticket(border: Border, name: str = "a.ticket") -> Ticket:
+    return Ticket.parse(border.tool.path(name).read_bytes())
+
+
+class TestSubmit:
+    def test_an_admitted_key_is_in_the_nodes_log(self, border: Border) -> None:
+        keys = border.mainland.node.log.keys_of(EXPORTER)
+        request = json.loads(border.tool.path("hospital/request.json").read_bytes())
+        assert [encode_base64(key.public) for key in keys.values()] == [request["public_key"]]
+
+    def test_the_log_takes_an_approval_once(self, border: Border) -> None:
+        config = ("--config", "mainland-ops/client.toml")
+        ran = border.tool("enrol", "submit", "hospital.approval", *config)
+        assert (ran.code, "KEY_KNOWN" in ran.err) == (3, True)
+
+    def test_only_an_operator_submits(self, border: Border) -> None:
+        config = ("--config", "hospital/client.toml")
+        assert border.tool("enrol", "submit", "hospital.approval", *config).code == 3
+
+    def test_an_operators_approval_is_nothing_to_submit(self, border: Border) -> None:
+        config = ("--config", "mainland-ops/client.toml")
+        assert border.tool("enrol", "submit", "mainland-ops.approval", *config).code == 2
+
+    def test_an_approval_by_a_wrong_authority_is_not_sent(self, border: Border) -> None:
+        config = ("--config", "mainland-ops/client.toml")
+        assert border.tool("enrol", "submit", "clinic.approval", *config).code == 1
+
+    def test_a_node_that_is_not_there_is_not_asked(self, border: Border) -> None:
+        path = border.tool.path("mainland-ops/client.toml")
+        path.write_text(path.read_text().replace(border.mainland.endpoint, "localhost:1"))
+        ran = border.tool("enrol", "submit", "hospital.approval", "--config", path)
+        assert (ran.code, ran.out) == (3, "")
+
+    def test_a_revoked_key_declares_nothing(self, border: Border) -> None:
+        request = json.loads(border.tool.path("hospital/request.json").read_bytes())
+        named = ("--id", EXPORTER, "--public-key", request["public_key"], "--dir", "mainland")
+        border.tool.ok("enrol", "revoke", *named, "--out", "revocation", "--yes")
+        config = ("--config", "mainland-ops/client.toml")
+        border.tool.ok("enrol", "submit", "revocation", *config)
+        ran = border.declare("batch.csv")
+        assert (ran.code, "KEY_REVOKED" in ran.err) == (3, True)
+
+
+class TestDeclare:
+    def test_a_declaration_is_recorded(self, border: Border) -> None:
+        declared = border.declare("batch.csv").data
+        assert (declared["status"], declared["index"]) == ("recorded", 2)
+
+    def test_the_ticket_is_for_its_owner_only(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.tool.path("a.ticket").stat().st_mode & 0o077 == 0
+
+    def test_a_ticket_is_not_written_over(self, border: Border) -> None:
+        border.tool.path("a.ticket").write_bytes(b"the only copy")
+        assert border.declare("batch.csv").code == 2
+        assert border.mainland.node.log.size == 2
+
+    def test_several_files_are_parts_of_one_payload(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        assert ticket(border).manifest != b""
+
+    def test_two_parts_of_one_name_are_refused(self, border: Border) -> None:
+        border.tool.path("other").mkdir()
+        border.tool.path("other/batch.csv").write_bytes(b"")
+        assert border.declare("batch.csv", "other/batch.csv").code == 2
+
+    def test_nothing_is_sent_in_remote_viewing(self, border: Border) -> None:
+        border.declare("--transmission", "remote_view")
+        assert ticket(border).salt == b""
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            (),
+            ("absent.csv",),
+            ("batch.csv", "--purpose", "Curiosity"),
+            ("batch.csv", "--category", "99"),
+            ("batch.csv", "--to", "nobody"),
+            ("batch.csv", "--subjects", "-1"),
+            ("batch.csv", "--subjects", "99999999999"),
+            ("batch.csv", "--delete-by", "31.12.2027"),
+            ("batch.csv", "--notice", "absent"),
+            ("batch.csv", "--config", "absent.toml"),
+            ("batch.csv", "--config", "mainland-ops/client.toml"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_declared_is_bad_input(
+        self, border: Border, args: tuple[str, ...]
+    ) -> None:
+        settings = ("--config", "hospital/client.toml")
+        ran = border.tool("declare", *TERMS, "--ticket", "a.ticket", *settings, *args)
+        assert (ran.code, ran.out) == (2, "")
+
+    def test_a_caller_ref_gives_the_first_record_again(self, border: Border) -> None:
+        first = border.declare("batch.csv", "--caller-ref", "order 7").data
+        again = border.declare("batch.csv", "--caller-ref", "order 7").data
+        assert again == first
+
+    def test_a_node_that_is_down_is_told_and_nothing_is_sent_later(self, border: Border) -> None:
+        down(border)
+        ran = border.declare("batch.csv")
+        assert (ran.code, ran.out) == (3, "")
+        assert outbox(border) == []
+
+
+def down(border: Border) -> None:
+    """Let the settings lead to a port where nobody listens."""
+    path = border.tool.path("hospital/client.toml")
+    path.with_name("up.toml").write_text(path.read_text())
+    path.write_text(path.read_text().replace(border.mainland.endpoint, "localhost:1"))
+
+
+def up(border: Border) -> None:
+    border.tool.path("hospital/up.toml").rename(border.tool.path("hospital/client.toml"))
+
+
+def outbox(border: Border, *args: object) -> list[dict[str, Any]]:
+    ran = border.exporter("outbox", "list", "--json", *args)
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+class TestOutbox:
+    def test_what_is_queued_shows(self, border: Border) -> None:
+        down(border)
+        queued = border.declare("batch.csv", "--queue").data
+        (row,) = outbox(border)
+        assert (row["record_id"], row["state"]) == (queued["record_id"], "queued")
+
+    def test_flush_sends_what_is_queued(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        up(border)
+        assert border.exporter("outbox", "flush").code == 0
+        assert [row["state"] for row in outbox(border)] == ["recorded"]
+
+    def test_the_ticket_gets_its_receipt_later(self, border: Border) -> None:
+        down(border)
+        record_id = border.declare("batch.csv", "--queue").data["record_id"]
+        up(border)
+        border.exporter("outbox", "flush")
+        border.exporter("outbox", "ticket", record_id, "--out", "later.ticket")
+        assert (ticket(border).queued, ticket(border, "later.ticket").queued) == (True, False)
+
+    def test_a_dropped_record_is_not_sent(self, border: Border) -> None:
+        down(border)
+        record_id = border.declare("batch.csv", "--queue").data["record_id"]
+        assert border.exporter("outbox", "drop", record_id, "--reason", "sent twice").code == 0
+        up(border)
+        border.exporter("outbox", "flush")
+        assert border.mainland.node.log.size == 2
+
+    def test_a_dropped_record_says_why(self, border: Border) -> None:
+        down(border)
+        record_id = border.declare("batch.csv", "--queue").data["record_id"]
+        border.exporter("outbox", "drop", record_id, "--reason", "sent twice")
+        (row,) = outbox(border, "--all")
+        assert (row["state"], row["last_message"]) == ("dropped", "sent twice")
+
+    def test_what_is_not_refused_is_not_retried(self, border: Border) -> None:
+        record_id = border.declare("batch.csv").data["record_id"]
+        assert border.exporter("outbox", "retry", record_id).code == 3
+
+    def test_retry_of_all_counts_them(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.exporter("outbox", "retry", "--json").data == {"queued": 0}
+
+    @pytest.mark.parametrize("record_id", ["", "zz", "00", "00" * 17])
+    def test_what_is_no_record_id_is_bad_input(self, border: Border, record_id: str) -> None:
+        border.declare("batch.csv")
+        assert border.exporter("outbox", "drop", record_id, "--reason", "x").code == 2
+
+    def test_a_record_that_is_not_there_is_not_found(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.exporter("outbox", "drop", "00" * 16, "--reason", "x").code == 3
+
+    def test_looking_makes_no_outbox(self, border: Border) -> None:
+        assert border.exporter("outbox", "list").code == 2
+        assert not border.tool.path("hospital/outbox.db").exists()
+
+
+class TestAck:
+    def test_the_payload_that_was_declared_is_accepted(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.acknowledge("--payload", "batch.csv").data["outcome"] == "accepted"
+
+    def test_parts_are_accepted_in_any_order(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        ran = border.acknowledge("--payload", "image.png", "--payload", "batch.csv")
+        assert ran.data["outcome"] == "accepted"
+
+    def test_another_payload_is_recorded_as_a_mismatch_and_exits_1(self, border: Border) -> None:
+        border.declare("batch.csv")
+        ran = border.acknowledge("--payload", "image.png")
+        assert (ran.code, ran.data["outcome"]) == (1, "digest_mismatch")
+        assert border.hongkong.node.log.size == 3
+
+    def test_a_rejection_is_recorded_as_said(self, border: Border) -> None:
+        border.declare("batch.csv")
+        ran = border.acknowledge("--outcome", "rejected", "--reason", "no contract")
+        assert (ran.code, ran.data["outcome"]) == (0, "rejected")
+
+    def test_an_outcome_that_is_none_is_bad_input(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.acknowledge("--payload", "batch.csv", "--outcome", "fine").code == 2
+
+    def test_a_ticket_without_a_receipt_is_not_taken(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        assert border.acknowledge("--payload", "batch.csv").code == 1
+
+    def test_a_ticket_for_somebody_else_is_refused(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert border.exporter("ack", "a.ticket", "--payload", "batch.csv").code == 3
+
+    def test_what_is_no_ticket_is_bad_input(self, border: Border) -> None:
+        border.tool.path("a.ticket").write_bytes(b"not a ticket")
+        assert border.acknowledge("--payload", "batch.csv").code == 2
+
+
+class TestShowAndCancel:
+    def test_both_halves_show(self, border: Border) -> None:
+        border.declare("batch.csv")
+        border.acknowledge("--payload", "batch.csv")
+        shown = border.exporter("show", "a.ticket", "--json").data
+        assert shown["state"] == "matched"
+        assert [half["kind"] for half in shown["halves"]] == ["transfer", "ack"]
+
+    def test_a_ref_does_for_a_ticket(self, border: Border) -> None:
+        ref = border.declare("batch.csv").data["ref"]
+        assert border.exporter("show", ref, "--json").data["ref"] == ref
+
+    def test_people_read_one_line_a_half(self, border: Border) -> None:
+        border.declare("batch.csv")
+        shown = border.exporter("show", "a.ticket").out
+        assert f"institution {EXPORTER}" in shown
+
+    def test_a_transfer_that_is_not_there_is_not_found(self, border: Border) -> None:
+        assert border.exporter("show", "00" * 32).code == 3
+
+    def test_what_is_neither_ticket_nor_ref_is_bad_input(self, border: Border) -> None:
+        assert border.exporter("show", "nothing").code == 2
+
+    def test_a_cancelled_transfer_shows_so(self, border: Border) -> None:
+        border.declare("batch.csv")
+        border.exporter("cancel", "a.ticket", "--reason", "wrong file")
+        assert border.exporter("show", "a.ticket", "--json").data["state"] == "cancelled"
+
+
+class TestReceiptGet:
+    def test_a_fetched_receipt_verifies_offline(self, border: Border) -> None:
+        record_id = border.declare("batch.csv").data["record_id"]
+        assert border.exporter("receipt", "get", record_id, "--out", "a.tlog-proof").code == 0
+        proven = verify(border, "a.tlog-proof").data
+        assert (proven["institution"], proven["kind"]) == (EXPORTER, "transfer")
+
+    def test_a_cosigned_one_verifies_where_that_is_required(self, border: Border) -> None:
+        record_id = border.declare("batch.csv").data["record_id"]
+        border.mainland.node.cosign()
+        border.exporter("receipt", "get", record_id, "--out", "a.tlog-proof", "--cosigned")
+        assert verify(border, "a.tlog-proof", "--require-cosignature").code == 0
+
+    def test_what_is_not_cosigned_yet_is_not_there(self, border: Border) -> None:
+        record_id = border.declare("batch.csv").data["record_id"]
+        ran = border.exporter("receipt", "get", record_id, "--out", "a.tlog-proof", "--cosigned")
+        assert ran.code == 3
+        assert not border.tool.path("a.tlog-proof").exists()
+
+    def test_an_index_does_for_a_record_id(self, border: Border) -> None:
+        index = border.declare("batch.csv").data["index"]
+        border.exporter("receipt", "get", index, "--out", "a.tlog-proof")
+        assert Receipt.parse(border.tool.path("a.tlog-proof").read_bytes()).index == index
+
+    def test_the_checkpoint_is_the_signed_note(self, border: Border) -> None:
+        shown = border.exporter("checkpoint").out
+        assert shown.startswith(f"{border.mainland.authority.origin}\n")
+
+
+def verify(border: Border, receipt: str, *args: object) -> Ran:
+    options = ("--trust", "trust.txt", "--keys", "hospital/keys", "--json")
+    return border.tool("receipt", "verify", receipt, *options, *args)
+
+
+class TestOpen:
+    """Years later, with the ticket alone or with all that is needed to prove it."""
+
+    PROVING = ("--trust", "trust.txt", "--keys", "hospital/keys", "--json")
+
+    def open(self, border: Border, *args: object) -> Ran:
+        return border.exporter("open", *args)
+
+    def test_the_file_that_was_declared_is_recognised(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert self.open(border, "a.ticket", "--payload", "batch.csv").code == 0
+
+    def test_any_other_file_is_not(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert self.open(border, "a.ticket", "--payload", "image.png").code == 1
+
+    def test_the_outbox_knows_the_ticket_of_a_ref(self, border: Border) -> None:
+        ref = border.declare("batch.csv").data["ref"]
+        assert self.open(border, ref, "--payload", "batch.csv").code == 0
+
+    def test_a_ref_of_nobody_is_not_found(self, border: Border) -> None:
+        border.declare("batch.csv")
+        assert self.open(border, "00" * 32, "--payload", "batch.csv").code == 3
+
+    def test_trust_and_key_histories_prove_that_it_was_recorded(self, border: Border) -> None:
+        border.declare("batch.csv")
+        proven = self.open(border, "a.ticket", "--payload", "batch.csv", *self.PROVING).data
+        assert (proven["institution"], proven["index"]) == (EXPORTER, 2)
+
+    def test_a_receipt_of_another_transfer_proves_nothing(self, border: Border) -> None:
+        border.declare("batch.csv")
+        border.declare("image.png", ticket="b.ticket")
+        stolen = ticket(border, "b.ticket").receipt
+        mixed = Ticket(ticket(border).terms, ticket(border).salt, receipt=stolen)
+        border.tool.path("mixed.ticket").write_bytes(mixed.encode())
+        assert self.open(border, "mixed.ticket", "--payload", "batch.csv", *self.PROVING).code == 1
+
+    def test_a_queued_ticket_proves_nothing(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        assert self.open(border, "a.ticket", "--payload", "batch.csv", *self.PROVING).code == 1
+
+    def test_one_part_of_several_is_recognised(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        ran = self.open(border, "a.ticket", "--payload", "image.png")
+        assert (ran.code, "1 more" in ran.err) == (0, True)
+
+    def test_a_part_with_the_content_of_another_is_not(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        border.tool.path("image.png").write_bytes(b"")
+        assert self.open(border, "a.ticket", "--payload", "image.png").code == 1
+
+    def test_remote_viewing_has_nothing_to_open(self, border: Border) -> None:
+        border.declare("--transmission", "remote_view")
+        assert self.open(border, "a.ticket", "--payload", "batch.csv").code == 2
+
+    def test_trust_without_keys_is_bad_input(self, border: Border) -> None:
+        border.declare("batch.csv")
+        args = ("a.ticket", "--payload", "batch.csv", "--trust", "trust.txt")
+        assert self.open(border, *args).code == 2
+
+
+class TestProgram:
+    def test_the_installed_program_declares_and_tells_queued_from_recorded(
+        self, border: Border
+    ) -> None:
+        args = ("batch.csv", *TERMS, "--ticket", "a.ticket", "--config", "hospital/client.toml")
+        ran = border.tool.program("declare", *args, "--json")
+        assert (ran.code, ran.data["status"], ran.err) == (0, "recorded", "")
+
+    def test_a_node_that_is_not_there_exits_3_with_one_line(self, border: Border) -> None:
+        down(border)
+        ran = border.tool.program("checkpoint", "--config", "hospital/client.toml")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
+
+
+def test_the_paths_in_the_settings_are_relative_to_the_file(border: Border) -> None:
+    border.tool.path("elsewhere").mkdir()
+    ran = Tool(border.tool.path("elsewhere")).program(
+        "checkpoint", "--config", Path("..") / "hospital" / "client.toml"
+    )
+    assert ran.code == 0
