@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from ledgerd_client.cli import app
 
+# Made once: typer's own runner makes all commands anew for each run.
+PROGRAM = get_command(app)
 LEDGERCTL = Path(sys.executable).with_name("ledgerctl")
 
 
@@ -38,9 +41,15 @@ class Tool:
         self.directory = directory
 
     def __call__(self, *args: object, stdin: str = "") -> Ran:
-        """Run a command in this process."""
-        result = CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
-        return Ran(result.exit_code, result.stdout, result.stderr)
+        """Run a command in this process; what it raises, it raises here."""
+        with CliRunner().isolation(input=stdin) as (out, err, _):
+            try:
+                PROGRAM.main([str(arg) for arg in args], prog_name="ledgerctl")
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ran(code, out.getvalue().decode(), err.getvalue().decode())
 
     def program(self, *args: object) -> Ran:
         """Run the installed program."""

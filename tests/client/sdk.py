@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ledgerd_client import LedgerClient, Settings
+from ledgerd_client import LedgerClient, LedgerError, Settings
 from ledgerd_client._memory import MemoryLog
 from ledgerd_client.testing import MemoryNode
 from ledgerd_client.transport import Transport
@@ -29,13 +29,32 @@ STATEMENT: dict[str, Any] = {
 }
 
 
+class Threads(ThreadPoolExecutor):
+    """Where asyncio.to_thread works, and whether anything is left to do there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+        loop = asyncio.get_running_loop()
+        self.pending += 1
+        future = super().submit(*args, **kwargs)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._done))
+        return future
+
+    def _done(self) -> None:
+        self.pending -= 1
+
+
 class StandingTime:
-    """A clock that moves only when somebody sleeps and nothing else is left to do."""
+    """A clock that moves only while somebody waits for it, and nothing else is left to do."""
 
     def __init__(self) -> None:
         self.micros = START
         self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
-        self._asleep = asyncio.Event()
+        self._threads = Threads()
+        asyncio.get_running_loop().set_default_executor(self._threads)
 
     def now(self) -> int:
         return self.micros
@@ -43,26 +62,28 @@ class StandingTime:
     async def sleep(self, seconds: float) -> None:
         sleeper = (self.micros + int(seconds * 1e6), asyncio.get_running_loop().create_future())
         self._sleepers.append(sleeper)
-        self._asleep.set()
         try:
             await sleeper[1]
         finally:
             self._sleepers.remove(sleeper)
 
     async def finish(self, awaitable: Awaitable[T]) -> T:
-        """Wait for something, and let time pass whenever a sleeper is waited for."""
+        """Wait for something, and let time pass whenever all that is left to do is to sleep."""
         task = asyncio.ensure_future(awaitable)
         while not task.done():
-            self._asleep.clear()
-            if self._sleepers:
-                due, sleeper = min(self._sleepers, key=lambda sleeper: sleeper[0])
+            await self._come_to_rest()
+            waiting = [sleeper for sleeper in self._sleepers if not sleeper[1].done()]
+            if waiting and not task.done():
+                due, sleeper = min(waiting, key=lambda waiting: waiting[0])
                 self.micros = max(self.micros, due)
-                if not sleeper.done():
-                    sleeper.set_result(None)
-            asleep = asyncio.ensure_future(self._asleep.wait())
-            await asyncio.wait((task, asleep), return_when=asyncio.FIRST_COMPLETED)
-            asleep.cancel()
+                sleeper.set_result(None)
         return await task
+
+    async def _come_to_rest(self) -> None:
+        turns = 0
+        while turns < 20:  # more than any chain of callbacks in between
+            await asyncio.sleep(0)
+            turns = 0 if self._threads.pending else turns + 1
 
 
 class Detour:
@@ -72,7 +93,9 @@ class Detour:
         self.inner = inner
         # Method → what it does to the reply, in place or by returning another.
         self.lies: dict[str, Callable[[Any], Any]] = {}
-        # Methods wait here while it is not set.
+        # Method → what is raised instead of passing the call on.
+        self.errors: dict[str, LedgerError] = {}
+        # Appends wait here while it is not set.
         self.open = asyncio.Event()
         self.open.set()
         self.asked: list[str] = []
@@ -90,6 +113,8 @@ class Detour:
             self.asked.append(name)
             if name == "append":
                 await self.open.wait()
+            if name in self.errors:
+                raise self.errors[name]
             reply = await getattr(self.inner, name)(request)
             lie = self.lies.get(name)
             return reply if lie is None else lie(reply) or reply
@@ -106,6 +131,15 @@ class World:
         self.mainland, self.hong_kong = MemoryNode.border(now=self.time.now)
         self.exporter = self.mainland.enrol(EXPORTER, directory)
         self.recipient = self.hong_kong.enrol(RECIPIENT, directory)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Return when something has become true; time passes meanwhile."""
+
+        async def look() -> None:
+            while not condition():
+                await self.time.sleep(0.001)
+
+        await self.time.finish(look())
 
     def client(
         self, settings: Settings | None = None, transport: Transport | None = None
@@ -141,7 +175,3 @@ class World:
 
     def file(self, name: str) -> Path:
         return self.directory / EXPORTER / name
-
-
-def settings_with(settings: Settings, **changes: Any) -> Settings:
-    return replace(settings, **changes)

@@ -10,6 +10,7 @@ import typer
 from ledgerd_client.cli import (
     approve,
     authority,
+    codelist,
     enrol,
     keys,
     outbox,
@@ -36,6 +37,7 @@ app.command()(transfers.declare)
 app.command()(transfers.ack)
 app.command()(transfers.cancel)
 app.command()(transfers.show)
+app.command("codes")(codelist.list_codes)
 app.command("open")(tickets.open_ticket)
 app.add_typer(receipts.app, name="receipt")
 app.command()(receipts.checkpoint)

@@ -41,9 +41,15 @@ def declare(
     files: Annotated[
         list[Path] | None, typer.Argument(help="What is sent; nothing for remote viewing.")
     ] = None,
-    subjects_first_this_year: Annotated[int, typer.Option(min=0)] = 0,
-    sensitive_subjects: Annotated[int, typer.Option(min=0)] = 0,
-    sensitive_first_this_year: Annotated[int, typer.Option(min=0)] = 0,
+    subjects_first_this_year: Annotated[
+        int, typer.Option(min=0, help="How many for the first time since 1 January.")
+    ] = 0,
+    sensitive_subjects: Annotated[
+        int, typer.Option(min=0, help="Of how many sensitive information is in it.")
+    ] = 0,
+    sensitive_first_this_year: Annotated[
+        int, typer.Option(min=0, help="How many of those for the first time since 1 January.")
+    ] = 0,
     minors: Annotated[bool, typer.Option("--minors", help="Some are under 14.")] = False,
     sensitive_category: Annotated[
         list[str] | None, typer.Option(help="Code or name; may be given again.")
@@ -65,7 +71,11 @@ def declare(
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """Record that you are about to send data across the boundary; then send it with the ticket."""
+    """
+    Record that you are about to send data across the boundary; then send it with the ticket.
+
+    Codes are numbers or names; `ledgerctl codes` lists them.
+    """
     statement: dict[str, Any] = {
         "recipient": to,
         "contract_id": contract,

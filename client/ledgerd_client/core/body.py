@@ -145,6 +145,8 @@ def check_time(field: str, value: int) -> None:
         raise FieldError(f"{field}: {value} is no time in µs since 1970, UTC")
 
 
+# Contract numbers and versions come again and again.
+@lru_cache(maxsize=4096)
 def check_text(field: str, text: str, limit: int) -> None:
     """Refuse text over limit bytes, with control characters, or with a person's number in it."""
     if len(text.encode()) > limit or _CONTROL.search(text):

@@ -48,7 +48,12 @@ class Receipt:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Read a receipt file; raises MalformedError unless data is its one spelling."""
+        """
+        Read a receipt file, believed by nobody yet.
+
+        Raises MalformedError unless data is its one spelling, TooLargeError for a note beyond its
+        limits.
+        """
         proof_text, separator, checkpoint = data.partition(b"\n\n")
         try:
             head, extra, index, *hashes = proof_text.decode("ascii").split("\n")
@@ -62,7 +67,7 @@ class Receipt:
         proof = tuple(map(parse_base64, hashes))
         if any(len(node) != 32 for node in proof):
             raise MalformedError("a hash is 32 bytes")
-        parse_note(checkpoint)
+        Checkpoint.parse(parse_note(checkpoint).text)
         receipt = cls(header, proof, checkpoint)
         if parse_decimal(index.removeprefix("index ")) != receipt.index:
             raise MalformedError("the file's index is not its header's")

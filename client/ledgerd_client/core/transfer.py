@@ -7,8 +7,9 @@ body: destroying ticket and salt cuts the link between ledger and data for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Self
@@ -93,21 +94,40 @@ def _check_counts(terms: pb.Terms) -> None:
 
 
 def _check_codes(terms: pb.Terms) -> None:
-    _check_code_list("purposes", codes.PURPOSES, terms.purposes)
-    _check_code_list("categories", codes.CATEGORIES, terms.categories)
-    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, terms.sensitive_categories)
-    _check_code_list("protections", codes.PROTECTIONS, terms.protections)
-    if not terms.purposes or not terms.categories:
+    _check_coded(
+        tuple(terms.purposes), tuple(terms.categories),
+        tuple(terms.sensitive_categories), tuple(terms.protections),
+        terms.legal_basis, terms.consent_form, terms.exemption, terms.transmission,
+    )  # fmt: skip
+
+
+# A contract's transfers all say the same here, so a few answers serve most of them.
+@lru_cache(maxsize=4096)
+def _check_coded(
+    purposes: tuple[int, ...],
+    categories: tuple[int, ...],
+    sensitive: tuple[int, ...],
+    protections: tuple[int, ...],
+    basis: int,
+    consent: int,
+    exemption: int,
+    transmission: int,
+) -> None:
+    _check_code_list("purposes", codes.PURPOSES, purposes)
+    _check_code_list("categories", codes.CATEGORIES, categories)
+    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, sensitive)
+    _check_code_list("protections", codes.PROTECTIONS, protections)
+    if not purposes or not categories:
         raise FieldError("a transfer has at least one purpose and one category")
-    codes.check_codes("legal_basis", codes.LEGAL_BASES, (terms.legal_basis,))
-    codes.check_codes("consent_form", codes.CONSENT_FORMS, (terms.consent_form,))
-    codes.check_codes("exemption", codes.EXEMPTIONS, (terms.exemption,))
-    codes.check_codes("transmission", codes.TRANSMISSIONS, (terms.transmission,))
+    codes.check_codes("legal_basis", codes.LEGAL_BASES, (basis,))
+    codes.check_codes("consent_form", codes.CONSENT_FORMS, (consent,))
+    codes.check_codes("exemption", codes.EXEMPTIONS, (exemption,))
+    codes.check_codes("transmission", codes.TRANSMISSIONS, (transmission,))
 
 
-def _check_code_list(name: str, table: Mapping[int, str], listed: Sequence[int]) -> None:
+def _check_code_list(name: str, table: Mapping[int, str], listed: tuple[int, ...]) -> None:
     codes.check_codes(name, table, listed)
-    if len(listed) > 1 and sorted(set(listed)) != listed:
+    if sorted(set(listed)) != list(listed):
         raise FieldError(f"{name} are not strictly ascending")
 
 

@@ -1,0 +1,103 @@
+"""Reading payload files: what is shown of it, and that a file stays one file meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cli.tool import LEDGERCTL
+
+from ledgerd_client.cli.payloads import Watched, payload_of
+from ledgerd_client.core.errors import InputError
+from ledgerd_client.payload import digest_payload
+
+TICKETS = Path(__file__).parents[1] / "vectors" / "format.json"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "batch.csv"
+    path.write_bytes(b"customer;score\n" * 100_000)
+    return path
+
+
+def nothing(_: float) -> None:
+    pass
+
+
+class TestWatched:
+    def test_a_watched_file_digests_as_any_other(self, path: Path) -> None:
+        assert digest_payload(partial(Watched, path, nothing)) == digest_payload(path)
+
+    def test_all_that_is_read_is_told(self, path: Path) -> None:
+        told: list[float] = []
+        digest_payload(partial(Watched, path, told.append))
+        assert sum(told) == path.stat().st_size
+
+    def test_a_file_that_grows_meanwhile_is_refused(self, path: Path) -> None:
+        def grow(_: float) -> None:
+            with path.open("ab") as file:
+                file.write(b"more")
+
+        with pytest.raises(InputError) as refused:
+            digest_payload(partial(Watched, path, grow))
+        assert refused.value.reason == "PAYLOAD_CHANGED"
+
+    def test_a_file_that_is_not_there_is_an_input_error(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError):
+            digest_payload(partial(Watched, tmp_path / "absent", nothing))
+
+
+class TestPayloadOf:
+    def test_no_file_is_no_payload(self) -> None:
+        assert payload_of([], [], parts=False) is None
+
+    def test_parts_are_named_as_files_are(self) -> None:
+        paths = [Path("a/one.csv"), Path("b/two.csv")]
+        assert payload_of(paths, paths, parts=True) == {"one.csv": paths[0], "two.csv": paths[1]}
+
+    def test_one_part_is_a_part_all_the_same(self) -> None:
+        path = Path("a/one.csv")
+        assert payload_of([path], [path], parts=True) == {"one.csv": path}
+
+    def test_several_files_are_no_single_payload(self) -> None:
+        paths = [Path("one"), Path("two")]
+        with pytest.raises(InputError):
+            payload_of(paths, paths, parts=False)
+
+
+class TestProgress:
+    @pytest.fixture
+    def large(self, tmp_path: Path) -> Path:
+        path = tmp_path / "large.bin"
+        path.touch()
+        os.truncate(path, 65 * 1024 * 1024)
+        return path
+
+    def test_a_terminal_shows_how_much_of_a_large_file_was_read(
+        self, large: Path, ticket: Path
+    ) -> None:
+        terminal, program_end = pty.openpty()
+        command = (LEDGERCTL, "open", ticket, "--payload", large)
+        ran = subprocess.run(command, stderr=program_end, stdout=subprocess.PIPE, check=False)
+        shown = os.read(terminal, 65536)
+        os.close(program_end)
+        os.close(terminal)
+        assert (ran.returncode, b"reading" in shown) == (1, True)
+
+    def test_a_pipe_is_told_nothing_of_it(self, large: Path, ticket: Path) -> None:
+        command = (LEDGERCTL, "open", ticket, "--payload", large)
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+
+    @pytest.fixture
+    def ticket(self, tmp_path: Path) -> Path:
+        deal = json.loads(TICKETS.read_text())["deals"]["single"]
+        path = tmp_path / "a.ticket"
+        path.write_bytes(bytes.fromhex(deal["tickets"]["with_receipt"]))
+        return path

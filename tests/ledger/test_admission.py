@@ -1,0 +1,294 @@
+"""Raw requests in, checked records out: in this process, and in worker processes that may die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from builders import EXPORTER, HONG_KONG, MAINLAND, Border, Institution, new_border, new_key
+
+from ledgerd.ledger.admission import (
+    MAX_RECORDS,
+    Admission,
+    Checked,
+    Request,
+    check_request,
+    check_requests,
+)
+from ledgerd.ledger.workers import Workers
+from ledgerd_client._proto import service_pb2
+from ledgerd_client.core.errors import (
+    ForbiddenError,
+    InputError,
+    LedgerError,
+    MalformedError,
+    SignatureError,
+    TooLargeError,
+    UnavailableError,
+)
+from ledgerd_client.core.record import Admitted, Key, SignedRecord, sign_record
+
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def border() -> Border:
+    return new_border()
+
+
+def record(border: Border, author: Institution | None = None) -> SignedRecord:
+    author = author or border.exporter
+    return sign_record(author.body(transfer=border.transfer()), author.key)
+
+
+def raw(*records: SignedRecord) -> bytes:
+    return service_pb2.AppendRequest(
+        records=[
+            service_pb2.Record(body=r.body, key_id=r.key_id, signature=r.signature) for r in records
+        ]
+    ).SerializeToString()
+
+
+def keys_of(author: Institution) -> Mapping[bytes, Key]:
+    return {author.key.key_id: Key(author.admitted_at, author.key.public)}
+
+
+def request(border: Border, *records: SignedRecord, **changes: Any) -> Request:
+    whole = Request(raw(*records), border.exporter.id, keys_of(border.exporter))
+    return whole._replace(**changes)
+
+
+def outcomes(checked: Checked) -> list[type]:
+    return [type(each) for each in checked]
+
+
+class TestRequest:
+    def test_a_good_record_is_admitted_under_its_key(self, border: Border) -> None:
+        (admitted,) = check_request(MAINLAND, request(border, record(border)))
+        assert isinstance(admitted, Admitted)
+        assert (admitted.key_id, admitted.key_index) == (border.exporter.key.key_id, 1)
+
+    def test_its_bytes_are_kept_as_they_came(self, border: Border) -> None:
+        signed = record(border)
+        (admitted,) = check_request(MAINLAND, request(border, signed))
+        assert isinstance(admitted, Admitted)
+        assert (admitted.body, admitted.signature) == (signed.body, signed.signature)
+
+    def test_each_record_has_an_outcome_of_its_own(self, border: Border) -> None:
+        good = record(border)
+        forged = SignedRecord(good.body, good.key_id, bytes(64))
+        checked = check_request(MAINLAND, request(border, good, forged, good))
+        assert outcomes(checked) == [Admitted, SignatureError, Admitted]
+
+    @pytest.mark.parametrize("count", [1, MAX_RECORDS])
+    def test_a_call_of_so_many_records_is_taken(self, border: Border, count: int) -> None:
+        empty = SignedRecord(b"", b"", b"")
+        assert len(check_request(MAINLAND, request(border, *[empty] * count))) == count
+
+    @pytest.mark.parametrize(
+        ("count", "reason"), [(0, "BATCH_EMPTY"), (MAX_RECORDS + 1, "BATCH_TOO_LARGE")]
+    )
+    def test_a_call_of_so_many_is_not(self, border: Border, count: int, reason: str) -> None:
+        with pytest.raises(TooLargeError) as caught:
+            check_request(MAINLAND, request(border, *[SignedRecord(b"", b"", b"")] * count))
+        assert caught.value.reason == reason
+
+    @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05abc", b"\x0b" * 9, b"text"])
+    def test_what_is_no_request_is_malformed(self, border: Border, data: bytes) -> None:
+        with pytest.raises(MalformedError):
+            check_request(MAINLAND, request(border, raw=data))
+
+
+class TestRecord:
+    """What the log need not be asked for."""
+
+    def refused(self, border: Border, signed: SignedRecord, **changes: Any) -> LedgerError:
+        (error,) = check_request(MAINLAND, request(border, signed, **changes))
+        assert isinstance(error, LedgerError)
+        return error
+
+    def test_a_record_without_a_signature(self, border: Border) -> None:
+        signed = record(border)
+        bare = SignedRecord(signed.body, signed.key_id, b"")
+        assert self.refused(border, bare).reason == "UNSIGNED"
+
+    def test_a_signature_that_fails(self, border: Border) -> None:
+        signed = record(border)
+        forged = SignedRecord(signed.body, signed.key_id, signed.signature[::-1])
+        assert self.refused(border, forged).reason == "BAD_SIGNATURE"
+
+    def test_a_signature_of_another_body(self, border: Border) -> None:
+        first, second = record(border), record(border)
+        mixed = SignedRecord(first.body, first.key_id, second.signature)
+        assert self.refused(border, mixed).reason == "BAD_SIGNATURE"
+
+    def test_a_key_that_was_not_admitted(self, border: Border) -> None:
+        signed = sign_record(record(border).body, new_key())
+        assert self.refused(border, signed).reason == "KEY_UNKNOWN"
+
+    def test_no_key_at_all(self, border: Border) -> None:
+        assert self.refused(border, record(border), keys={}).reason == "KEY_UNKNOWN"
+
+    def test_a_body_by_somebody_else(self, border: Border) -> None:
+        assert self.refused(border, record(border), author="uscc.OTHER").reason == "WRONG_AUTHOR"
+
+    def test_a_body_for_the_other_log(self, border: Border) -> None:
+        terms = border.transfer(exporter=border.recipient.party, recipient=border.exporter.party)
+        stranger = Institution(HONG_KONG, border.recipient.id, border.exporter.key, 1)
+        signed = sign_record(stranger.body(transfer=terms), stranger.key)
+        assert self.refused(border, signed, author=stranger.id).reason == "WRONG_ORIGIN"
+
+    def test_a_body_that_is_not_canonical(self, border: Border) -> None:
+        signed = record(border)
+        spelt = SignedRecord(signed.body + b"\xf8\x07\x01", signed.key_id, signed.signature)
+        assert self.refused(border, spelt).reason == "NOT_CANONICAL"
+
+    def test_a_body_that_is_too_large(self, border: Border) -> None:
+        large = SignedRecord(bytes(32 * 1024 + 1), b"", b"")
+        assert self.refused(border, large).reason == "BODY_TOO_LARGE"
+
+    @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 9, bytes(9)])
+    def test_a_body_that_is_none(self, border: Border, data: bytes) -> None:
+        signed = record(border)
+        error = self.refused(border, SignedRecord(data, signed.key_id, signed.signature))
+        assert isinstance(error, InputError)
+
+    @pytest.mark.parametrize("size", [0, 32, 34])
+    def test_a_key_id_of_another_size(self, border: Border, size: int) -> None:
+        signed = record(border)
+        error = self.refused(border, SignedRecord(signed.body, bytes(size), signed.signature))
+        assert isinstance(error, InputError)
+
+    def test_a_half_that_is_not_the_authors_to_state(self, border: Border) -> None:
+        terms = border.transfer(exporter=border.recipient.party, recipient=border.exporter.party)
+        with pytest.raises(ForbiddenError):
+            sign_record(border.exporter.body(transfer=terms), border.exporter.key)
+
+
+class TestRequestsTogether:
+    """Requests that went to a worker together do not share their faults."""
+
+    def test_a_bad_request_leaves_the_others(self, border: Border) -> None:
+        good = request(border, record(border))
+        results = check_requests(MAINLAND, [good, request(border, raw=b"\xff"), good])
+        assert [type(result) for result in results] == [list, MalformedError, list]
+
+    def test_a_fault_nobody_thought_of_leaves_the_others_too(self, border: Border) -> None:
+        good = request(border, record(border))
+        strange = good._replace(keys=None)  # type: ignore[arg-type]  # what no caller passes
+        results = check_requests(MAINLAND, [good, strange, good])
+        assert [type(result) for result in results] == [list, LedgerError, list]
+
+
+def ended(pid: int) -> bool:
+    """Wait for a process that need not be a child of this one."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(PATIENCE_MS))
+    finally:
+        os.close(descriptor)
+
+
+ORPHANS = """
+import asyncio, signal
+from ledgerd.ledger.workers import Workers
+
+async def main():
+    workers = Workers(2)
+    await workers.start()
+    print(*workers._pool._processes, flush=True)
+    signal.pause()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+class TestWorkers:
+    async def test_they_are_processes_of_their_own(self) -> None:
+        workers = Workers(1)
+        await workers.start()
+        assert await workers.run(os.getpid) != os.getpid()
+        workers.close()
+
+    async def test_an_error_of_ours_comes_back_whole(self) -> None:
+        workers = Workers(1)
+        with pytest.raises(MalformedError) as caught:
+            await workers.run(check_request, MAINLAND, Request(b"\xff", EXPORTER, {}))
+        assert caught.value.reason == "MALFORMED"
+        workers.close()
+
+    async def test_a_killed_worker_is_told_and_replaced(self, border: Border) -> None:
+        """Its call may be made again, and the next one is served."""
+        workers = Workers(1)
+        admission = Admission(MAINLAND, workers)
+        os.kill(await workers.run(os.getpid), signal.SIGKILL)
+        with pytest.raises(UnavailableError):
+            await admission.check(request(border, record(border)))
+        checked = await admission.check(request(border, record(border)))
+        assert outcomes(checked) == [Admitted]
+        workers.close()
+
+    async def test_calls_after_closing_are_answered(self, border: Border) -> None:
+        workers = Workers(1)
+        workers.close()
+        with pytest.raises(LedgerError):
+            await Admission(MAINLAND, workers).check(request(border, record(border)))
+
+    def test_a_killed_parent_leaves_no_worker_behind(self) -> None:
+        parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE)
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        parent.communicate()
+        assert [ended(pid) for pid in pids] == [True, True]
+
+
+class TestAdmission:
+    async def test_many_requests_are_each_answered_with_their_own(self, border: Border) -> None:
+        workers = Workers(2)
+        admission = Admission(MAINLAND, workers)
+        records = [record(border) for _ in range(40)]
+        checked = await asyncio.gather(
+            *(admission.check(request(border, *[each] * 3)) for each in records)
+        )
+        bodies = [[item.body for item in each if isinstance(item, Admitted)] for each in checked]
+        assert bodies == [[each.body] * 3 for each in records]
+        workers.close()
+
+    async def test_a_caller_that_went_away_disturbs_nobody(self, border: Border) -> None:
+        workers = Workers(1)
+        admission = Admission(MAINLAND, workers)
+        calls = [
+            asyncio.create_task(admission.check(request(border, record(border)))) for _ in range(10)
+        ]
+        await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [outcomes(result) for result in results[1::2] if isinstance(result, list)] == [
+            [Admitted]
+        ] * 5
+        workers.close()
+
+    async def test_a_bad_request_is_raised_to_its_caller_alone(self, border: Border) -> None:
+        workers = Workers(1)
+        admission = Admission(MAINLAND, workers)
+        good, bad = request(border, record(border)), request(border, raw=b"\xff")
+        results = await asyncio.gather(
+            *(admission.check(each) for each in (good, bad, good)), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [list, MalformedError, list]
+        workers.close()
