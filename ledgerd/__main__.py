@@ -105,6 +105,8 @@ def serve(
 
     loaded = Config.load(config)
     configure_logs(loaded.log_level)
+    # Its own lines are no JSON, and a stranger could fill the log with failed handshakes.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     asyncio.run(_serve(loaded, throwaway=throwaway))
 
 

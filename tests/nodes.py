@@ -33,6 +33,7 @@ from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import SignedRecord, sign_record
+from ledgerd_client.core.transfer import ref_of
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, SpiffeId
@@ -318,6 +319,11 @@ def altered_terms(record: pb.Record, **changes: Any) -> bytes:
     terms = body_pb2.Terms.FromString(body_pb2.Body.FromString(record.body).transfer.terms)
     terms.MergeFrom(body_pb2.Terms(**changes))
     return terms.SerializeToString(deterministic=True)
+
+
+def ref_of_record(record: pb.Record) -> bytes:
+    """The ref of the transfer that a TRANSFER's record declares."""
+    return ref_of(body_pb2.Terms.FromString(altered_terms(record)))
 
 
 def receipt_of(receipt: pb.Receipt) -> Receipt:

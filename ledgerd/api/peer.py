@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from time import monotonic
 from typing import Protocol
 
@@ -76,7 +76,7 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
 
     async def ListHeaders(
         self, request: pb.ListHeadersRequest, context: Context
-    ) -> AsyncIterator[pb.ListHeadersResponse]:
+    ) -> AsyncGenerator[pb.ListHeadersResponse, None]:
         """One stream at a time, for a limited time, no faster than the peer takes it."""
         if self._streaming:
             raise BusyError("another stream of headers is under way", reason="STREAM_UNDER_WAY")

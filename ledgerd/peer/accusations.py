@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.peer.notes import parse_known
 from ledgerd.peer.store import PeerStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -35,7 +36,7 @@ from ledgerd_client.core.record import (
 )
 
 # META: digest of the bundle that no operator has acknowledged; body of an EVIDENCE entry that is
-# still to be appended; and for each checkpoint that was proved false: prefix ‖ u64 size ‖ root.
+# still to be appended; and for each checkpoint in a bundle: prefix ‖ u64 size ‖ root → its digest.
 _LATCH_KEY: Final = b"latch"
 _ENTRY_KEY: Final = b"evidence_entry"
 _PROVED: Final = b"proved/"
@@ -87,12 +88,11 @@ class Accusations:
         """
         Keep evidence that false, a checkpoint by the peer, contradicts another: durably.
 
-        Does nothing when the peer is latched already, or false was proved to be so before. Raises
+        Does nothing when the peer is latched already, or false was part of evidence before. Raises
         StoreError.
         """
-        proved = _PROVED + u64(false.size) + false.root
         with self._store.snapshot() as snapshot:
-            if self.latched or snapshot.get(Table.META, proved) is not None:
+            if self.latched or snapshot.get(Table.META, _proved_key(false)) is not None:
                 return
         bundle = evidence.format()
         digest = sha256(bundle).digest()
@@ -101,7 +101,9 @@ class Accusations:
         with self._store.write() as transaction:
             transaction.put(Table.META, _LATCH_KEY, digest)
             transaction.put(Table.META, _ENTRY_KEY, entry)
-            transaction.put(Table.META, proved, digest)
+            # Both: of two that were never replayed, either may come back.
+            for note in (evidence.smaller, evidence.larger):
+                transaction.put(Table.META, _proved_key(parse_known(note).checkpoint), digest)
         self._latch, self._entry = digest, entry
         _log.error("peer_contradiction", peer=self._accused, size=false.size, bundle=digest.hex())
 
@@ -120,7 +122,16 @@ class Accusations:
         self._entry = None
 
     async def acknowledge(self) -> None:
-        """An operator has seen the evidence: cosign again. The bundle and the entry stay."""
+        """
+        An operator has seen the evidence: cosign again. The bundle and the entry stay.
+
+        Raises NotReadyError while the entry still has to be appended.
+        """
+        if self._entry is not None:
+            raise NotReadyError(
+                "the evidence is not in the log yet",
+                action="see that this node takes appends, then acknowledge",
+            )
         await self._store.run(self._forget, _LATCH_KEY)
         self._latch = None
 
@@ -146,6 +157,10 @@ class Accusations:
     def _forget(self, key: bytes) -> None:
         with self._store.write() as transaction:
             transaction.delete(Table.META, key)
+
+
+def _proved_key(checkpoint: Checkpoint) -> bytes:
+    return _PROVED + u64(checkpoint.size) + checkpoint.root
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -194,7 +194,11 @@ class PeerSide:
         self._following.wake()
 
     async def acknowledge(self) -> None:
-        """An operator has seen the evidence against the peer: cosign its log again."""
+        """
+        An operator has seen the evidence against the peer: cosign its log again.
+
+        Raises NotReadyError while the EVIDENCE entry is not in our log.
+        """
         await self._accusations.acknowledge()
 
     async def _check(self, checks: list[SignatureCheck]) -> None:

@@ -121,9 +121,10 @@ class Witness:
 
     async def compare(self, known: Known) -> None:
         """
-        Look whether a checkpoint with the peer's signature contradicts another.
+        Look whether a checkpoint with the peer's signature contradicts another, and accuse.
 
-        Raises ForkError when it does; the evidence is then on the disk.
+        Raises ForkError when it contradicts what is replayed. Of two that are not, the headers may
+        still lead to one.
         """
         await self._store.run(self._compare, known)
 
@@ -186,7 +187,7 @@ class Witness:
 
     def _compare(self, known: Known) -> None:
         self._meet_shown()
-        if self._contradicts(known):
+        if self._contradicts(known) and known.size <= self._replica.verified_size:
             raise ForkError(f"the peer has signed another tree of {known.size} entries before")
 
     def _contradicts(self, known: Known) -> bool:

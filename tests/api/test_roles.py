@@ -15,6 +15,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INFO = pb.GetInfoRequest()
 HEALTH = "/grpc.health.v1.Health/Check"
+# Of the health service, and not offered.
+LIST = "/grpc.health.v1.Health/List"
 FOR_ALL = {"GetCheckpoint", "GetInclusionProof", "GetConsistencyProof", "GetKeyHistory", "GetInfo"}
 
 Callers = dict[str, Client]
@@ -33,7 +35,12 @@ class TestTheTable:
         files = (pb.DESCRIPTOR, health_pb2.DESCRIPTOR)
         services = [service for file in files for service in file.services_by_name.values()]
         offered = {f"/{s.full_name}/{method.name}" for s in services for method in s.methods}
-        assert set(ALLOWED) == offered
+        assert set(ALLOWED) == offered - {LIST}
+
+    async def test_what_is_not_in_it_nobody_may_call(self, callers: Callers) -> None:
+        for client in callers.values():
+            error = await refused(client.channel.unary_unary(LIST)(b""))
+            assert error.reason == "WRONG_ROLE"
 
     async def test_names_known_roles_only(self) -> None:
         assert set().union(*ALLOWED.values()) <= set(ROLES)

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
+
 from ledgerd_client import LedgerClient, LedgerError, Settings
 from ledgerd_client._memory import MemoryLog
 from ledgerd_client.testing import MemoryNode
@@ -116,8 +118,8 @@ class Detour:
             if name in self.errors:
                 raise self.errors[name]
             reply = await getattr(self.inner, name)(request)
-            lie = self.lies.get(name)
-            return reply if lie is None else lie(reply) or reply
+            told = self.lies[name](reply) if name in self.lies else reply
+            return told if isinstance(told, Message) else reply
 
         return call
 

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from client.sdk import PAYLOAD, START, STATEMENT, Detour, World
+from client.sdk import EXPORTER, PAYLOAD, RECIPIENT, STATEMENT, Detour, World
 
 from ledgerd_client import (
     ChainError,
     Declared,
     ForkError,
     LedgerClient,
+    LedgerError,
     NotFoundError,
+    NotReadyError,
     ProofError,
     SignatureError,
+    Trust,
     TrustError,
     UnavailableError,
     VerificationError,
 )
-from ledgerd_client._memory import MemoryLog
+from ledgerd_client._histories import Histories
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer, parse_note
-from ledgerd_client.outbox import Outbox
+from ledgerd_client.core.record import Key
+from ledgerd_client.testing import HONG_KONG, MAINLAND, MemoryNode
 
 Lie = Callable[[Any], Any]
 
@@ -69,27 +74,32 @@ def header_with(reply: pb.AppendResponse, **changes: Any) -> None:
     reply.headers[0] = replace(Header.parse(reply.headers[0]), **changes).encode()
 
 
+LIES: dict[str, tuple[Lie, type[Exception]]] = {
+    "a header with a flipped bit": (
+        lambda reply: reply.headers.__setitem__(0, flipped(reply.headers[0])), ProofError),
+    "a header of another body": (
+        lambda reply: header_with(reply, body_digest=bytes(32)), ProofError),
+    "a header of another time": (lambda reply: header_with(reply, recorded_at=1), ProofError),
+    "a wrong hash in the proof": (
+        lambda reply: reply.range_proof.__setitem__(0, bytes(32)), ProofError),
+    "a hash too few": (lambda reply: reply.range_proof.__delitem__(-1), ProofError),
+    "a hash too many": (lambda reply: reply.range_proof.append(bytes(32)), ProofError),
+    "another place": (lambda reply: setattr(reply, "first", reply.first - 1), ProofError),
+    "another index": (lambda reply: setattr(reply.outcomes[0], "recorded", 0), ChainError),
+    "no word on a record": (lambda reply: reply.outcomes[0].Clear(), VerificationError),
+    "an outcome too few": (lambda reply: reply.outcomes.__delitem__(-1), VerificationError),
+    "a header too few": (lambda reply: reply.headers.__delitem__(-1), VerificationError),
+    "a header too many": (
+        lambda reply: reply.headers.append(reply.headers[0]), VerificationError),
+    "no checkpoint": (lambda reply: setattr(reply, "checkpoint", b""), VerificationError),
+    "a broken checkpoint": (
+        lambda reply: setattr(reply, "checkpoint", flipped(reply.checkpoint)), VerificationError),
+    "nothing at all": (lambda _: pb.AppendResponse(), VerificationError),
+}  # fmt: skip
+
+
 class TestAnAppendThatIsAnsweredFalsely:
-    @pytest.mark.parametrize(
-        ("lie", "error"),
-        [
-            (lambda reply: reply.headers.__setitem__(0, flipped(reply.headers[0])), ProofError),
-            (lambda reply: header_with(reply, body_digest=bytes(32)), ProofError),
-            (lambda reply: header_with(reply, recorded_at=1), ProofError),
-            (lambda reply: reply.range_proof.__setitem__(0, bytes(32)), ProofError),
-            (lambda reply: reply.range_proof.pop(), ProofError),
-            (lambda reply: reply.range_proof.append(bytes(32)), ProofError),
-            (lambda reply: setattr(reply, "first", reply.first - 1), ProofError),
-            (lambda reply: setattr(reply.outcomes[0], "recorded", 0), ChainError),
-            (lambda reply: reply.outcomes[0].Clear(), VerificationError),
-            (lambda reply: reply.outcomes.pop(), VerificationError),
-            (lambda reply: reply.headers.pop(), VerificationError),
-            (lambda reply: reply.headers.append(reply.headers[0]), VerificationError),
-            (lambda reply: setattr(reply, "checkpoint", b""), VerificationError),
-            (lambda reply: setattr(reply, "checkpoint", flipped(reply.checkpoint)), VerificationError),
-            (lambda reply: pb.AppendResponse(), VerificationError),
-        ],
-    )  # fmt: skip
+    @pytest.mark.parametrize(("lie", "error"), LIES.values(), ids=LIES.keys())
     async def test_it_is_refused(self, liar: Liar, lie: Lie, error: type[Exception]) -> None:
         assert isinstance(await liar.hear(lie), error)
 
@@ -133,22 +143,234 @@ class TestAnAppendThatIsAnsweredFalsely:
         error = await liar.hear(lie)
         assert error.reason == "OTHER_RECORD"
 
-    async def test_a_key_that_was_not_admitted_there_is_not_believed(self, liar: Liar) -> None:
-        index = liar.declared.index or 0
+    async def test_a_header_that_names_another_admission_is_not_believed(self, liar: Liar) -> None:
         log = liar.world.mainland.log
-        honest = Header.parse(log.headers[index])
-        assert honest.key_index == 1
-        forged = fork_with_header(liar, key_index=0)
-        error = await liar.hear(lambda _: forged)
+        keys = {key_id: Key(0, key.public) for key_id, key in log.keys_of(EXPORTER).items()}
+        log.keys_of = lambda _: keys
+        log.history.institution_key = lambda *_: None
+        error = await liar.hear(lambda _: None)
         assert error.reason == "KEY_UNKNOWN"
 
     async def test_its_record_stays_queued_and_is_recorded_once(self, liar: Liar) -> None:
-        await liar.hear(lambda reply: reply.headers.pop())
+        await liar.hear(lambda reply: reply.headers.__delitem__(-1))
         size = liar.world.mainland.log.size
         await liar.world.time.finish(liar.ledger.flush())
         assert liar.world.mainland.log.size == size == 4
 
     async def test_the_trusted_head_stays_where_it_was(self, liar: Liar) -> None:
         before = liar.way.known_checkpoint
-        await liar.hear(lambda reply: reply.range_proof.pop())
+        await liar.hear(lambda reply: reply.range_proof.__delitem__(-1))
         assert liar.way.known_checkpoint == before
+
+
+class TestTwoHistories:
+    async def test_two_trees_of_one_size_are_a_fork(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        liar.way.inner = liar.world.elsewhere(other)
+        with pytest.raises(ForkError):
+            await liar.ledger.declare(PAYLOAD, **STATEMENT)
+
+    async def test_a_fork_carries_both_signed_notes(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        ours = liar.world.mainland.log.checkpoint()
+        other.admit_key("uscc.SOMEBODY", SigningKey(bytes(range(32))), 440300)
+        liar.way.inner = liar.world.elsewhere(other)
+        with pytest.raises(ForkError) as told:
+            await liar.ledger.checkpoint()
+        assert told.value.__notes__ == [ours.decode(), other.checkpoint().decode()]
+
+    async def test_a_larger_tree_that_is_no_continuation_is_not_proven(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        for name in "AB":
+            other.admit_key(f"uscc.{name}", new_key(), 440300)
+        liar.way.inner = liar.world.elsewhere(other)
+        with pytest.raises(ProofError):
+            await liar.ledger.checkpoint()
+
+    async def test_a_checkpoint_older_than_known_is_a_rollback(self, liar: Liar) -> None:
+        older = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        liar.way.inner = liar.world.elsewhere(older)
+        with pytest.raises(VerificationError) as told:
+            await liar.ledger.checkpoint()
+        assert told.value.reason == "ROLLBACK"
+
+    async def test_a_restart_still_knows_what_was_shown(self, liar: Liar) -> None:
+        older = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        async with liar.world.client(transport=liar.world.elsewhere(older)) as restarted:
+            with pytest.raises(VerificationError) as told:
+                await restarted.checkpoint()
+        assert told.value.reason == "ROLLBACK"
+
+    async def test_so_does_another_process_that_runs_already(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        async with liar.world.client(transport=liar.world.elsewhere(other)) as neighbour:
+            await liar.ledger.declare(PAYLOAD, **STATEMENT)
+            other.admit_key("uscc.SOMEBODY", new_key(), 440300)
+            with pytest.raises(ForkError):
+                await neighbour.checkpoint()
+
+    async def test_it_is_told_again_at_every_call(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        other.admit_key("uscc.SOMEBODY", new_key(), 440300)
+        liar.way.inner = liar.world.elsewhere(other)
+        for _ in range(2):
+            with pytest.raises(ForkError):
+                await liar.ledger.checkpoint()
+
+    async def test_an_older_cosigned_checkpoint_is_no_rollback(self, liar: Liar) -> None:
+        liar.world.mainland.cosign()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        opened = await liar.ledger.checkpoint(cosigned=True)
+        assert opened.checkpoint.size == 3
+
+    async def test_an_older_cosigned_checkpoint_of_a_fork_is_not_proven(self, liar: Liar) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        other.admit_key("uscc.SOMEBODY", new_key(), 440300)
+        other.cosign(liar.world.hong_kong.log)
+        liar.world.mainland.cosign()
+        liar.way.lies["get_checkpoint"] = lambda _: pb.GetCheckpointResponse(
+            checkpoint=other.cosigned
+        )
+        with pytest.raises(ProofError):
+            await liar.ledger.checkpoint(cosigned=True)
+
+    async def test_a_node_that_withholds_the_proof_is_not_believed(self, liar: Liar) -> None:
+        liar.way.errors["get_consistency_proof"] = NotFoundError("what proof?")
+        with pytest.raises(ProofError):
+            await liar.ledger.declare(PAYLOAD, **STATEMENT)
+
+    async def test_a_proof_that_cannot_be_had_now_leaves_the_fate_unknown(self, liar: Liar) -> None:
+        liar.way.errors["get_consistency_proof"] = UnavailableError("later")
+        with pytest.raises(UnavailableError) as told:
+            await liar.world.time.finish(liar.ledger.declare(PAYLOAD, **STATEMENT))
+        assert told.value.reason == "FATE_UNKNOWN"
+
+
+class TestOtherAnswers:
+    async def test_a_receipt_of_another_record_is_refused(self, liar: Liar) -> None:
+        other = await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        found = await liar.way.get_receipt(pb.GetReceiptRequest(record_id=other.record_id))
+        liar.way.lies["get_receipt"] = lambda _: found
+        with pytest.raises(VerificationError) as told:
+            await liar.ledger.receipt(liar.declared.record_id)
+        assert told.value.reason == "OTHER_RECORD"
+
+    async def test_also_for_a_record_that_the_outbox_does_not_know(self, liar: Liar) -> None:
+        other = await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        found = await liar.way.get_receipt(pb.GetReceiptRequest(record_id=other.record_id))
+        liar.way.lies["get_receipt"] = lambda _: found
+        elsewhere = replace(liar.world.exporter, outbox=liar.world.directory / "another.sqlite")
+        async with liar.world.client(elsewhere, liar.way) as ledger:
+            with pytest.raises(VerificationError) as told:
+                await ledger.receipt(liar.declared.record_id)
+        assert told.value.reason == "OTHER_RECORD"
+
+    async def test_a_receipt_of_another_index_is_refused(self, liar: Liar) -> None:
+        other = await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        found = await liar.way.get_receipt(pb.GetReceiptRequest(index=other.index))
+        liar.way.lies["get_receipt"] = lambda _: found
+        with pytest.raises(VerificationError) as told:
+            await liar.ledger.receipt(liar.declared.index or 0)
+        assert told.value.reason == "OTHER_RECORD"
+
+    async def test_a_receipt_without_the_cosignature_asked_for_is_refused(self, liar: Liar) -> None:
+        plain = await liar.way.get_receipt(pb.GetReceiptRequest(index=liar.declared.index))
+        liar.world.mainland.cosign()
+        liar.way.lies["get_receipt"] = lambda _: plain
+        with pytest.raises(TrustError) as told:
+            await liar.ledger.wait_cosigned(liar.declared)
+        assert told.value.reason == "NOT_COSIGNED"
+
+    async def test_a_cosigned_checkpoint_without_cosignature_is_refused(self, liar: Liar) -> None:
+        liar.world.mainland.cosign()
+        plain = liar.world.mainland.log.checkpoint()
+        liar.way.lies["get_checkpoint"] = lambda _: pb.GetCheckpointResponse(checkpoint=plain)
+        with pytest.raises(TrustError):
+            await liar.ledger.checkpoint(cosigned=True)
+
+    async def test_a_view_of_another_transfer_is_refused(self, liar: Liar) -> None:
+        other = await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        found = await liar.way.get_transfer(pb.GetTransferRequest(ref=other.ref))
+        liar.way.lies["get_transfer"] = lambda _: found
+        with pytest.raises(VerificationError):
+            await liar.ledger.transfer(liar.declared.ref)
+
+    async def test_a_half_of_another_transfer_is_refused(self, liar: Liar) -> None:
+        other = await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        found = await liar.way.get_transfer(pb.GetTransferRequest(ref=other.ref))
+
+        def lie(reply: pb.GetTransferResponse) -> None:
+            reply.transfer.halves.extend(found.transfer.halves)
+
+        liar.way.lies["get_transfer"] = lie
+        with pytest.raises(VerificationError):
+            await liar.ledger.transfer(liar.declared.ref)
+
+    async def test_the_node_of_another_log_is_told_from_ours(self, liar: Liar) -> None:
+        liar.way.inner = liar.world.hong_kong.transport(RECIPIENT)
+        with pytest.raises(TrustError) as told:
+            await liar.ledger.info()
+        assert told.value.reason == "WRONG_ORIGIN"
+
+
+class TestKeyHistories:
+    async def test_a_longer_one_is_taken_over(self, liar: Liar) -> None:
+        histories = histories_of(liar)
+        await histories.get(MAINLAND)
+        liar.world.mainland.enrol("uscc.NEW", liar.world.directory)
+        assert len((await histories.refresh(MAINLAND)).entries) == 3
+
+    @pytest.mark.parametrize("origin", [MAINLAND, HONG_KONG])
+    async def test_a_shorter_one_is_refused(self, liar: Liar, origin: str) -> None:
+        histories = histories_of(liar)
+        await histories.refresh(origin)
+        liar.way.lies["get_key_history"] = lambda reply: reply.entries.__delitem__(-1)
+        with pytest.raises(ForkError):
+            await histories.refresh(origin)
+
+    async def test_one_by_another_authority_is_refused(self, liar: Liar) -> None:
+        forged, _ = MemoryNode.border(now=liar.world.time.now)
+        liar.way.inner = forged.transport(EXPORTER)
+        with pytest.raises(VerificationError):
+            await histories_of(liar).refresh(MAINLAND)
+
+    async def test_one_with_a_bad_signature_is_refused(self, liar: Liar) -> None:
+        def lie(reply: pb.GetKeyHistoryResponse) -> None:
+            header = Header.parse(reply.entries[1].header)
+            reply.entries[1].header = replace(header, signature=flipped(header.signature)).encode()
+
+        liar.way.lies["get_key_history"] = lie
+        with pytest.raises(VerificationError):
+            await histories_of(liar).refresh(MAINLAND)
+
+    async def test_none_of_the_peers_is_known_before_it_was_replayed(self, liar: Liar) -> None:
+        liar.way.lies["get_key_history"] = lambda _: pb.GetKeyHistoryResponse()
+        with pytest.raises(NotReadyError):
+            await histories_of(liar).refresh(HONG_KONG)
+
+    async def test_a_kept_file_that_was_changed_is_refused(self, liar: Liar) -> None:
+        await histories_of(liar).get(HONG_KONG)
+        (directory,) = {path.parent for path in liar.world.directory.rglob("*.keys")}
+        for path in directory.glob("*.keys"):
+            path.write_bytes(path.read_bytes().replace(b"=", b"", 1))
+        with pytest.raises(LedgerError):
+            await histories_of(liar).get(HONG_KONG)
+
+
+def histories_of(liar: Liar) -> Histories:
+    """Those that the client keeps, opened anew."""
+    settings = liar.world.exporter
+    trust = Trust.parse(settings.trust.read_bytes())
+    return Histories(liar.way, trust, settings.keys_directory, settings.origin)
+
+
+def new_key() -> SigningKey:
+    return SigningKey(os.urandom(32))

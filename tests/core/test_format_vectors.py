@@ -212,7 +212,8 @@ class TestEntries:
     @pytest.mark.parametrize("name", VECTORS["encodings"])
     def test_message_that_no_entry_carries_is_encoded(self, name: str) -> None:
         case = VECTORS["encodings"][name]
-        message = {"loss": pb.Loss, "finding": pb.Finding}[name].FromString(unhex(case["bytes"]))
+        message = {"loss": pb.Loss(), "finding": pb.Finding()}[name]
+        message.MergeFromString(unhex(case["bytes"]))
         assert (as_json(message), encode_message(message).hex()) == (case["fields"], case["bytes"])
 
 
@@ -408,10 +409,14 @@ class TestDeals:
         )
 
     @pytest.mark.parametrize("name", DEALS)
-    def test_values_beyond_our_tables_are_refused_and_listed(self, name: str) -> None:
-        with pytest.raises(FieldError) as refused:
+    def test_terms_are_taken_but_for_the_values_listed(self, name: str) -> None:
+        try:
             parse_terms(unhex(DEALS[name]["terms"]))
-        assert refused.value.message == BEYOND_OUR_TABLES[name]
+        except FieldError as error:
+            refused = error.message
+        else:
+            refused = ""
+        assert refused == BEYOND_OUR_TABLES.get(name, "")
 
     @each_refused("terms")
     def test_terms_that_break_a_rule_are_refused(self, value: str) -> None:

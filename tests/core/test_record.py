@@ -309,6 +309,11 @@ class TestAdmission:
         own = sign_admitted(record.body, border.exporter.key, key_index=1)
         assert own == admit_for(border.exporter, record)
 
+    def test_makes_the_end_of_the_header(self, border: Border, record: SignedRecord) -> None:
+        log = replace(border.mainland, entries=list(border.mainland.entries))
+        index = log.add(record.body, border.exporter.key, border.exporter.admitted_at)
+        assert log.entries[index][0][49:] == admit_for(border.exporter, record).tail
+
     def test_the_signature_is_over_the_origin(self, border: Border, record: SignedRecord) -> None:
         _, facts = read_facts(record.body)
         digest = sha256(record.body).digest()

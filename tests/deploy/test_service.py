@@ -17,7 +17,9 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "deploy" / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+STEPS = re.findall(
+    r"^```sh\n(.*?)^```$", (ROOT / "deploy" / "README.md").read_text(), re.MULTILINE | re.DOTALL
+)
 SITE = f"/opt/ledgerd/lib/python3.{sys.version_info.minor}/site-packages"
 NODE = "/etc/ledgerd/node.toml"
 ORIGIN = "ledger.mainland.example/transfers"
@@ -27,14 +29,14 @@ INSTALL = (
     "export PIP_NO_DEPS=1 PIP_NO_BUILD_ISOLATION=0 PIP_IGNORE_INSTALLED=1 PYTHONPATH=/opt/deps"
 )
 AUTHORITIES = f"""
-ledgerctl authority init --dir /root/ours --origin {ORIGIN}
-ledgerctl authority init --dir /root/theirs --origin {PEER_ORIGIN}
-ledgerctl trust make /root/ours/trust.txt /root/theirs/trust.txt --out trust.txt
+ledgerctl authority init --dir /srv/ours --origin {ORIGIN}
+ledgerctl authority init --dir /srv/theirs --origin {PEER_ORIGIN}
+ledgerctl trust make /srv/ours/trust.txt /srv/theirs/trust.txt --out trust.txt
 """
 GENESIS = f"""
-ledgerctl authority genesis /var/lib/ledgerd/genesis-request.json --dir /root/ours --yes \
+ledgerctl authority genesis /var/lib/ledgerd/genesis-request.json --dir /srv/ours --yes \
   --peer-origin {PEER_ORIGIN} --out /var/lib/ledgerd/genesis.json \
-  --peer-authority "$(sed -n 's/^authority //p' /root/theirs/trust.txt)"
+  --peer-authority "$(sed -n 's/^authority //p' /srv/theirs/trust.txt)"
 """
 
 

@@ -1,9 +1,9 @@
 """
 Verify a ledgerd receipt offline, with Python's standard library and `cryptography` alone.
 
-Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". So as
-to be short it believes whatever the authority has signed (possession, canonical bodies, what a
-REVOKE names), takes the trust file as it is, looks for no low order, and leaves out step 8.
+Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". To stay
+short, it takes the trust file as it is, believes what the authority has signed (that a key was
+possessed, a body is canonical, an ended key was good), and looks for no point of low order.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 PIN = r"(?m)^origin (\S+)\nauthority \1/authority\+[0-9a-f]{8}\+(\S+)$"
 HEADER = "version index time previous kind body_digest key_index key_id length signature"
+KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS - NODE"
 OUTCOMES = {2: [0], 3: [1, 2, 3, 4], 4: [0], 5: [0]}  # of the kinds with halves
-AUTHORITY, NODE, INSTITUTION = (0, 1, 8), (6, 7, 10), (2, 3, 4, 5)  # the kinds that each signs
+AUTHORITY, NODE, ROLES = (0, 1, 8), (6, 7, 10), {1: (2, 3, 4, 5), 2: ()}  # the kinds each signs
 ADMIT, ROTATE, REVOKE = 1, 2, 3
 NUMBER = rb"([\x80-\xff]{0,9}[\x01-\x7f])"  # a protobuf varint: minimal, and never zero
-FAILURES = (ValueError, LookupError, struct.error, InvalidSignature)
 
 
 def require(condition: object, reason: str) -> None:
@@ -42,23 +42,20 @@ def key_id(public: bytes) -> bytes:
     return b"\1" + sha256(b"ledgerd/key/v1\n\1" + public).digest()
 
 
-def read_header(raw: bytes) -> SimpleNamespace:
-    """[4] Take a header apart."""
+def read_header(raw: bytes) -> SimpleNamespace:  # [4]
     values = struct.unpack(">BQQ32sB32sQ33sH64s", raw[:189])
     header = SimpleNamespace(**dict(zip(HEADER.split(), values, strict=True)), halves=raw[189:])
+    sound = header.halves == b"\0"
+    if header.kind in OUTCOMES:
+        flag, _ref, _terms, outcome, length = struct.unpack(">B32s32sBB", raw[189:256])
+        fits = flag == 1 and outcome in OUTCOMES[header.kind] and len(raw) == 256 + length <= 456
+        sound = fits and re.fullmatch(r"[^\s+\x00-\x1f\x7f]+", raw[256:].decode())
     fixed = header.version, header.key_id[0], header.length
-    require(fixed == (1, 1, 64), "header: of another version, algorithm or length")
-    if header.kind not in OUTCOMES:
-        require(header.halves == b"\0", "header: halves where none belong, or bytes left over")
-        return header
-    flag, header.ref, header.terms, outcome, length = struct.unpack(">B32s32sBB", raw[189:256])
-    sound = flag == 1 and outcome in OUTCOMES[header.kind] and length == len(raw[256:]) <= 200
-    require(sound and re.fullmatch(r"[^\s+\x00-\x1f\x7f]+", raw[256:].decode()), "header: halves")
+    require(sound and fixed == (1, 1, 64), "header: not what its version and kind allow")
     return header
 
 
-def read_message(data: bytes) -> dict:
-    """Read a protobuf message whose fields are numbers and bytes."""
+def read_message(data: bytes) -> dict:  # protobuf: numbers and bytes by field number
     fields = {}
     while match := re.match(NUMBER * 2, data):  # a tag, then a number or a length
         tag, value = (sum((b & 127) << 7 * at for at, b in enumerate(n)) for n in match.groups())
@@ -68,10 +65,9 @@ def read_message(data: bytes) -> dict:
     return fields
 
 
-def check_author(header: SimpleNamespace, log: SimpleNamespace) -> str:
-    """[7] Check who signed an entry; return the name."""
+def check_author(header: SimpleNamespace, log: SimpleNamespace) -> str:  # [7]
     name, kinds, public = log.keys[header.key_index, header.key_id]
-    placed = (header.index > header.key_index) == (header.kind > 0)  # GENESIS is entry 0
+    placed = (header.index > header.key_index) == (header.kind > 0)  # GENESIS alone is entry 0
     good = placed and header.index < log.ended.get(header.key_id, 2**64)
     require(good and header.kind in kinds, f"entry: this key of {name} is not good for it")
     origin = log.origin.encode()
@@ -81,72 +77,59 @@ def check_author(header: SimpleNamespace, log: SimpleNamespace) -> str:
     return name
 
 
-def read_keys(file: str, pins: dict[str, bytes]) -> SimpleNamespace:
-    """[2] Read a key history: what each key signs, and at which index it ended."""
+def read_keys(file: str, pins: dict[str, bytes]) -> SimpleNamespace:  # [2]
     magic, origin, *lines, rest = file.split("\n")
     require((magic, rest) == ("ledgerd-keys/v1", ""), "key history: malformed")
     keys = {(0, key_id(pins[origin])): ("authority", AUTHORITY, pins[origin])}
     log, last = SimpleNamespace(origin=origin, keys=keys, ended={}, genesis={}), -1
     for raw, body in (map(unbase64, line.split(" ")) for line in lines):
         header = read_header(raw)
-        in_order = header.kind == (last >= 0) and header.index > last
-        require(in_order, "key history: not GENESIS and then KEY entries in log order")
+        require(header.kind == (last >= 0) and header.index > last, "key history: not in order")
         check_author(header, log)
         require(sha256(body).digest() == header.body_digest, "body: not the one that was signed")
         record, last = read_message(read_message(body)[16 + header.kind]), header.index
         if header.kind == 0:
             log.genesis, keys[0, key_id(record[2])] = record, ("node", NODE, record[2])
-            continue
-        action, role, name, public = (record[field] for field in (1, 2, 3, 4))
-        if action in (ADMIT, ROTATE):
-            kinds = INSTITUTION if role == 1 else ()
-            keys[last, key_id(public)] = (name.decode(), kinds, public)
-        if action in (ROTATE, REVOKE):
-            log.ended.setdefault(record[6] if action == ROTATE else key_id(public), last)
+        elif record[1] in (ADMIT, ROTATE):  # for role, subject and public_key see section 3
+            keys[last, key_id(record[4])] = (record[3].decode(), ROLES[record[2]], record[4])
+        if header.kind == 1 and record[1] in (ROTATE, REVOKE):
+            log.ended.setdefault(record[6] if record[1] == ROTATE else key_id(record[4]), last)
     return log
 
 
-def check_note(text: str, lines: list[str], log, peer) -> bool:
-    return
-
-
 def verify(file: str, logs: dict[str, SimpleNamespace], *, cosigned: bool) -> str:
-    """[3] Say what a receipt proves, or raise one of FAILURES."""
-    head, text, notes = file.split("\n\n")
+    head, text, notes = file.split("\n\n")  # [3]
     magic, extra, index, *hashes = head.split("\n")
-    origin, size, root = text.split("\n")
-    raw, log = unbase64(extra[6:]), logs[origin]
-    header, last = read_header(raw), int(size) - 1
-    said = magic, extra[:6], index, size, notes[-1:]
-    need = "c2sp.org/tlog-proof@v1", "extra ", f"index {header.index}", str(last + 1), "\n"
-    require(said == need, "receipt: malformed")
-    peer = log.genesis[5].decode()
-    keys = {origin: (b"\1", log.genesis[1], 4)}  # [5]
+    (origin, size, root), (*lines, rest) = text.split("\n"), notes.split("\n")
+    raw, log, last = unbase64(extra[6:]), logs[origin], int(size) - 1
+    header = read_header(raw)
+    expected = "c2sp.org/tlog-proof@v1", "extra ", f"index {header.index}", str(last + 1), ""
+    require((magic, extra[:6], index, size, rest) == expected, "receipt: malformed")
+    peer, signers = log.genesis[5].decode(), {origin: (b"\1", log.genesis[1], 4)}  # [5]
     if peer in logs:
-        keys[peer] = (b"\4", logs[peer].genesis[3], 12)
-    for line in (lines := notes[:-1].split("\n")):
-        dash, name, data = line.split(" ")
-        (kind, public, start), note = keys.pop(name), unbase64(data)
+        signers[peer] = (b"\4", logs[peer].genesis[3], 12)
+    for dash, name, data in (line.split(" ") for line in lines):
+        require(name in signers, f"checkpoint: {name!r} is unknown, or signs twice")
+        (kind, public, start), note = signers.pop(name), unbase64(data)
         short = sha256(name.encode() + b"\n" + kind + public).digest()[:4]
         require((dash, note[:4]) == ("\u2014", short), f"checkpoint: not the key of {name}")
         time = f"cosignature/v1\ntime {int.from_bytes(note[4:12])}\n" if start == 12 else ""
         Ed25519PublicKey.from_public_bytes(public).verify(note[start:], f"{time}{text}\n".encode())
-    require(origin not in signers, "checkpoint: its log has not signed it")
-    require(not cosigned or ..., "checkpoint: the peer has not cosigned it")  # [9]
-    require(header.index <= last < 2**64, "inclusion proof: outside of the tree")  # [6]
-    at, node = header.index, sha256(b"\0" + raw).digest()
-    for sibling in map(unbase64, hashes):
-        require(last > 0 and len(sibling) == 32, "inclusion proof: too long")
-        while at == last and at % 2 == 0:  # the last node of its level has no sibling
-            at, last = at // 2, last // 2
-        node = sha256(b"\1" + (sibling + node if at % 2 else node + sibling)).digest()
-        at, last = at // 2, last // 2
-    require((last, node) == (0, unbase64(root)), "inclusion proof: leads to another root")
-    author = check_author(header, log)
-    return f"entry {header.index} of {origin}: kind {header.kind} by {author}"
+    require(origin not in signers and len(lines) >= 1 + cosigned, "checkpoint: a signer is missing")
+    proof, node = [unbase64(line) for line in hashes], sha256(b"\0" + raw).digest()  # [6]
+    inner = (header.index ^ last).bit_length()  # from this level on, siblings are at the left
+    complete = len(proof) == inner + (header.index >> inner).bit_count()
+    require(complete and header.index <= last < 2**64, "inclusion proof: of another length")
+    for level, sibling in enumerate(proof):
+        left = level >= inner or header.index >> level & 1
+        node = sha256(b"\1" + (sibling + node if left else node + sibling)).digest()
+    require(node == unbase64(root), "inclusion proof: leads to another root")
+    name, seen = check_author(header, log), "cosigned" if len(lines) > 1 else "not cosigned"
+    what = f"entry {header.index} of {origin}: {KINDS.split()[header.kind]} by {name}, {seen}"
+    return f"{what}, body {header.body_digest.hex()}, halves {header.halves.hex()}"
 
 
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Verify a ledgerd receipt offline.")
     parser.add_argument("receipt", type=Path)
     parser.add_argument("--trust", type=Path, required=True)
@@ -161,10 +144,6 @@ def main() -> None:
         found = verify(receipt, logs, cosigned=options.require_cosignature)
     except OSError as error:
         parser.error(str(error))
-    except FAILURES as error:
+    except (ValueError, LookupError, struct.error, InvalidSignature) as error:
         sys.exit(f"does not verify: {error!r}")
     sys.stdout.write(f"verified: {found}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -233,10 +233,9 @@ class TestStatusesAtFirst:
     """Nothing is cosigned yet: the old size is 0."""
 
     @pytest.fixture(autouse=True)
-    async def replayed_only(self, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(Witness, "_cosign_largest", lambda witness: None)
-            await replayed(watch, 8)
+    async def replayed_only(self, watch: Watch) -> None:
+        grow(watch, watch.peer.log, 8)
+        await watch.side.peer.monitor._fetch()
 
     async def test_old_0_without_a_proof_is_200(self, watch: Watch) -> None:
         ask = watch.side.peer.witness.add_checkpoint(0, [], watch.peer.log.checkpoint())
@@ -467,11 +466,11 @@ async def fetched(watch: Watch) -> None:
 
 
 async def two_that_are_not_replayed(watch: Watch) -> None:
-    """Shown for cosigning and served with the headers, before either is replayed."""
-    log = watch.peer.log
-    for fork in (grow(watch, fork_of(log, 8), 12), grow(watch, fork_of(log, 8), 12)):
+    """Shown for cosigning, both of them, before either is replayed."""
+    fork = fork_of(watch.peer.log, 8)
+    for log in (grow(watch, fork, 12), grow(watch, watch.peer.log, 12)):
         with pytest.raises(LedgerError):
-            await watch.side.peer.witness.add_checkpoint(8, proof(fork, 8, 12), fork.checkpoint())
+            await watch.side.peer.witness.add_checkpoint(8, proof(log, 8, 12), log.checkpoint())
 
 
 async def one_that_is_replayed_later(watch: Watch) -> None:
@@ -481,6 +480,11 @@ async def one_that_is_replayed_later(watch: Watch) -> None:
         await watch.side.peer.witness.add_checkpoint(8, proof(fork, 8, 12), fork.checkpoint())
     await watch.side.reopen()
     await replayed(watch, 15)
+
+
+async def acknowledge(watch: Watch) -> None:
+    await watch.side.peer._accusations.record(watch.side.sequencer)
+    await watch.side.peer.acknowledge()
 
 
 Contradict = Callable[[Watch], Any]
@@ -531,12 +535,12 @@ class TestContradiction:
         assert watch.side.peer.replica.verified_size == 20
 
     async def test_once_acknowledged_it_goes_on(self, watch: Watch) -> None:
-        await watch.side.peer.acknowledge()
+        await acknowledge(watch)
         await replayed(watch, 20)
         assert watch.side.peer.witness.cosigned_size == 20
 
     async def test_the_acknowledgement_outlives_a_restart(self, watch: Watch) -> None:
-        await watch.side.peer.acknowledge()
+        await acknowledge(watch)
         await watch.side.reopen()
         assert not watch.side.peer.status().latched
 
@@ -576,7 +580,7 @@ class TestEvidenceEntry:
         await replayed(watch, 8)
         fork = grow(watch, fork_of(watch.peer.log, 5), 8)
         await add(watch, fork)
-        await watch.side.peer.acknowledge()
+        await acknowledge(watch)
         await add(watch, fork)
         assert not watch.side.peer.status().latched
 
@@ -584,12 +588,18 @@ class TestEvidenceEntry:
         await replayed(watch, 8)
         fork = grow(watch, fork_of(watch.peer.log, 5), 8)
         await add(watch, fork)
-        await watch.side.peer.acknowledge()
+        await acknowledge(watch)
         await add(watch, fork)
         assert (
             parse_known(watch.side.peer.witness.cosigned()).checkpoint
             == parse_known(watch.peer.log.checkpoint()).checkpoint
         )
+
+    async def test_before_it_is_in_the_log_nobody_can_acknowledge_it(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await same_size(watch)
+        with pytest.raises(NotReadyError):
+            await watch.side.peer.acknowledge()
 
     async def test_more_of_the_same_while_latched_fills_no_disk(self, watch: Watch) -> None:
         await replayed(watch, 8)
