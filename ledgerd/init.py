@@ -79,8 +79,10 @@ def found(config: Config, approval: Approval, *, clock: Callable[[], int], rando
     """
     trust, keys = load_trust(config), NodeKeys.load(config)
     approval.verify(trust[config.origin])
+    genesis = approval.read_body().genesis
+    keys.check_named(genesis)
+    _check_peer(trust, genesis)
     _check_certificate(config, approval.tls_certificate)
-    _check_peer(trust, approval.read_body().genesis)
     _make_directory(config.data)
     with DirectoryLock(config.data):
         _refuse_existing(config)

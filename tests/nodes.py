@@ -104,7 +104,7 @@ class Side:
         # From some days ago, so that a certificate by it can have expired.
         validity = Validity.starting(datetime.now(UTC) - 2 * LIFE, 5 * LIFE)
         self.authority = Authority.create(origin, self.domain, validity=validity)
-        directory.mkdir(mode=0o700)
+        directory.mkdir(mode=0o700, parents=True)
 
     def configure(self, peer: Side, *, endpoint: str = "localhost:1", top: str = "") -> Config:
         """Write node.toml and trust file; top are more lines for the top of the former."""
@@ -130,9 +130,11 @@ class Side:
     def config(self) -> Config:
         return Config.load(self.toml)
 
-    def approve_genesis(self, peer: Side, **changes: Any) -> Approval:
-        """Both steps of `ledgerd init` but the founding."""
-        request = self.directory / "genesis-request.json"
+    def approve_genesis(
+        self, peer: Side, *, request: Path | None = None, **changes: Any
+    ) -> Approval:
+        """What the authority makes of the node's request, one made here unless there is one."""
+        request = request or self.directory / "genesis-request.json"
         if not request.exists():
             request_genesis(self.config, request, os.urandom)
         fields = {"peer_origin": peer.origin, "peer_authority": peer.authority.verifier.public}
@@ -283,11 +285,13 @@ class Node:
 
 
 @asynccontextmanager
-async def serve(side: Side, peer: Side) -> AsyncIterator[Node]:
+async def serve(side: Side, peer: Side, *, throwaway: bool = False) -> AsyncIterator[Node]:
     """Serve a founded side; raises what `run` raises when it can't start."""
     stop: asyncio.Event = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(run(side.config, stop=stop, ready=ready))
+    task = asyncio.create_task(
+        run(side.config, stop=stop, ready=ready, throwaway=throwaway)
+    )
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()

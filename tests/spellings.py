@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interop.reference import encode_field, varint
+from interop.protobuf import encode_field, varint
 
 UNKNOWN = 99
 # Wire types, as protobuf numbers them.

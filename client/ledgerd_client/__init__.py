@@ -7,8 +7,6 @@ Beside it stand `payload` (what is committed to), `outbox` (the durable queue), 
 `config`, `testing` (a node for tests) and `core` (verification alone, without any I/O).
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from ledgerd_client._results import (

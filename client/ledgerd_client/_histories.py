@@ -52,6 +52,7 @@ class Histories:
 
     async def refresh(self, origin: str) -> KeyHistory:
         """The history as far as the node has it; NotReadyError when it has none yet."""
+        authority = self._trust.authority(origin)
         request = pb.GetKeyHistoryRequest(origin=origin)
         try:
             response = await self._transport.get_key_history(request)
@@ -64,7 +65,7 @@ class Histories:
                 reason="NO_KEY_HISTORY",
                 action="try again when it has reached the other side's node",
             )
-        self._known[origin] = await asyncio.to_thread(self._keep, origin, entries)
+        self._known[origin] = await asyncio.to_thread(self._keep, origin, authority, entries)
         return self._known[origin]
 
     async def peer(self, configured: str | None = None) -> str:
@@ -103,9 +104,11 @@ class Histories:
             raise TrustError(f"{self._file(origin).path} is the key history of {history.origin}")
         return history
 
-    def _keep(self, origin: str, entries: list[tuple[bytes, bytes]]) -> KeyHistory:
+    def _keep(
+        self, origin: str, authority: bytes, entries: list[tuple[bytes, bytes]]
+    ) -> KeyHistory:
         try:
-            fetched = KeyHistory.of(origin, self._trust.authority(origin), entries)
+            fetched = KeyHistory.of(origin, authority, entries)
             fetched.need_genesis()
         except LedgerError as error:
             raise as_verification(error) from error

@@ -63,7 +63,12 @@ class Admission:
                 size += len(taken[-1][0].raw)
             task = asyncio.create_task(self._work(taken))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        # Only now: what came since the answers were given has found no worker free.
+        self._tasks.discard(task)
+        self._pump()
 
     async def _work(self, taken: list[tuple[Request, asyncio.Future[Checked]]]) -> None:
         requests = [request for request, _ in taken]
@@ -81,8 +86,6 @@ class Admission:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        # This task is about to end; a free worker takes what came in the meantime.
-        asyncio.get_running_loop().call_soon(self._pump)
 
 
 def check_requests(origin: str, requests: list[Request]) -> list[Checked | LedgerError]:

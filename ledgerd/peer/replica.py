@@ -168,26 +168,25 @@ class Replica:
             self.verified = self.verified._replace(fetched_at=known.fetched_at)
 
     async def _take(self, replay: PageReplay, pages: AsyncIterator[Page]) -> None:
-        """Replay one page while the signatures of the one before are checked elsewhere."""
-        settling: asyncio.Task[None] | None = None
+        """Check one page's signatures while the one before is stored and the next replayed."""
+        checking: asyncio.Task[Staged] | None = None
         try:
             async for page in pages:
                 latest = self._clock() + CLOCK_AHEAD
                 staged = await self._store.run(replay.stage, page, latest)
-                if settling is not None:
-                    await settling
-                settling = asyncio.create_task(self._settle(replay, staged))
-            if settling is not None:
-                await settling
+                before, checking = checking, asyncio.create_task(self._checked(staged))
+                if before is not None:
+                    await self._store.run(self._commit, replay, await before)
+            if checking is not None:
+                await self._store.run(self._commit, replay, await checking)
         finally:
-            # Nothing may be committed behind the back of whoever cleans up now.
-            if settling is not None:
-                settling.cancel()
-                await asyncio.gather(settling, return_exceptions=True)
+            if checking is not None:
+                checking.cancel()
+                await asyncio.gather(checking, return_exceptions=True)
 
-    async def _settle(self, replay: PageReplay, staged: Staged) -> None:
+    async def _checked(self, staged: Staged) -> Staged:
         await self._check(staged.checks)
-        await self._store.run(self._commit, replay, staged)
+        return staged
 
     # -- in the writing thread --------------------------------------------------------------
 

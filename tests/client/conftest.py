@@ -9,7 +9,9 @@ from client.contract import NodeUnderTest
 from client.sdk import World
 
 from ledgerd_client import Settings
-from ledgerd_client.testing import MemoryNode
+from ledgerd_client.testing import MemoryNode, ledger_node
+
+__all__ = ["ledger_node", "node", "world"]
 from ledgerd_client.transport import Transport
 
 

@@ -9,8 +9,8 @@ import pytest
 from builders import EXPORTER, HONG_KONG, MAINLAND, START, new_key
 from hypothesis import given
 from hypothesis import strategies as st
-from interop import reference as ref
-from interop.reference import encode_field
+from interop import protobuf as ref
+from interop.protobuf import encode_field
 from spellings import other_spellings, padded
 
 from ledgerd_client.core.body import (

@@ -11,8 +11,8 @@ import pytest
 from builders import EXPORTER, HONG_KONG, MAINLAND, RECIPIENT
 from hypothesis import given
 from hypothesis import strategies as st
-from interop import reference as ref
-from interop.reference import encode_field, varint
+from interop import protobuf as ref
+from interop.protobuf import encode_field, varint
 from spellings import other_spellings, padded
 
 from ledgerd_client.core import codes

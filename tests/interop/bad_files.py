@@ -9,7 +9,8 @@ from typing import Any
 
 from interop import reference as ref
 from interop.bad_receipts import Case
-from interop.reference import Signer, encode_field, varint
+from interop.protobuf import encode, encode_field, varint
+from interop.reference import Signer
 from interop.scenario import (
     ADMIT,
     EXPORTER,
@@ -29,8 +30,8 @@ from interop.scenario import (
 def bodies(world: Scenario) -> Iterator[Case]:
     """Bodies of a TRANSFER."""
     entry = world.mainland.entries[3]
-    common, transfer = dict(entry.common), ref.encode("transfer", entry.fields)
-    good = ref.encode("body", {**common, "transfer": transfer})
+    common, transfer = dict(entry.common), encode("transfer", entry.fields)
+    good = encode("body", {**common, "transfer": transfer})
     fields = [
         encode_field(at, common[name])
         for at, name in enumerate(("salt", "origin", "author", "record_id", "occurred_at"), 1)
@@ -55,7 +56,7 @@ def bodies(world: Scenario) -> Iterator[Case]:
         b"".join([*fields[:2], encode_field(3, b"uscc.\xff"), *fields[3:], record]),
     )
     yield "no record", b"".join(fields)
-    yield "two records", good + encode_field(20, ref.encode("cancel", {"terms": b"x"}))
+    yield "two records", good + encode_field(20, encode("cancel", {"terms": b"x"}))
     for reason, change in {
         "a salt of 15 bytes": {"salt": bytes(range(15))},
         "no salt": {"salt": b""},
@@ -65,7 +66,7 @@ def bodies(world: Scenario) -> Iterator[Case]:
         "a record_id of UUID version 4": {"record_id": _nibble(common["record_id"], 6, 0x40)},
         "a record_id of another variant": {"record_id": _nibble(common["record_id"], 8, 0xC0)},
     }.items():
-        yield reason, ref.encode("body", {**common, **change, "transfer": transfer})
+        yield reason, encode("body", {**common, **change, "transfer": transfer})
 
 
 def _nibble(record_id: bytes, at: int, value: int) -> bytes:
@@ -88,13 +89,13 @@ def terms(world: Scenario) -> Iterator[Case]:
 
 def manifests(world: Scenario) -> Iterator[Case]:
     part = {"size": 1, "digest": ref.digest(b"a")}
-    a, b = (ref.encode("part", {"name": name, **part}) for name in "ab")
-    yield "parts not ascending by name", ref.encode("manifest", {"parts": [b, a]})
-    yield "a name twice", ref.encode("manifest", {"parts": [a, a]})
-    unnamed = ref.encode("part", part)
-    yield "a part without a name", ref.encode("manifest", {"parts": [unnamed]})
-    short = ref.encode("part", {**part, "name": "a", "digest": bytes(31)})
-    yield "a digest of 31 bytes", ref.encode("manifest", {"parts": [short]})
+    a, b = (encode("part", {"name": name, **part}) for name in "ab")
+    yield "parts not ascending by name", encode("manifest", {"parts": [b, a]})
+    yield "a name twice", encode("manifest", {"parts": [a, a]})
+    unnamed = encode("part", part)
+    yield "a part without a name", encode("manifest", {"parts": [unnamed]})
+    short = encode("part", {**part, "name": "a", "digest": bytes(31)})
+    yield "a digest of 31 bytes", encode("manifest", {"parts": [short]})
 
 
 # Key histories

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from interop import reference as ref
 from interop.reference import Signer
 from interop.scenario import (
@@ -21,7 +19,6 @@ from interop.scenario import (
     NODE,
     RECIPIENT,
     TRANSFER,
-    Deal,
     Entry,
     Log,
     Scenario,
@@ -221,25 +218,3 @@ def forged(log: Log, entry: Entry) -> str:
     index = entry.header.index
     leaves = [*log.leaves[:index], ref.leaf_hash(entry.raw)]
     return ref.receipt_file(entry.raw, index, ref.inclusion(index, leaves), log.note(leaves))
-
-
-def low_order(world: Scenario, deal: Deal) -> Entry:
-    """
-    A TRANSFER under R = the identity, S = k·a: some libraries take it, some do not.
-
-    It gives the exporter's secret away, so it is made in a test and never written down.
-    """
-    raw = serialization.Encoding.Raw, serialization.PrivateFormat.Raw
-    seed = world.exporter.private.private_bytes(*raw, serialization.NoEncryption())
-    scalar = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
-    scalar = scalar & (1 << 254) - 8 | 1 << 254
-    options: dict[str, Any] = {"key_index": 1, "halves": deal.halves(world.hongkong), "index": 4}
-    fields = {"terms": deal.terms}
-    by = (EXPORTER, world.exporter)
-    entry = world.mainland.make(TRANSFER, "transfer", fields, *by, **options)
-    identity = b"\x01" + bytes(31)
-    challenge = hashlib.sha512(identity + world.exporter.public + entry.signed).digest()
-    order = 2**252 + 27742317777372353535851937790883648493
-    response = int.from_bytes(challenge, "little") * scalar % order
-    header = replace(entry.header, signature=identity + response.to_bytes(32, "little"))
-    return replace(entry, header=header, raw=header.encode())

@@ -16,6 +16,7 @@ from typing import Any
 
 from interop import bad_files, bad_receipts
 from interop import reference as ref
+from interop.protobuf import encode
 from interop.scenario import (
     EXPORTER,
     INSTITUTION,
@@ -174,8 +175,8 @@ def deals_of(world: Scenario) -> dict[str, Any]:
         receipt = {"receipt": world.mainland.receipt(index, index + 1)}
         signed = {"key_id": entry.header.key_id, "signature": entry.header.signature}
         tickets = {
-            "with_receipt": ref.encode("ticket", {**opened, **receipt}),
-            "queued": ref.encode("ticket", {**opened, "body": entry.body, **signed}),
+            "with_receipt": encode("ticket", {**opened, **receipt}),
+            "queued": encode("ticket", {**opened, "body": entry.body, **signed}),
         }
         made[name] = {"index": index, **deal_of(deal, tickets)}
     corrected = world.deals["parts, corrected"]
@@ -233,7 +234,7 @@ def encodings_of() -> dict[str, Any]:
     }
     made = {"loss": loss, "finding": closed}
     return {
-        name: {"fields": fields, "bytes": ref.encode(name, fields)} for name, fields in made.items()
+        name: {"fields": fields, "bytes": encode(name, fields)} for name, fields in made.items()
     }
 
 

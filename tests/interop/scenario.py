@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from interop import reference as ref
+from interop.protobuf import encode
 from interop.reference import Halves, Signer
 
 START = 1_785_718_800_000_000  # 2026-08-03T01:00:00Z in µs
@@ -77,7 +78,7 @@ class Log:
             "record_id": ref.uuid7(occurred_at),
             "occurred_at": occurred_at,
         }
-        body = ref.encode("body", {**common, record: ref.encode(record, fields)})
+        body = encode("body", {**common, record: encode(record, fields)})
         signed = ref.signed_bytes(signed_for or self.origin, kind, body, signer.key_id, halves)
         header = ref.Header(
             index=at,
@@ -145,7 +146,7 @@ class Deal:
             {"name": name, "size": len(content), "digest": ref.digest(content)}
             for name, content in self.parts.items()
         ]
-        return ref.encode("manifest", {"parts": [ref.encode("part", part) for part in described]})
+        return encode("manifest", {"parts": [encode("part", part) for part in described]})
 
     @property
     def commitment(self) -> bytes:
@@ -155,10 +156,8 @@ class Deal:
 
     @property
     def terms(self) -> bytes:
-        parties = {
-            side: ref.encode("party", self.fields[side]) for side in ("exporter", "recipient")
-        }
-        return ref.encode("terms", {**self.fields, **parties, "commitment": self.commitment})
+        parties = {side: encode("party", self.fields[side]) for side in ("exporter", "recipient")}
+        return encode("terms", {**self.fields, **parties, "commitment": self.commitment})
 
     @property
     def ref(self) -> bytes:
@@ -287,7 +286,7 @@ def close(world: Scenario) -> None:
     fields = {"terms": three.terms, "reason": "not needed"}
     mainland.append(CANCEL, "cancel", fields, *by, **signed)
     places = [(mainland.origin, 6), (world.hongkong.origin, 6)]
-    records = [ref.encode("record_ref", {"origin": origin, "index": at}) for origin, at in places]
+    records = [encode("record_ref", {"origin": origin, "index": at}) for origin, at in places]
     finding = {"finding_id": os.urandom(32), "rule": "K15.mismatched", "severity": 3}
     about = {"records": records, "rule_set": 2, "ref": world.deals["parts"].ref}
     mainland.by_node(NODE, "finding", {**finding, **about})

@@ -4,45 +4,75 @@ from __future__ import annotations
 
 import ast
 import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from interop import bad_receipts, reference, scenario, verify_receipt, worked_example
 
 TESTS = Path(__file__).parent.parent
 PAGE = TESTS.parent / "docs" / "format.md"
 VERIFIER = TESTS / "interop" / "verify_receipt.py"
 VECTORS = json.loads((TESTS / "vectors" / "format.json").read_text(encoding="utf-8"))
+TRUST = VECTORS["trust"]["file"]
 C2SP = json.loads((TESTS / "vectors" / "c2sp.json").read_text(encoding="utf-8"))
 
-Logs = dict[str, verify_receipt.Log]
+Logs = dict[str, SimpleNamespace]
+FAILURES = (ValueError, LookupError, struct.error, InvalidSignature)
+
+# What the verifier believes for the sake of its length, and a node and an SDK refuse. Each of these
+# is signed by the authority that its user trusts, and none makes a key good that was revoked. It
+# looks for no point of low order either: whoever signs by one has given the key away.
+BELIEVED = frozenset(
+    {
+        "a body that names another author",
+        "no possession",
+        "possession proves something else",
+        "possession is for another subject",
+        "a key is admitted again",
+        "a revoked key is admitted again",
+        "a key is admitted for a second institution",
+        "the node's key is admitted for an institution",
+        "a public key of low order",
+        "ROTATE of a key that was never admitted",
+        "ROTATE of a revoked key",
+        "ROTATE to another institution",
+        "REVOKE of a key that was never admitted",
+        "REVOKE of a revoked key",
+    }
+)
 
 
-def read_logs(vectors: dict[str, Any] = VECTORS) -> Logs:
-    pins = verify_receipt.read_trust(vectors["trust"]["file"])
-    return {log["origin"]: verify_receipt.Log(log["key_history"], pins) for log in vectors["logs"]}
+def read_logs(trust: str, *histories: str) -> Logs:
+    logs = (verify_receipt.read_keys(file, trust) for file in histories)
+    return {log.origin: log for log in logs}
 
 
 def verifies(file: str | bytes, logs: Logs, *, cosigned: bool = False) -> bool:
     try:
         text = file if isinstance(file, str) else file.decode()
-        verify_receipt.verify(text, logs, None, cosigned=cosigned)
-    except ValueError:
+        verify_receipt.verify(text, logs, cosigned=cosigned)
+    except FAILURES:
         return False
     return True
 
 
-def refusals(name: str) -> list[Any]:
-    return [pytest.param(case["value"], id=case["reason"]) for case in VECTORS["refuse"][name]]
+def refusals(name: str, but: frozenset[str] = frozenset()) -> list[Any]:
+    cases = {case["reason"]: case["value"] for case in VECTORS["refuse"][name]}
+    assert but <= cases.keys()
+    return [pytest.param(cases[reason], id=reason) for reason in cases if reason not in but]
 
 
 @pytest.fixture(scope="module")
 def logs() -> Logs:
-    return read_logs()
+    return read_logs(TRUST, *(log["key_history"] for log in VECTORS["logs"]))
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +145,13 @@ class TestVerifierAccepts:
         assert verifies(case["file"], logs, cosigned=case["cosigned"])
 
     def test_a_log_made_a_moment_ago(self, world: scenario.Scenario) -> None:
-        pins = verify_receipt.read_trust(world.trust())
         histories = [world.mainland.key_history(), world.hongkong.key_history()]
-        fresh = {log.origin: log for log in (verify_receipt.Log(file, pins) for file in histories)}
+        fresh = read_logs(world.trust(), *histories)
         assert verifies(world.mainland.receipt(9, 12, world.hongkong), fresh, cosigned=True)
 
     def test_an_honest_entry_put_as_the_dishonest_ones_are(self, world: scenario.Scenario) -> None:
-        pins = verify_receipt.read_trust(world.trust())
-        log = verify_receipt.Log(world.mainland.key_history(), pins)
         forged = bad_receipts.forged(world.mainland, world.mainland.entries[6])
-        assert verifies(forged, {log.origin: log})
+        assert verifies(forged, read_logs(world.trust(), world.mainland.key_history()))
 
 
 class TestVerifierRefuses:
@@ -164,23 +191,24 @@ class TestVerifierRefuses:
         assert not verifies(receipt, {origin: logs[origin]})
 
     def test_a_key_history_under_another_trust_file(self, world: scenario.Scenario) -> None:
-        pins = verify_receipt.read_trust(world.trust())
-        with pytest.raises(ValueError, match="not admitted for its kind"):
-            verify_receipt.Log(VECTORS["logs"][0]["key_history"], pins)
+        with pytest.raises(ValueError, match="by a key of nobody"):
+            read_logs(world.trust(), VECTORS["logs"][0]["key_history"])
 
     def test_a_signer_whom_a_shorter_key_history_does_not_know(self, logs: Logs) -> None:
-        pins = verify_receipt.read_trust(VECTORS["trust"]["file"])
-        early = verify_receipt.Log(worked_example.files(VECTORS)["mainland"], pins)
+        early = read_logs(TRUST, worked_example.files(VECTORS)["mainland"])
         after_rotation = VECTORS["receipts"][6]
-        assert not verifies(after_rotation["file"], {**logs, early.origin: early})
+        assert not verifies(after_rotation["file"], {**logs, **early})
 
-    def test_a_signature_whose_r_is_of_low_order(self, world: scenario.Scenario) -> None:
-        pins = verify_receipt.read_trust(world.trust())
-        log = verify_receipt.Log(world.mainland.key_history(), pins)
-        entry = bad_receipts.low_order(world, world.deals["single"])
-        forged = bad_receipts.forged(world.mainland, entry)
-        with pytest.raises(ValueError, match="unsound"):
-            verify_receipt.verify(forged, {log.origin: log}, None, cosigned=False)
+    def test_a_revoked_key_whose_admission_is_repeated(self, world: scenario.Scenario) -> None:
+        """What the authority signs does not hold the index: anybody can repeat an old line."""
+        log, deal = world.mainland, world.deals["parts"]
+        admission = log.entries[5]
+        again = reference.b64(replace(admission.header, index=13).encode())
+        history = log.key_history() + f"{again} {reference.b64(admission.body)}\n"
+        by = ({"terms": deal.terms}, scenario.EXPORTER, world.exporter_next)
+        signed = {"key_index": 13, "index": 14, "halves": deal.halves(world.hongkong)}
+        entry = log.make(scenario.TRANSFER, "transfer", *by, **signed)
+        assert not verifies(bad_receipts.forged(log, entry), read_logs(world.trust(), history))
 
     @pytest.mark.parametrize("value", refusals("receipts"))
     def test_a_receipt_that_must_be_refused(self, value: str, logs: Logs) -> None:
@@ -188,19 +216,13 @@ class TestVerifierRefuses:
 
     @pytest.mark.parametrize("value", refusals("headers"))
     def test_a_header_that_must_be_refused(self, value: str) -> None:
-        with pytest.raises(ValueError, match=r"header|utf-8"):
+        with pytest.raises((ValueError, struct.error)):
             verify_receipt.read_header(bytes.fromhex(value))
 
-    @pytest.mark.parametrize("value", refusals("key_histories"))
+    @pytest.mark.parametrize("value", refusals("key_histories", but=BELIEVED))
     def test_a_key_history_that_must_be_refused(self, value: str) -> None:
-        pins = verify_receipt.read_trust(VECTORS["trust"]["file"])
-        with pytest.raises(ValueError, match=r"key history|KEY entry|entry|body"):
-            verify_receipt.Log(value, pins)
-
-    @pytest.mark.parametrize("value", refusals("trust_files"))
-    def test_a_trust_file_that_must_be_refused(self, value: str) -> None:
-        with pytest.raises(ValueError, match=r"trust file|base64"):
-            verify_receipt.read_trust(value)
+        with pytest.raises(FAILURES):
+            read_logs(TRUST, value)
 
 
 class TestVerifierAsAProgram:
@@ -223,34 +245,35 @@ class TestVerifierAsAProgram:
 
     def test_it_says_what_it_verified(self, folder: Path) -> None:
         said = self.run(folder).stdout
-        assert "entry 3 of gba.example/mainland: TRANSFER by uscc.91440300MA5EXMPLXX" in said
+        assert "TRANSFER 3 of gba.example/mainland by uscc.91440300MA5EXMPLXX" in said
 
-    def test_it_takes_the_body_that_was_signed(self, folder: Path) -> None:
-        body = bytes.fromhex(VECTORS["logs"][0]["entries"][3]["body"])
-        (folder / "body").write_bytes(body)
-        assert self.run(folder, "--body", "body").returncode == 0
-
-    def test_it_refuses_another_body(self, folder: Path) -> None:
-        (folder / "body").write_bytes(b"")
-        assert self.run(folder, "--body", "body").returncode == 1
-
-    def test_it_refuses_a_receipt_of_other_keys_and_says_why(self, folder: Path) -> None:
+    def test_it_refuses_a_receipt_of_other_keys(self, folder: Path) -> None:
         (folder / "receipt").write_text(VECTORS["refuse"]["receipts"][-1]["value"], "utf-8")
-        assert self.run(folder).stdout.startswith("does not verify: ")
+        assert self.run(folder).returncode == 1
+
+    def test_it_says_why_it_refuses(self, folder: Path) -> None:
+        (folder / "receipt").write_bytes(b"\xff")
+        assert self.run(folder).stderr.startswith("does not verify: ")
+
+    def test_it_refuses_a_receipt_when_the_cosignature_demanded_is_not_there(
+        self, folder: Path
+    ) -> None:
+        plain = next(case["file"] for case in VECTORS["receipts"] if not case["cosigned"])
+        (folder / "receipt").write_text(plain, "utf-8")
+        demanded, not_demanded = self.run(folder, "--require-cosignature"), self.run(folder)
+        assert (demanded.returncode, not_demanded.returncode) == (1, 0)
 
     def test_a_file_that_is_not_there_is_an_error_of_usage(self, folder: Path) -> None:
         (folder / "trust").unlink()
         assert self.run(folder).returncode == 2
 
-    def test_it_warns_of_a_key_declared_compromised(self, logs: Logs) -> None:
-        case = next(case for case in VECTORS["receipts"] if case["index"] == 9)
-        said = verify_receipt.verify(case["file"], logs, None, cosigned=True)
-        assert "compromised since 2026-08-03T01:08:00+00:00" in said[-1]
 
+class TestVerifierIsShort:
+    def test_it_has_at_most_150_lines(self) -> None:
+        assert len(VERIFIER.read_text(encoding="utf-8").splitlines()) <= 150
 
-class TestVerifierIsAPage:
-    def test_it_is_short(self) -> None:
-        assert len(VERIFIER.read_text(encoding="utf-8").splitlines()) <= 290
+    def test_no_line_is_longer_than_100(self) -> None:
+        assert max(map(len, VERIFIER.read_text(encoding="utf-8").splitlines())) <= 100
 
     def test_it_imports_the_standard_library_and_cryptography_alone(self) -> None:
         tree = ast.parse(VERIFIER.read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
 """
 Verify a ledgerd receipt offline, with Python's standard library and `cryptography` alone.
 
-Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". To stay
-short, it takes the trust file as it is, believes what the authority has signed (that a key was
-possessed, a body is canonical, an ended key was good), and looks for no point of low order.
+Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". It is
+short because it takes the trust file as it is, believes what the authority signed (that a key was
+possessed, a body is canonical, a key that ends was good), and looks for no point of low order.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def key_id(public: bytes) -> bytes:
 def read_header(raw: bytes) -> SimpleNamespace:  # [4]
     values = struct.unpack(">BQQ32sB32sQ33sH64s", raw[:189])
     header = SimpleNamespace(**dict(zip(HEADER.split(), values, strict=True)), halves=raw[189:])
-    sound = header.halves == b"\0"
+    sound = header.kind in AUTHORITY + NODE and header.halves == b"\0"
     if header.kind in OUTCOMES:
         flag, _ref, _terms, outcome, length = struct.unpack(">B32s32sBB", raw[189:256])
         fits = flag == 1 and outcome in OUTCOMES[header.kind] and len(raw) == 256 + length <= 456
@@ -66,10 +66,10 @@ def read_message(data: bytes) -> dict:  # protobuf: numbers and bytes by field n
 
 
 def check_author(header: SimpleNamespace, log: SimpleNamespace) -> str:  # [7]
-    name, kinds, public = log.keys[header.key_index, header.key_id]
+    name, kinds, public = log.keys.get((header.key_index, header.key_id), ("nobody", (), b""))
     placed = (header.index > header.key_index) == (header.kind > 0)  # GENESIS alone is entry 0
     good = placed and header.index < log.ended.get(header.key_id, 2**64)
-    require(good and header.kind in kinds, f"entry: this key of {name} is not good for it")
+    require(good and header.kind in kinds, f"entry: by a key of {name}, not good for it")
     origin = log.origin.encode()
     signed = b"ledgerd/entry/v1\n" + bytes([len(origin)]) + origin + bytes([header.kind])
     signed += header.body_digest + header.key_id + header.halves
@@ -77,9 +77,11 @@ def check_author(header: SimpleNamespace, log: SimpleNamespace) -> str:  # [7]
     return name
 
 
-def read_keys(file: str, pins: dict[str, bytes]) -> SimpleNamespace:  # [2]
+def read_keys(file: str, trust: str) -> SimpleNamespace:  # [1, 2]
+    pins = {name: unbase64(key)[1:] for name, key in re.findall(PIN, trust)}
     magic, origin, *lines, rest = file.split("\n")
-    require((magic, rest) == ("ledgerd-keys/v1", ""), "key history: malformed")
+    known = (magic, rest) == ("ledgerd-keys/v1", "") and lines and origin in pins
+    require(known, "key history: malformed, or its origin is not pinned")
     keys = {(0, key_id(pins[origin])): ("authority", AUTHORITY, pins[origin])}
     log, last = SimpleNamespace(origin=origin, keys=keys, ended={}, genesis={}), -1
     for raw, body in (map(unbase64, line.split(" ")) for line in lines):
@@ -90,7 +92,7 @@ def read_keys(file: str, pins: dict[str, bytes]) -> SimpleNamespace:  # [2]
         record, last = read_message(read_message(body)[16 + header.kind]), header.index
         if header.kind == 0:
             log.genesis, keys[0, key_id(record[2])] = record, ("node", NODE, record[2])
-        elif record[1] in (ADMIT, ROTATE):  # for role, subject and public_key see section 3
+        elif record[1] in (ADMIT, ROTATE):  # fields as section 3 numbers them
             keys[last, key_id(record[4])] = (record[3].decode(), ROLES[record[2]], record[4])
         if header.kind == 1 and record[1] in (ROTATE, REVOKE):
             log.ended.setdefault(record[6] if record[1] == ROTATE else key_id(record[4]), last)
@@ -118,15 +120,15 @@ def verify(file: str, logs: dict[str, SimpleNamespace], *, cosigned: bool) -> st
     require(origin not in signers and len(lines) >= 1 + cosigned, "checkpoint: a signer is missing")
     proof, node = [unbase64(line) for line in hashes], sha256(b"\0" + raw).digest()  # [6]
     inner = (header.index ^ last).bit_length()  # from this level on, siblings are at the left
-    complete = len(proof) == inner + (header.index >> inner).bit_count()
-    require(complete and header.index <= last < 2**64, "inclusion proof: of another length")
+    fits = [*map(len, proof)] == [32] * (inner + (header.index >> inner).bit_count())
+    require(fits and header.index <= last < 2**64, "inclusion proof: of another length")
     for level, sibling in enumerate(proof):
         left = level >= inner or header.index >> level & 1
         node = sha256(b"\1" + (sibling + node if left else node + sibling)).digest()
     require(node == unbase64(root), "inclusion proof: leads to another root")
     name, seen = check_author(header, log), "cosigned" if len(lines) > 1 else "not cosigned"
-    what = f"entry {header.index} of {origin}: {KINDS.split()[header.kind]} by {name}, {seen}"
-    return f"{what}, body {header.body_digest.hex()}, halves {header.halves.hex()}"
+    what = f"{KINDS.split()[header.kind]} {header.index} of {origin} by {name} at {header.time} µs"
+    return f"{what}, {seen}, body {header.body_digest.hex()}, halves {header.halves.hex()}"
 
 
 if __name__ == "__main__":
@@ -139,8 +141,7 @@ if __name__ == "__main__":
     try:
         paths = options.receipt, options.trust, *options.keys
         receipt, trust, *histories = (path.read_bytes().decode() for path in paths)
-        pins = {origin: unbase64(vkey)[1:] for origin, vkey in re.findall(PIN, trust)}
-        logs = {log.origin: log for log in (read_keys(file, pins) for file in histories)}
+        logs = {log.origin: log for log in (read_keys(file, trust) for file in histories)}
         found = verify(receipt, logs, cosigned=options.require_cosignature)
     except OSError as error:
         parser.error(str(error))

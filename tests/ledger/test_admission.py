@@ -248,7 +248,9 @@ class TestWorkers:
             await Admission(MAINLAND, workers).check(request(border, record(border)))
 
     def test_a_killed_parent_leaves_no_worker_behind(self) -> None:
-        parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE)
+        parent = subprocess.Popen(
+            [sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
@@ -257,6 +259,15 @@ class TestWorkers:
 
 
 class TestAdmission:
+    async def test_one_call_after_the_other_finds_the_worker_free(self, border: Border) -> None:
+        """The next call comes in the turn of the loop in which the last one is answered."""
+        workers = Workers(1)
+        admission = Admission(MAINLAND, workers)
+        for _ in range(3):
+            checked = await admission.check(request(border, record(border)))
+            assert outcomes(checked) == [Admitted]
+        workers.close()
+
     async def test_many_requests_are_each_answered_with_their_own(self, border: Border) -> None:
         workers = Workers(2)
         admission = Admission(MAINLAND, workers)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.node import PeerSide
 from ledgerd.rules.ruleset import HOUR, make_rule_set
+from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
@@ -297,6 +298,45 @@ class Side:
     @property
     def bundles(self) -> list[bytes]:
         return [path.read_bytes() for path in sorted(self.directory.glob("evidence/*"))]
+
+
+class CrashError(Exception):
+    """Stands for the end of the process."""
+
+
+class FaultyStore:
+    """A Store whose next commit is lost, or lands and is not heard of any more; or that is full."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.instance = store.instance
+        self.fault: str | None = None
+        self.full = False
+
+    @classmethod
+    def under(cls, side: Side) -> FaultyStore:
+        """Put one in the place of a side's peer store."""
+        faulty = cls(side.peer._store._store)
+        side.peer._store._store = faulty
+        return faulty
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with self.store.write() as transaction:
+            yield transaction
+            if self.fault == "lost":
+                raise CrashError
+        if self.fault == "landed":
+            raise CrashError
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        return self.store.snapshot()
+
+    def free_bytes(self) -> int:
+        return 0 if self.full else self.store.free_bytes()
+
+    def close(self) -> None:
+        self.store.close()
 
 
 def trust_of(*logs: Log) -> Trust:

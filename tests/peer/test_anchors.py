@@ -68,7 +68,7 @@ class TestNews:
 
     async def test_a_loss_is(self, watch: Watch) -> None:
         log = watch.peer.log
-        loss = pb.Loss(size=2, log_key=bytes(32))
+        loss = pb.Loss(size=2, log_key=log.log_key.public)
         log.add(new_body(log.origin, AUTHORITY, log.now, loss=loss), log.authority)
         assert await anchors_after(watch) == 1
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import HONG_KONG_PLACE, MINUTE, Log, new_body, new_key
+from builders import HONG_KONG_PLACE, MINUTE, Log, new_body, new_border, new_key
 from peer.conftest import Watch
-from peer.sides import fork_of
+from peer.sides import Clock, FakePeer, Side, fork_of
 
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
-from ledgerd_client.core.errors import LedgerError, UnavailableError
+from ledgerd_client.core.errors import BusyError, LedgerError, UnavailableError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.merkle import verify_consistency
 from ledgerd_client.core.note import ED25519, Signer, parse_note
@@ -172,6 +173,11 @@ def signature_by_another(watch: Watch) -> None:
     put(watch, signature=os.urandom(64))
 
 
+def signature_by_another_pages_before_the_end(watch: Watch) -> None:
+    put(watch, signature=os.urandom(64))
+    grow(watch, 9)
+
+
 def key_never_admitted(watch: Watch) -> None:
     watch.peer.log.record(replace(watch.border.recipient, key=new_key()), ack=an_ack(watch))
 
@@ -247,7 +253,7 @@ def put(watch: Watch, **changes: Any) -> None:
 
 WRONG_LOGS: list[Bad] = [
     chained_wrongly, index_left_out, time_going_back, time_far_ahead, signature_by_another,
-    key_never_admitted, key_before_its_admission, key_of_another_entry, key_after_its_revocation,
+    signature_by_another_pages_before_the_end, key_never_admitted, key_before_its_admission, key_of_another_entry, key_after_its_revocation,
     admission_without_possession, admission_by_the_node, second_genesis, body_twice_in_a_page,
     body_of_an_earlier_page, key_event_of_another_log, anchor_that_is_no_body,
 ]  # fmt: skip
@@ -478,3 +484,81 @@ class TestFetchTime:
         watch.clock.advance(hours=1)
         await watch.side.peer.monitor.step()
         assert watch.side.peer.status().fetched_at == watch.clock()
+
+
+class TestSlowPeer:
+    async def test_it_is_given_up_for_this_round(self, watch: Watch) -> None:
+        watch.peer.page = 10_000
+        watch.side.peer.monitor._fetch_s = 0
+        with pytest.raises(UnavailableError):
+            await watch.side.peer.monitor.step()
+
+
+class TestQuota:
+    """When the replica is full it stops; nothing else does."""
+
+    @pytest.fixture
+    async def full(self, tmp_path: Path) -> AsyncIterator[Watch]:
+        """A replica with room for some of what the peer has."""
+        border, clock = new_border(), Clock()
+        peer = FakePeer(border.hong_kong)
+        (tmp_path / "small").mkdir()
+        side = Side(
+            tmp_path / "small", border.mainland, border.hong_kong, clock, peer, quota=1 << 18
+        )
+        await side.open()
+        watch = Watch(side, peer, border, clock)
+        await replayed(watch, entries=20)
+        grow(watch, 600)
+        with pytest.raises(BusyError):
+            await side.peer.monitor.step()
+        yield watch
+        await side.close()
+
+    async def test_what_fits_is_kept(self, full: Watch) -> None:
+        assert 20 < full.side.peer.replica.size < 620
+
+    async def test_the_status_says_so(self, full: Watch) -> None:
+        assert full.side.peer.status().replica_full
+
+    async def test_it_does_not_grow_any_more(self, full: Watch) -> None:
+        size = full.side.peer.replica.size
+        with pytest.raises(BusyError):
+            await full.side.peer.monitor.step()
+        assert full.side.peer.replica.size == size
+
+    async def test_appends_go_on(self, full: Watch) -> None:
+        size = full.side.size
+        await full.side.enrol("uscc.91440300MA5EXMPLXX", place=440300, sector=1)
+        assert full.side.size == size + 1
+
+    async def test_the_witness_has_room_left(self, full: Watch) -> None:
+        note = full.peer.log.checkpoint(20)
+        assert await full.side.peer.witness.add_checkpoint(20, [], note)
+
+    async def test_with_more_room_it_goes_on(self, full: Watch) -> None:
+        full.side.options = {}
+        await full.side.reopen()
+        await full.side.peer.monitor.step()
+        assert full.side.peer.witness.cosigned_size == 620
+
+
+class TestHalves:
+    """A PeerLog for the ledger's writer: whatever is wrong refuses one anchor, and stops nothing."""
+
+    async def test_beyond_what_is_verified_there_are_none_yet(self, watch: Watch) -> None:
+        await replayed(watch)
+        with pytest.raises(UnavailableError):
+            list(watch.side.peer.peer_log.halves(0, 7, watch.side.log.origin))
+
+    async def test_a_store_that_fails_is_unavailable(self, watch: Watch) -> None:
+        await replayed(watch)
+        watch.side.peer._store.close()
+        with pytest.raises(UnavailableError):
+            list(watch.side.peer.peer_log.halves(0, 6, watch.side.log.origin))
+
+    async def test_they_are_found_across_pages(self, watch: Watch) -> None:
+        watch.peer.page = 512
+        await replayed(watch, entries=1200)
+        halves = watch.side.peer.peer_log.halves(1, 1150, watch.side.log.origin)
+        assert [half.header.index for half in halves] == list(range(2, 1150))

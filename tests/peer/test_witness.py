@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +13,12 @@ from typing import Any
 import pytest
 from builders import Log, new_key, node_of
 from peer.conftest import Watch
-from peer.sides import fork_of
+from peer.sides import CrashError, FaultyStore, fork_of
 
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.witness import Witness
-from ledgerd.store.base import Snapshot, Transaction
-from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client.core import merkle
 from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledgerd_client.core.encoding import parse_base64
@@ -345,48 +342,12 @@ class TestReplayBehind:
         await self.ask(watch, len(watch.peer.log.entries))
 
 
-class FaultyStore:
-    """A Store whose next commit is lost, or lands and is not heard of any more."""
-
-    def __init__(self, store: LmdbStore) -> None:
-        self.store = store
-        self.instance = store.instance
-        self.fault: str | None = None
-
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        with self.store.write() as transaction:
-            yield transaction
-            if self.fault == "lost":
-                raise _CrashError
-        if self.fault == "landed":
-            raise _CrashError
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        with self.store.snapshot() as snapshot:
-            yield snapshot
-
-    def free_bytes(self) -> int:
-        return self.store.free_bytes()
-
-    def close(self) -> None:
-        self.store.close()
-
-
-class _CrashError(Exception):
-    pass
-
-
 class TestCrash:
     """The cosignature leaves after the commit: whoever has it, the disk has it too."""
 
     @pytest.fixture
     def store(self, watch: Watch) -> FaultyStore:
-        inner = watch.side.peer._store
-        faulty = FaultyStore(inner._store)
-        inner._store = faulty
-        return faulty
+        return FaultyStore.under(watch.side)
 
     @pytest.mark.parametrize("fault", ["lost", "landed"])
     async def test_no_cosignature_leaves(
@@ -394,7 +355,7 @@ class TestCrash:
     ) -> None:
         await replayed(watch, 8)
         store.fault = fault
-        with pytest.raises(_CrashError):
+        with pytest.raises(CrashError):
             await watch.side.peer.witness.add_checkpoint(8, [], watch.peer.log.checkpoint())
 
     @pytest.mark.parametrize(("fault", "kept"), [("lost", 8), ("landed", 12)])
@@ -406,7 +367,7 @@ class TestCrash:
         monitor, witness = watch.side.peer.monitor, watch.side.peer.witness
         await monitor._fetch()
         store.fault = fault
-        with pytest.raises(_CrashError):
+        with pytest.raises(CrashError):
             await witness.cosign_largest()
         store.fault = None
         await watch.side.reopen()
@@ -419,7 +380,7 @@ class TestCrash:
         await replayed(watch, 8)
         grow(watch, watch.peer.log, 12)
         store.fault = fault
-        with pytest.raises(_CrashError):
+        with pytest.raises(CrashError):
             await watch.side.peer.monitor.step()
         store.fault = None
         await watch.side.reopen()

@@ -21,7 +21,6 @@ SEED_SIZE = 32
 SIGNATURE_SIZE = 64
 
 _KEY_TAG = b"ledgerd/key/v1\n"
-_FIELD_PRIME = 2**255 - 19
 
 
 class SigningKey:
@@ -86,6 +85,6 @@ def check_public_key(public: bytes) -> None:
     """
     if len(public) != PUBLIC_SIZE:
         raise MalformedError("a public key is 32 bytes", reason="BAD_KEY")
-    y = int.from_bytes(public, "little") & (2**255 - 1)
-    if y >= _FIELD_PRIME or not bindings.crypto_core_ed25519_is_valid_point(public):
+    # On the curve, canonical, of the main subgroup, not of low order (libsodium's manual).
+    if not bindings.crypto_core_ed25519_is_valid_point(public):
         raise MalformedError("not a canonical point of the prime-order group", reason="BAD_KEY")

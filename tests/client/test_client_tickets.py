@@ -1,0 +1,256 @@
+"""A recipient and the ticket that came with the data: what it proves, and what is made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from client.sdk import EXPORTER, PAYLOAD, STATEMENT, World
+
+from ledgerd_client import (
+    Declared,
+    FieldError,
+    ForbiddenError,
+    LedgerClient,
+    MalformedError,
+    Ticket,
+    TrustError,
+    VerificationError,
+)
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.checkpoint import add_signatures
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import ED25519, Signer, parse_note
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record, verified
+from ledgerd_client.core.transfer import parse_terms
+
+
+@dataclass(slots=True)
+class Desks:
+    """The exporter's and the recipient's open clients, and a declared transfer."""
+
+    exporter: LedgerClient
+    recipient: LedgerClient
+    declared: Declared
+    world: World
+
+    @property
+    def ticket(self) -> Ticket:
+        return self.declared.ticket
+
+    async def refusal(self, ticket: Ticket, **options: Any) -> VerificationError:
+        """Why the recipient does not take a ticket; nothing is then recorded."""
+        size = self.world.hong_kong.log.size
+        with pytest.raises(VerificationError) as told:
+            await self.recipient.acknowledge(ticket, PAYLOAD, **options)
+        assert self.world.hong_kong.log.size == size
+        return told.value
+
+    def newest_ack(self) -> pb.Ack:
+        return pb.Body.FromString(self.world.hong_kong.log.bodies[-1]).ack
+
+    async def queued_ticket(self) -> Ticket:
+        self.world.mainland.go_down()
+        declared = await self.exporter.declare(PAYLOAD, **STATEMENT, if_unreachable="queue")
+        return declared.ticket
+
+
+@pytest.fixture
+async def desks(world: World) -> AsyncIterator[Desks]:
+    async with world.client() as exporter, world.client(world.recipient) as recipient:
+        yield Desks(exporter, recipient, await exporter.declare(PAYLOAD, **STATEMENT), world)
+
+
+class TestATicketThatProvesItsTransfer:
+    async def test_it_is_taken_as_bytes_or_as_a_ticket(self, desks: Desks) -> None:
+        by_bytes = await desks.recipient.acknowledge(desks.ticket.encode(), PAYLOAD)
+        by_value = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert by_bytes.index == by_value.index
+
+    async def test_a_cosigned_receipt_in_it_is_verified_as_well(self, desks: Desks) -> None:
+        desks.world.mainland.cosign()
+        receipt = await desks.exporter.wait_cosigned(desks.declared)
+        ticket = replace(desks.ticket, receipt=receipt.format())
+        assert (await desks.recipient.acknowledge(ticket, PAYLOAD)).accepted
+
+    async def test_a_key_that_was_admitted_since_is_looked_up(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        settings = desks.world.mainland.enrol("uscc.NEWBANK", desks.world.directory)
+        async with desks.world.client(settings) as new:
+            ticket = (await new.declare(PAYLOAD, **STATEMENT)).ticket
+        assert (await desks.recipient.acknowledge(ticket, PAYLOAD)).accepted
+
+    async def test_with_the_keys_at_hand_it_is_acknowledged_while_the_node_is_down(
+        self, desks: Desks
+    ) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        ticket = (await desks.exporter.declare(PAYLOAD, **STATEMENT)).ticket
+        desks.world.hong_kong.go_down()
+        queued = await desks.recipient.acknowledge(ticket, PAYLOAD, if_unreachable="queue")
+        assert (queued.status, queued.accepted) == ("queued", True)
+
+
+class TestATicketThatProvesNothing:
+    async def test_one_for_somebody_else_is_not_ours_to_acknowledge(self, desks: Desks) -> None:
+        settings = desks.world.hong_kong.enrol("hkbr.OTHER", desks.world.directory)
+        async with desks.world.client(settings) as other:
+            with pytest.raises(ForbiddenError) as told:
+                await other.acknowledge(desks.ticket, PAYLOAD)
+        assert told.value.reason == "NOT_RECIPIENT"
+
+    async def test_one_without_a_receipt_is_refused(self, desks: Desks) -> None:
+        assert (await desks.refusal(await desks.queued_ticket())).reason == "TICKET_QUEUED"
+
+    async def test_unless_the_caller_takes_queued_ones(self, desks: Desks) -> None:
+        ticket = await desks.queued_ticket()
+        done = await desks.recipient.acknowledge(ticket, PAYLOAD, allow_queued_ticket=True)
+        assert done.accepted
+
+    async def test_a_queued_one_must_be_signed_by_the_exporter(self, desks: Desks) -> None:
+        ticket = replace(await desks.queued_ticket(), signature=bytes(64))
+        await desks.refusal(ticket, allow_queued_ticket=True)
+
+    async def test_a_queued_one_must_be_of_its_own_terms(self, desks: Desks) -> None:
+        first = await desks.queued_ticket()
+        second = await desks.queued_ticket()
+        ticket = replace(first, terms=second.terms, salt=second.salt)
+        error = await desks.refusal(ticket, allow_queued_ticket=True)
+        assert error.reason == "TICKET_MISMATCH"
+
+    async def test_a_queued_one_by_a_revoked_key_is_refused(self, desks: Desks) -> None:
+        ticket = await desks.queued_ticket()
+        log = desks.world.mainland.log
+        (key,) = log.keys_of(EXPORTER).values()
+        log.revoke_key(EXPORTER, key.public)
+        await desks.refusal(ticket, allow_queued_ticket=True)
+
+    async def test_a_receipt_of_another_transfer_is_refused(self, desks: Desks) -> None:
+        other = (await desks.exporter.declare(PAYLOAD, **STATEMENT)).ticket
+        error = await desks.refusal(replace(desks.ticket, receipt=other.receipt))
+        assert error.reason == "TICKET_MISMATCH"
+
+    async def test_terms_that_were_changed_on_the_way_are_refused(self, desks: Desks) -> None:
+        terms = parse_terms(desks.ticket.terms)
+        terms.subjects = 1
+        error = await desks.refusal(replace(desks.ticket, terms=encode_message(terms)))
+        assert error.reason == "TICKET_MISMATCH"
+
+    async def test_a_receipt_of_a_cancellation_is_refused(self, desks: Desks) -> None:
+        cancelled = await desks.exporter.cancel(desks.ticket, "")
+        assert cancelled.receipt is not None
+        error = await desks.refusal(replace(desks.ticket, receipt=cancelled.receipt.format()))
+        assert error.reason == "TICKET_MISMATCH"
+
+    async def test_a_receipt_with_a_wrong_proof_is_refused(self, desks: Desks) -> None:
+        receipt = Receipt.parse(desks.ticket.receipt)
+        forged = replace(receipt, proof=(bytes(32), *receipt.proof[1:]))
+        await desks.refusal(replace(desks.ticket, receipt=forged.format()))
+
+    async def test_a_receipt_with_a_signature_by_a_stranger_is_refused(self, desks: Desks) -> None:
+        receipt = Receipt.parse(desks.ticket.receipt)
+        stranger = Signer("stranger.example", ED25519, SigningKey(os.urandom(32)))
+        line = stranger.sign(parse_note(receipt.checkpoint).text)
+        signed = replace(receipt, checkpoint=add_signatures(receipt.checkpoint, [line]))
+        error = await desks.refusal(replace(desks.ticket, receipt=signed.format()))
+        assert isinstance(error, TrustError)
+
+    async def test_a_transfer_signed_with_somebody_elses_key_is_refused(self, desks: Desks) -> None:
+        log = desks.world.mainland.log
+        desks.world.mainland.enrol("uscc.OTHER", desks.world.directory)
+        key = SigningKey(os.urandom(32))
+        log.admit_key("uscc.OTHER", key, 440300)
+        body = make_body(
+            origin=log.origin,
+            author=EXPORTER,
+            record_id=make_record_id(1, os.urandom(10)),
+            occurred_at=1,
+            salt=os.urandom(16),
+            transfer=pb.Transfer(terms=desks.ticket.terms),
+        )
+        keys = log.keys_of("uscc.OTHER")
+        item = verified(sign_record(body, key), read_facts(body)[1], log.origin, keys)
+        receipt = log.receipt(log.append(item))
+        error = await desks.refusal(replace(desks.ticket, receipt=receipt.format()))
+        assert error.reason == "TICKET_MISMATCH"
+
+    async def test_an_exporter_beyond_the_trust_file_is_refused(self, desks: Desks) -> None:
+        terms = parse_terms(desks.ticket.terms)
+        terms.exporter.origin = "elsewhere.example/log"
+        await desks.refusal(replace(desks.ticket, terms=encode_message(terms)))
+
+    async def test_what_is_no_ticket_is_malformed(self, desks: Desks) -> None:
+        with pytest.raises(MalformedError):
+            await desks.recipient.acknowledge(b"no ticket", PAYLOAD)
+
+
+class TestTheOutcome:
+    async def test_the_declared_payload_is_accepted(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        ack = desks.newest_ack()
+        assert (ack.outcome, ack.received_subjects) == (pb.OUTCOME_ACCEPTED, 1200)
+
+    async def test_another_one_is_a_mismatch_and_its_commitment_recorded(
+        self, desks: Desks
+    ) -> None:
+        done = await desks.recipient.acknowledge(desks.ticket, b"other")
+        ack = desks.newest_ack()
+        assert done.outcome == "digest_mismatch"
+        assert ack.received_commitment not in {b"", parse_terms(desks.ticket.terms).commitment}
+
+    async def test_a_part_that_was_changed_is_a_mismatch(self, desks: Desks) -> None:
+        parts = {"a": b"1", "b": b"2"}
+        ticket = (await desks.exporter.declare(parts, **STATEMENT)).ticket
+        done = await desks.recipient.acknowledge(ticket, parts | {"b": b"3"})
+        assert done.outcome == "digest_mismatch"
+
+    async def test_all_parts_are_accepted(self, desks: Desks) -> None:
+        ticket = (await desks.exporter.declare({"a": b"1", "b": b"2"}, **STATEMENT)).ticket
+        assert (await desks.recipient.acknowledge(ticket, {"b": b"2", "a": b"1"})).accepted
+
+    async def test_only_the_caller_knows_that_it_is_partial(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(
+            desks.ticket, PAYLOAD, outcome="partial", received_subjects=700, reason="500 unread"
+        )
+        ack = desks.newest_ack()
+        assert (ack.outcome, ack.received_subjects, ack.reason) == (
+            pb.OUTCOME_PARTIAL, 700, "500 unread",
+        )  # fmt: skip
+
+    async def test_what_never_arrived_can_be_rejected(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(
+            desks.ticket, None, outcome="rejected", received_subjects=0
+        )
+        assert desks.newest_ack().received_commitment == b""
+
+    async def test_nothing_is_not_accepted_unasked(self, desks: Desks) -> None:
+        with pytest.raises(FieldError, match="payload"):
+            await desks.recipient.acknowledge(desks.ticket, None)
+
+    async def test_a_wrong_payload_cannot_be_called_accepted(self, desks: Desks) -> None:
+        with pytest.raises(FieldError):
+            await desks.recipient.acknowledge(desks.ticket, b"other", outcome="accepted")
+
+    async def test_an_unknown_outcome_is_refused(self, desks: Desks) -> None:
+        with pytest.raises(FieldError, match="maybe"):
+            await desks.recipient.acknowledge(desks.ticket, PAYLOAD, outcome="maybe")  # type: ignore[arg-type]
+
+    async def test_viewing_from_afar_is_accepted_without_a_payload(self, desks: Desks) -> None:
+        said = STATEMENT | {"transmission": "remote_view"}
+        ticket = (await desks.exporter.declare(None, **said)).ticket
+        assert (await desks.recipient.acknowledge(ticket, None)).accepted
+
+
+class TestCancelling:
+    async def test_only_the_exporter_can(self, desks: Desks) -> None:
+        with pytest.raises(ForbiddenError):
+            await desks.recipient.cancel(desks.ticket, "no")
+
+    async def test_it_is_recorded_with_its_reason(self, desks: Desks) -> None:
+        cancelled = await desks.exporter.cancel(desks.ticket.encode(), "wrong desk")
+        body = pb.Body.FromString(desks.world.mainland.log.bodies[cancelled.index or 0])
+        assert body.cancel.reason == "wrong desk"

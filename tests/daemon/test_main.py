@@ -1,0 +1,188 @@
+"""The program as an operator runs it: its words, exit codes and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nodes import Node, Side, make_sides, refused
+
+from ledgerd_client.jsonfile import fingerprint
+from ledgerd_client.keyfile import KeyFile, read_file
+
+Sides = tuple[Side, Side]
+
+LEDGERD = Path(sys.executable).with_name("ledgerd")
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    return make_sides(tmp_path)
+
+
+@pytest.fixture
+def founded(sides: Sides) -> Side:
+    sides[0].found(sides[1])
+    return sides[0]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(argument) for argument in (LEDGERD, *arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+class Daemon:
+    """A `ledgerd serve` that says READY=1 to the test, as it would to systemd."""
+
+    def __init__(self, side: Side) -> None:
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.settimeout(PATIENCE_S)
+        address = side.directory / "notify.sock"
+        self._notify.bind(str(address))
+        self.process = subprocess.Popen(
+            [LEDGERD, "serve", "--config", side.toml],
+            env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for(self, word: str) -> None:
+        while word not in self._notify.recv(4096).decode().split("\n"):
+            pass
+
+    @property
+    def port(self) -> int:
+        """The port that it took, as its first line says."""
+        assert self.process.stderr is not None
+        port: int = json.loads(self.process.stderr.readline())["port"]
+        return port
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[str]]:
+        """Exit code, and the lines on standard error."""
+        self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> tuple[int, list[str]]:
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
+        self._notify.close()
+        return self.process.returncode, errors.splitlines()
+
+
+@pytest.fixture
+def daemon(founded: Side) -> Iterator[Daemon]:
+    daemon = Daemon(founded)
+    yield daemon
+    if daemon.process.poll() is None:
+        daemon.process.kill()
+        daemon.end()
+
+
+class TestServing:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_ends_well_at_a_signal(self, daemon: Daemon, number: int) -> None:
+        daemon.wait_for("READY=1")
+        assert daemon.stop(number)[0] == 0
+
+    def test_says_to_the_service_manager_where_it_stands(self, daemon: Daemon) -> None:
+        daemon.wait_for("READY=1")
+        daemon.wait_for("WATCHDOG=1")
+        daemon.process.terminate()
+        daemon.wait_for("STOPPING=1")
+
+    def test_logs_one_json_object_a_line(self, daemon: Daemon) -> None:
+        daemon.wait_for("READY=1")
+        events = [json.loads(line)["event"] for line in daemon.stop()[1]]
+        assert [events[0], *events[-2:]] == ["serving", "stopping", "stopped"]
+
+    def test_names_the_process_that_serves_already(self, daemon: Daemon, founded: Side) -> None:
+        daemon.wait_for("READY=1")
+        second = run("serve", "--config", founded.toml)
+        assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+        assert f"already served by process {daemon.process.pid}" in second.stderr
+
+    async def test_ends_with_70_when_its_store_fails(self, daemon: Daemon, sides: Sides) -> None:
+        daemon.wait_for("READY=1")
+        node = Node(*sides, daemon.port)
+        # From now on no file grows: what a commit writes fails.
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        error = await refused(node.institution())
+        await node.close()
+        code, lines = daemon.end()
+        assert (code, error.reason) == (70, "COMMIT_FAILED")
+        assert lines[-1].startswith("ledgerd: a commit failed")
+
+    async def test_finishes_the_calls_in_flight(self, daemon: Daemon, sides: Sides) -> None:
+        daemon.wait_for("READY=1")
+        node = Node(*sides, daemon.port)
+        exporter = await node.institution()
+        calls = [
+            asyncio.create_task(exporter.append(*(exporter.transfer() for _ in range(500))))
+            for _ in range(4)
+        ]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        daemon.process.terminate()
+        replies = await asyncio.gather(*calls)
+        await node.close()
+        assert sum(len(reply.headers) for reply in replies) == 2000
+
+
+class TestWhatIsRefused:
+    """One line that says what to do, and never a traceback."""
+
+    def test_a_setting_that_nobody_knows(self, founded: Side) -> None:
+        founded.toml.write_text("listn = 1\n" + founded.toml.read_text())
+        done = run("serve", "--config", founded.toml)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "'listn' is not a setting (UNKNOWN_SETTING). What to do: at the top" in done.stderr
+
+    def test_a_configuration_that_is_not_there(self, tmp_path: Path) -> None:
+        done = run("serve", "--config", tmp_path / "nowhere.toml")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+    def test_serving_where_no_ledger_was_made(self, sides: Sides) -> None:
+        side, peer = sides
+        side.approve_genesis(peer)
+        side.found(peer)
+        side.config.store.rename(side.config.data / "moved")
+        done = run("serve", "--config", side.toml)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "NO_STORE" in done.stderr
+
+    def test_throw_away_keys(self, founded: Side) -> None:
+        path = founded.config.keys.log
+        path.write_bytes(KeyFile(KeyFile.parse(path.read_bytes()).key, throwaway=True).format())
+        done = run("serve", "--config", founded.toml)
+        assert (done.returncode, "THROWAWAY_KEY" in done.stderr) == (2, True)
+
+
+class TestInit:
+    def test_makes_a_ledger_in_two_steps(self, sides: Sides) -> None:
+        side, peer = sides
+        request, approval = side.directory / "request.json", side.directory / "approval.json"
+        asked = run("init", "--config", side.toml, "--request", request)
+        assert asked.stdout.strip() == fingerprint(read_file(request))
+        approval.write_bytes(side.approve_genesis(peer, request=request).format())
+        done = run("init", "--config", side.toml, "--genesis", approval)
+        assert (done.returncode, side.config.store.exists()) == (0, True)
+
+    def test_makes_none_where_one_is(self, sides: Sides) -> None:
+        side, peer = sides
+        side.found(peer)
+        approval = side.directory / "approval.json"
+        approval.write_bytes(side.approve_genesis(peer).format())
+        done = run("init", "--config", side.toml, "--genesis", approval)
+        assert (done.returncode, "STORE_EXISTS" in done.stderr) == (1, True)
+
+    @pytest.mark.parametrize("steps", [[], ["--request", "a", "--genesis", "b"]])
+    def test_takes_one_step_at_a_time(self, sides: Sides, steps: list[str]) -> None:
+        done = run("init", "--config", sides[0].toml, *steps)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
