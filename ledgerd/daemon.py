@@ -214,6 +214,7 @@ class Node:
             quota=config.limits.replica_quota_bytes,
             anchor_interval_s=config.timing.anchor_interval_s,
             poll_interval_s=config.timing.poll_interval_s,
+            ledger_reserve=config.limits.reserve_bytes,
         )
 
     def _make_client(self) -> PeerClient:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -68,7 +69,7 @@ id = "{peer_id}"
 trust_domain = "{peer_domain}"
 
 [timing]
-poll_interval_s = 1
+poll_interval_s = 0.2
 anchor_interval_s = 0.05
 drain_s = 5
 
@@ -82,6 +83,14 @@ replica_quota_bytes = 268435456
 
 def now() -> int:
     return time.time_ns() // 1000
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Histories:
     async def get(self, origin: str) -> KeyHistory:
         """The history as far as it is kept here; fetched if there is none."""
         if origin not in self._known:
-            kept = await asyncio.to_thread(self._load, self._file(origin).read(), origin)
+            _, kept = await asyncio.to_thread(self._load, origin)
             if kept is None:
                 return await self.refresh(origin)
             self._known[origin] = kept
@@ -96,13 +96,17 @@ class Histories:
     def _file(self, origin: str) -> KeptFile:
         return KeptFile.of_origin(self._directory, origin, "keys")
 
-    def _load(self, data: bytes, origin: str) -> KeyHistory | None:
+    def _load(self, origin: str) -> tuple[bytes, KeyHistory | None]:
+        """The file's content and what it says."""
+        file, authority = self._file(origin), self._trust.authority(origin)
+        data = file.read()
         if not data:
-            return None
-        history = KeyHistory.parse(data, self._trust.authority(origin))
-        if history.origin != origin:
-            raise TrustError(f"{self._file(origin).path} is the key history of {history.origin}")
-        return history
+            return data, None
+        with file.whole():
+            history = KeyHistory.parse(data, authority)
+            if history.origin != origin:
+                raise TrustError(f"it is the key history of {history.origin}")
+        return data, history
 
     def _keep(
         self, origin: str, authority: bytes, entries: list[tuple[bytes, bytes]]
@@ -114,8 +118,7 @@ class Histories:
             raise as_verification(error) from error
         file = self._file(origin)
         while True:
-            data = file.read()
-            kept = self._load(data, origin)
+            data, kept = self._load(origin)
             if kept is not None and fetched.entries[: len(kept.entries)] != kept.entries:
                 raise ForkError(
                     f"the node's key history of {origin} does not extend the one kept here",

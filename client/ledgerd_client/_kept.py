@@ -12,7 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import ForkError, InputError, ProofError, VerificationError
+from ledgerd_client.core.errors import (
+    ForkError,
+    InputError,
+    ProofError,
+    StoreError,
+    VerificationError,
+)
 from ledgerd_client.core.merkle import verify_consistency
 from ledgerd_client.core.note import parse_note
 
@@ -39,6 +45,18 @@ class KeptFile:
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from error
 
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Within this, what is wrong is wrong with the file: raises StoreError."""
+        try:
+            yield
+        except (InputError, VerificationError) as error:
+            raise StoreError(
+                f"{self.path} is not as it was left: {error.message}",
+                reason="KEPT_FILE",
+                action="put it back from a copy; see docs/sdk.md before you remove it",
+            ) from error
+
     def replace(self, old: bytes, new: bytes) -> bool:
         """
         Put new in the place of old, durably; False, and nothing is done, when old is not there.
@@ -51,7 +69,10 @@ class KeptFile:
             with _locked(directory) as descriptor:
                 if self.read() != old:
                     return False
-                with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+                prefix = f".{self.path.name}."
+                with tempfile.NamedTemporaryFile(
+                    dir=directory, prefix=prefix, delete=False
+                ) as file:
                     file.write(new)
                     file.flush()
                     os.fsync(file.fileno())
@@ -80,21 +101,26 @@ class TrustedHead:
     """
 
     def __init__(self, file: KeptFile, prove: Prove) -> None:
-        """Raises InputError, and MalformedError when the file holds something else."""
+        """Raises InputError, and StoreError when the file holds something else."""
         self._file = file
         self._prove = prove
-        self._take(file.read())
+        with file.whole():
+            self._take(file.read())
 
     def _take(self, note: bytes) -> None:
         self.note = note
         self.size = _parse(note).size if note else 0
 
-    async def advance(self, note: bytes, *, floor: int = 0) -> None:
+    async def advance(
+        self, note: bytes, *, floor: int = 0, prefix: tuple[int, bytes] | None = None
+    ) -> None:
         """
         Believe a checkpoint whose signature was verified, or raise.
 
         An older one is believed when the head extends it, but for one below floor: the newest
-        checkpoint that a node has is never older than what it showed before.
+        checkpoint that a node has is never older than what it showed before. prefix is the size
+        and root of a tree that is proven to be the beginning of this one: if it is the head's, no
+        proof need be fetched.
 
         Raises ForkError, ProofError, or VerificationError ROLLBACK, all with both signed notes in
         `__notes__`; UnavailableError when the proof cannot be fetched now.
@@ -110,7 +136,7 @@ class TrustedHead:
         while True:
             kept = await asyncio.to_thread(self._file.read)
             if head := kept or self.note:
-                await self._check_consistent(head, note)
+                await self._check_consistent(head, note, prefix)
             if kept and _parse(kept).size >= new.size:
                 self._take(kept)
                 return
@@ -119,13 +145,16 @@ class TrustedHead:
                 self._take(note)
                 return
 
-    async def _check_consistent(self, kept: bytes, note: bytes) -> None:
+    async def _check_consistent(
+        self, kept: bytes, note: bytes, prefix: tuple[int, bytes] | None
+    ) -> None:
         old, new = sorted((_parse(kept), _parse(note)), key=lambda head: head.size)
-        if old.size == new.size:
-            if old.root != new.root:
-                error = ForkError(f"{new.origin} signed two trees of {new.size} entries")
-                raise _with_notes(error, kept, note)
-            return
+        for size, root in ((new.size, new.root), prefix or (0, b"")):
+            if size == old.size:
+                if root != old.root:
+                    error = ForkError(f"{new.origin} signed two trees of {size} entries")
+                    raise _with_notes(error, kept, note)
+                return
         proof = await self._prove(old.size, new.size)
         try:
             verify_consistency(old.size, old.root, new.size, new.root, proof)

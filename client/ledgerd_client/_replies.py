@@ -18,7 +18,7 @@ from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.merkle import cut_inclusion, leaf_hash, verify_range
+from ledgerd_client.core.merkle import Frontier, cut_inclusion, leaf_hash, verify_range
 from ledgerd_client.core.receipt import (
     Receipt,
     VerifiedReceipt,
@@ -30,11 +30,23 @@ from ledgerd_client.core.record import SignedRecord, read_facts
 from ledgerd_client.transport import from_refusal
 
 
+class Prefix(NamedTuple):
+    """The root that a checkpoint's tree had when it was this size, as a range proof shows it."""
+
+    size: int
+    root: bytes
+
+
 class Appended(NamedTuple):
-    """A verified reply: a receipt or a refusal for each record, and the checkpoints it rests on."""
+    """
+    A verified reply: a receipt or a refusal for each record, and the checkpoints it rests on.
+
+    prefix: the tree just before the new records, if there are any.
+    """
 
     outcomes: list[Receipt | LedgerError]
     checkpoints: list[bytes]
+    prefix: Prefix | None
 
 
 def check_append(
@@ -48,7 +60,7 @@ def check_append(
     receipts = iter(_check_new(new, response, history))
     outcomes = [_check_outcome(*pair, receipts, history) for pair in pairs]
     notes = {outcome.checkpoint for outcome in outcomes if isinstance(outcome, Receipt)}
-    return Appended(outcomes, list(notes))
+    return Appended(outcomes, list(notes), _prefix(response) if new else None)
 
 
 def check_receipt(
@@ -124,6 +136,12 @@ def _check_new(
     return receipts_of(
         raw, cut_inclusion(leaves, first, checkpoint.size, proof), response.checkpoint
     )
+
+
+def _prefix(response: pb.AppendResponse) -> Prefix:
+    # What is left of the new records in a range proof are the peaks of the tree before them.
+    peaks = response.range_proof[: response.first.bit_count()]
+    return Prefix(response.first, Frontier(response.first, peaks).root())
 
 
 def _check_header(header: Header, record: SignedRecord, history: KeyHistory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +26,7 @@ from ledgerd_client.core.record import make_body, make_record_id, sign_record
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref
+from ledgerd_client.payload import Payload, PayloadDigest, digest_payload
 from ledgerd_client.transport import GrpcTransport, Transport
 
 IfUnreachable = Literal["raise", "queue"]
@@ -57,6 +59,13 @@ class Session:
     sender: Sender
     refresher: Refresher
     time: Time
+    # Fewer than the threads of asyncio: hashing must not hold up the outbox.
+    hashing: asyncio.Semaphore
+
+    async def measure(self, payload: Payload) -> PayloadDigest:
+        """Hash a payload in a thread; raises as digest_payload does."""
+        async with self.hashing:
+            return await asyncio.to_thread(digest_payload, payload)
 
     async def peer_origin(self) -> str:
         return await self.view.histories.peer(self.configured_peer)
@@ -156,7 +165,8 @@ async def open_session(
         us = pb.Party(origin=settings.origin, institution=institution)
         await stack.enter_async_context(_running(sender))
         await stack.enter_async_context(_running(refresher))
-        yield Session(us, settings.peer_origin, key, outbox, view, sender, refresher, time)
+        hashing = asyncio.Semaphore(os.cpu_count() or 1)
+        yield Session(us, settings.peer_origin, key, outbox, view, sender, refresher, time, hashing)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from ledgerd_client._histories import Histories
 from ledgerd_client._kept import KeptFile, TrustedHead
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._replies import (
+    Prefix,
     check_append,
     check_receipt,
     check_same,
@@ -70,7 +71,8 @@ class LogView:
         try:
             appended = await self._judge(lambda history: check_append(records, response, history))
             for checkpoint in appended.checkpoints:
-                await self._believe(checkpoint, floor)
+                newest = checkpoint == response.checkpoint
+                await self._believe(checkpoint, floor, appended.prefix if newest else None)
         except UnavailableError as error:
             raise UnavailableError(
                 f"the reply cannot be verified yet: {error.message}", reason=REPLY_LOST
@@ -145,8 +147,8 @@ class LogView:
     async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
         return await self.histories.judge(self.origin, check)
 
-    async def _believe(self, note: bytes, floor: int) -> None:
-        await self._head.advance(note, floor=floor)
+    async def _believe(self, note: bytes, floor: int, prefix: Prefix | None = None) -> None:
+        await self._head.advance(note, floor=floor, prefix=prefix)
         self._transport.known_checkpoint = self._head.note
 
     async def _prove(self, old_size: int, new_size: int) -> Sequence[bytes]:

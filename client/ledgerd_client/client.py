@@ -49,8 +49,11 @@ from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.outbox import OutboxRecord
-from ledgerd_client.payload import Payload, digest_payload
+from ledgerd_client.payload import Payload
 from ledgerd_client.transport import Transport
+
+# How often, at least, a cosignature that is waited for is asked for.
+_POLL_S = 2.0
 
 
 class LedgerClient:
@@ -136,7 +139,7 @@ class LedgerClient:
         terms = make_terms(session.us, await session.peer_origin(), statement)
 
         async def draft() -> Draft:
-            return draft_transfer(terms, await asyncio.to_thread(digest_payload, payload))
+            return draft_transfer(terms, await session.measure(payload))
 
         row, receipt = await session.submit(
             self._how(occurred_at, caller_ref, if_unreachable),
@@ -179,7 +182,7 @@ class LedgerClient:
         how = self._how(occurred_at, caller_ref, if_unreachable)
         draft = draft_ack(
             ticket,
-            await asyncio.to_thread(digest_payload, payload),
+            await session.measure(payload),
             outcome=outcome,
             received_at=to_micros(received_at) if received_at else how.occurred_at,
             received_subjects=terms.subjects if received_subjects is None else received_subjects,
@@ -244,10 +247,11 @@ class LedgerClient:
                     return await session.view.receipt(record_id, cosigned=True)
                 return await session.refresher.cosigned(record_id)
             except (NotReadyError, UnavailableError):
-                if self._time.now() >= deadline:
+                left_s = (deadline - self._time.now()) / 1_000_000
+                if left_s <= 0:
                     raise
             tries += 1
-            await self._time.sleep(self._time.backoff_s(tries))
+            await self._time.sleep(min(self._time.backoff_s(tries), _POLL_S, left_s))
 
     async def transfer(self, ref: bytes) -> TransferView:
         """A transfer of ours as the node sees it: both halves, their state, and findings."""

@@ -7,8 +7,10 @@ Errors cross as google.rpc.Status with an ErrorInfo, so that any gRPC client rea
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -46,13 +48,16 @@ REPLY_LOST = "REPLY_LOST"
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Notice a cut cable within 40 s, and look for the node again soon after it is back.
+    # Notice a cut cable within 40 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Look for a node that is down once a second, and give it five to shake hands.
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
+# A little more than that second and gRPC's jitter.
+_NEXT_ATTEMPT_S = 1.5
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
@@ -159,8 +164,14 @@ class GrpcTransport:
 
     async def _reach(self) -> None:
         """Connect before anything is sent: gRPC tells no refused connection from a lost reply."""
-        if self._channel.get_state() is grpc.ChannelConnectivity.READY:
+        state = self._channel.get_state(try_to_connect=True)
+        if state is grpc.ChannelConnectivity.READY:
             return
+        if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            # That is how an earlier attempt ended: the node may be back since.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NEXT_ATTEMPT_S):
+                    await self._channel.wait_for_state_change(state)
         try:
             await self._raw_call(self._stub.GetInfo, pb.GetInfoRequest())
         except grpc.aio.AioRpcError as error:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
-from ledgerd.projections import findings, registry, transfers
+from ledgerd.projections import findings, registry
 from ledgerd.projections.records import Records
-from ledgerd.projections.transfers import Half, OpenFinding, Transfer
+from ledgerd.projections.transfers import Half, OpenFinding, Position, Transfer, Transfers
 from ledgerd.rules import lateness
 from ledgerd.rules.reconcile import Condition, judge
 from ledgerd.store.base import Snapshot, Transaction
@@ -78,6 +78,7 @@ class Machine:
     def __init__(self, history: KeyHistory, peer_log: PeerLog) -> None:
         self.history = history
         self.records = Records()
+        self.transfers = Transfers()
         self.rules = pb.RuleSet()
         self.rule_set = 0
         self.anchor = AnchorState()
@@ -115,6 +116,7 @@ class Machine:
     def flush(self, transaction: Transaction) -> None:
         """Put what apply() collected; the last thing before a commit."""
         self.records.flush(transaction)
+        self.transfers.flush(transaction)
 
     def _apply_other(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
         body = pb.Body.FromString(entry.body)
@@ -147,7 +149,7 @@ class Machine:
             if header.halves is not None:
                 half = _peer_half(header, institution)
                 touched.setdefault(header.halves.ref, []).append(half)
-        for ref in transfers.overdue(transaction, self.anchor.known_until):
+        for ref in self.transfers.overdue(transaction, self.anchor.known_until):
             touched.setdefault(ref, [])
         due: list[pb.Finding] = []
         for ref, halves in touched.items():
@@ -157,14 +159,14 @@ class Machine:
     def _apply_halves(
         self, transaction: Transaction, ref: bytes, halves: list[Half]
     ) -> list[pb.Finding]:
-        transfer = transfers.get_transfer(transaction, ref) or Transfer()
+        transfer = self.transfers.get(transaction, ref)
         for half in halves:
             transfer.add(half)
         old_due = transfer.due
         verdict = judge(transfer.halves, self.anchor.known_until, self.rules)
         transfer.state, transfer.due = verdict.state, verdict.due
         due = self._changed_findings(ref, transfer, verdict.conditions)
-        transfers.put_transfer(transaction, ref, transfer, old_due)
+        self.transfers.put(ref, transfer, old_due)
         return due
 
     def _changed_findings(
@@ -188,7 +190,7 @@ class Machine:
     def _lateness(self, entry: Entry) -> list[pb.Finding]:
         if not lateness.is_late(entry.facts.occurred_at, entry.recorded_at, self.rules):
             return []
-        place = transfers.Position(own=True, entry=entry.position)
+        place = Position(own=True, entry=entry.position)
         ref = entry.facts.ref
         return [self._finding(ref, lateness.RULE, (place,), severity=lateness.SEVERITY)]
 
@@ -196,7 +198,7 @@ class Machine:
         self,
         ref: bytes,
         rule: str,
-        records: tuple[transfers.Position, ...],
+        records: tuple[Position, ...],
         finding_id: bytes = b"",
         *,
         severity: int = 0,

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import Entry, Machine, PeerLog
 from ledgerd.ledger.tree import TileWriter
-from ledgerd.projections.transfers import get_transfer
 from ledgerd.store.base import Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -238,8 +237,7 @@ class Writer:
                 )
             return known.position
         if facts.kind == Kind.ACK and facts.outcome == pb.OUTCOME_ACCEPTED:
-            transfer = get_transfer(transaction, facts.ref)
-            for half in transfer.halves if transfer else ():
+            for half in self.machine.transfers.get(transaction, facts.ref).halves:
                 same = (half.terms_digest, half.outcome) == (facts.terms_digest, facts.outcome)
                 if half.own and half.kind == Kind.ACK and same:
                     return half.position

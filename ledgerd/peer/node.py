@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import PeerLog
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.sequencer import RESERVE_BYTES, Sequencer
 from ledgerd.ledger.workers import Workers
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.anchors import Anchored, Anchors, newest_anchor
@@ -78,17 +78,21 @@ class PeerSide:
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         quota: int,
+        ledger_reserve: int = RESERVE_BYTES,
         anchor_interval_s: float,
         poll_interval_s: float,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
 
-        quota: bytes that the replica may take. Raises StoreError, TrustError, VerificationError.
+        quota: bytes that the replica may take; ledger_reserve: what the sequencer keeps free on the
+        disk. Raises StoreError, TrustError, VerificationError.
         """
         self._reader = reader
         self._workers = workers
-        self._store = store = PeerStore.open(data / "peer", quota=quota, random=random)
+        self._store = store = PeerStore.open(
+            data / "peer", quota=quota, random=random, ledger_reserve=ledger_reserve
+        )
         authority = trust.authority(peer_origin)
         self.replica = Replica(store, peer_origin, authority, check=self._check, clock=clock)
         self._accusations = Accusations(

@@ -17,8 +17,8 @@ from ledgerd_client.core.errors import StoreError
 Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
-# Twice what the sequencer keeps free: on a disk that both share, the replica stops first.
-_RESERVE: Final = 2 * RESERVE_BYTES
+# More than any page of headers takes, copied tree pages included: it must not fill up in a commit.
+_LEAST_RESERVE: Final = 16 << 20
 
 
 class PeerStore:
@@ -29,17 +29,25 @@ class PeerStore:
     for the witness, whose state is small.
     """
 
-    def __init__(self, store: Store, *, reserve_bytes: int = _RESERVE) -> None:
+    def __init__(self, store: Store, *, reserve_bytes: int = RESERVE_BYTES) -> None:
         self._store = store
         self._reserve = reserve_bytes
         self._writer = ThreadPoolExecutor(1, "peer-writer")
 
     @classmethod
-    def open(cls, path: Path, *, quota: int, random: Callable[[int], bytes]) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        quota: int,
+        random: Callable[[int], bytes],
+        ledger_reserve: int = RESERVE_BYTES,
+    ) -> Self:
         """
         Open the store in a directory, or make it there; quota is the most bytes it may take.
 
-        Raises StoreError, STORE_EXISTS when the directory holds something else.
+        ledger_reserve: what the sequencer keeps free; on a disk that both share, the replica stops
+        first. Raises StoreError, STORE_EXISTS when the directory holds something else.
         """
         try:
             store = LmdbStore.open(path, map_size=quota)
@@ -47,7 +55,8 @@ class PeerStore:
             if error.reason != "NO_STORE":
                 raise
             store = LmdbStore.create(path, instance=random(16), map_size=quota)
-        return cls(store, reserve_bytes=min(_RESERVE, quota // 4))
+        reserve = max(2 * ledger_reserve, _LEAST_RESERVE)
+        return cls(store, reserve_bytes=min(reserve, quota // 4))
 
     @property
     def full(self) -> bool:

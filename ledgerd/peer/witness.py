@@ -92,9 +92,9 @@ class Witness:
 
         Raises, in the order of C2SP tlog-witness: MalformedError (400); NotFoundError
         UNKNOWN_ORIGIN (404); SignatureError, TrustError (403); ConflictError SIZE_CONFLICT (409)
-        with the size that was cosigned last; ProofError (422). Then NotReadyError EVIDENCE while a
-        contradiction is not acknowledged, and UnavailableError REPLAY_BEHIND as long as the replay
-        has not reached the checkpoint.
+        with the size that was cosigned last; ProofError (422), also for a tree that contradicts
+        another. Then NotReadyError EVIDENCE while a contradiction is not acknowledged, and
+        UnavailableError REPLAY_BEHIND as long as the replay has not reached the checkpoint.
         """
         checkpoint = Checkpoint.parse(parse_note(note).text)
         if not 0 <= old_size <= checkpoint.size:
@@ -154,10 +154,10 @@ class Witness:
                 action="ask for what was cosigned, and prove consistency from there",
             )
         verify_consistency(last.size, last.root, new.size, new.root, proof)
+        if contradicts:
+            raise ProofError(f"the log has signed another tree of {new.size} entries")
         if self._accusations.latched:
             raise self._accusations.error()
-        if contradicts:
-            raise ProofError(f"this is not the tree of {new.size} entries that was replayed")
         if max(new.size, self._floor) > self._replica.verified_size:
             self._remember(known)
             raise replay_behind(new.size, self._replica.verified_size)

@@ -7,6 +7,7 @@ RECORDS: lp8(author) ‖ record_id → u64 index ‖ body_digest. AUTHORS: lp8(a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from ledgerd.store.base import Snapshot, Transaction
@@ -38,7 +39,7 @@ class Records:
 
     def add(self, author: str, record_id: bytes, index: int, body_digest: bytes) -> None:
         self._new[record_key(author, record_id)] = Known(index, body_digest)
-        self._authored.append(lp8(author.encode()) + u64(index))
+        self._authored.append(_prefix(author) + u64(index))
 
     def flush(self, transaction: Transaction) -> None:
         pairs = ((key, u64(known.position) + known.body_digest) for key, known in self._new.items())
@@ -49,7 +50,7 @@ class Records:
 
 
 def record_key(author: str, record_id: bytes) -> bytes:
-    return lp8(author.encode()) + record_id
+    return _prefix(author) + record_id
 
 
 def find_record(snapshot: Snapshot, author: str, record_id: bytes) -> Known | None:
@@ -58,11 +59,16 @@ def find_record(snapshot: Snapshot, author: str, record_id: bytes) -> Known | No
 
 def entries_by(snapshot: Snapshot, author: str, start: int, stop: int) -> Iterator[int]:
     """Indexes of author's entries with start <= index < stop, in log order."""
-    prefix = lp8(author.encode())
+    prefix = _prefix(author)
     for key, _ in snapshot.scan(
         Table.AUTHORS, prefix + u64(start), prefix + u64(min(stop, U64_MAX))
     ):
         yield int.from_bytes(key[-8:], "big")
+
+
+@lru_cache(maxsize=4096)
+def _prefix(author: str) -> bytes:
+    return lp8(author.encode())
 
 
 def _parse(value: bytes | None) -> Known | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.store.base import Snapshot, Transaction
@@ -94,24 +95,51 @@ class Transfer:
         )
 
 
+class Transfers:
+    """
+    The rows that one commit changes: what the transaction will hold once flush() has run.
+
+    They are collected for the same reason as Records.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, bytes] = {}
+        # Key of DEADLINES, and whether it is to be there.
+        self._deadlines: dict[bytes, bool] = {}
+
+    def get(self, transaction: Transaction, ref: bytes) -> Transfer:
+        """The transfer of ref, or an empty one."""
+        value = self._rows.get(ref) or transaction.get(Table.TRANSFERS, ref)
+        return Transfer() if value is None else Transfer.parse(value)
+
+    def put(self, ref: bytes, transfer: Transfer, old_due: int) -> None:
+        """Take a row and move its deadline; old_due is the one that get() gave, 0 for none."""
+        self._rows[ref] = transfer.encode()
+        if transfer.due != old_due:
+            if old_due:
+                self._deadlines[u64(old_due) + ref] = False
+            if transfer.due:
+                self._deadlines[u64(transfer.due) + ref] = True
+
+    def overdue(self, transaction: Transaction, until: int) -> list[bytes]:
+        """Refs whose deadline is before until (µs), earliest first."""
+        self.flush(transaction)
+        return [key[8:] for key, _ in transaction.scan(Table.DEADLINES, b"", u64(until))]
+
+    def flush(self, transaction: Transaction) -> None:
+        transaction.put_many(Table.TRANSFERS, self._rows.items())
+        awaited = [(key, b"") for key, there in self._deadlines.items() if there]
+        transaction.put_many(Table.DEADLINES, awaited)
+        for key, there in self._deadlines.items():
+            if not there:
+                transaction.delete(Table.DEADLINES, key)
+        self._rows.clear()
+        self._deadlines.clear()
+
+
 def get_transfer(snapshot: Snapshot, ref: bytes) -> Transfer | None:
     value = snapshot.get(Table.TRANSFERS, ref)
     return None if value is None else Transfer.parse(value)
-
-
-def put_transfer(transaction: Transaction, ref: bytes, transfer: Transfer, old_due: int) -> None:
-    """Store a row and move its deadline; old_due is the one stored before, 0 for none."""
-    transaction.put(Table.TRANSFERS, ref, transfer.encode())
-    if transfer.due != old_due:
-        if old_due:
-            transaction.delete(Table.DEADLINES, u64(old_due) + ref)
-        if transfer.due:
-            transaction.put(Table.DEADLINES, u64(transfer.due) + ref, b"")
-
-
-def overdue(snapshot: Snapshot, until: int) -> list[bytes]:
-    """Refs whose deadline is before until (µs), earliest first."""
-    return [key[8:] for key, _ in snapshot.scan(Table.DEADLINES, b"", u64(until))]
 
 
 def next_deadline(snapshot: Snapshot) -> int | None:
@@ -121,6 +149,7 @@ def next_deadline(snapshot: Snapshot) -> int | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def _text(text: str) -> bytes:
     return lp8(text.encode())
 

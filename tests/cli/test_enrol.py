@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -578,6 +580,11 @@ class TestProgram:
         ran = tool.program("authority", "init", "--dir", "a", "--origin", ORIGIN, "--json")
         assert (ran.data["origin"], ran.err) == (ORIGIN, "")
 
-    def test_a_full_disk_is_no_proof_of_tampering(self, tool: Tool) -> None:
-        tool.ok("authority", "init", "--dir", "a", "--origin", ORIGIN)
+    def test_without_its_extra_the_program_says_what_to_install(self) -> None:
+        code = "import sys; sys.modules['typer'] = None; import ledgerd_client.cli"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        said = "ledgerctl needs typer: pip install 'ledgerd-client[cli]'\n"
+        assert (done.returncode, done.stderr.decode()) == (2, said)
+
+    def test_a_file_without_end_is_bad_input(self, tool: Tool) -> None:
         assert tool.program("trust", "show", "/dev/full").code == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import subprocess
@@ -13,11 +12,25 @@ from pathlib import Path
 import pytest
 from cli.tool import LEDGERCTL
 
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.cli.payloads import Watched, payload_of
 from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.payload import digest_payload
 
-TICKETS = Path(__file__).parents[1] / "vectors" / "format.json"
+TERMS = pb.Terms(
+    exporter=pb.Party(origin="mainland.example", institution="uscc.A"),
+    recipient=pb.Party(origin="hongkong.example", institution="hkbr.B"),
+    nonce=bytes(16),
+    contract_id="SCC-2026-001",
+    commitment=bytes(32),
+    purposes=[3],
+    categories=[7],
+    legal_basis=1,
+    consent_form=1,
+    exemption=1,
+    transmission=2,
+)
 
 
 @pytest.fixture
@@ -90,6 +103,14 @@ class TestProgress:
         os.truncate(path, 65 * 1024 * 1024)
         return path
 
+    @pytest.fixture
+    def ticket(self, tmp_path: Path) -> Path:
+        """Of some other payload."""
+        path = tmp_path / "a.ticket"
+        ticket = Ticket(TERMS.SerializeToString(), salt=bytes(32), receipt=b"of no use here")
+        path.write_bytes(ticket.encode())
+        return path
+
     def test_a_terminal_shows_how_much_of_a_large_file_was_read(
         self, large: Path, ticket: Path
     ) -> None:
@@ -104,10 +125,3 @@ class TestProgress:
         command = (LEDGERCTL, "open", ticket, "--payload", large)
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-
-    @pytest.fixture
-    def ticket(self, tmp_path: Path) -> Path:
-        deal = json.loads(TICKETS.read_text())["deals"]["single"]
-        path = tmp_path / "a.ticket"
-        path.write_bytes(bytes.fromhex(deal["tickets"]["with_receipt"]))
-        return path

@@ -143,6 +143,10 @@ class TestDeclare:
         assert border.declare("batch.csv").code == 2
         assert border.mainland.node.log.size == 2
 
+    def test_nothing_is_declared_whose_ticket_has_no_place(self, border: Border) -> None:
+        assert border.declare("batch.csv", ticket="absent/a.ticket").code == 2
+        assert border.mainland.node.log.size == 2
+
     def test_several_files_are_parts_of_one_payload(self, border: Border) -> None:
         border.declare("batch.csv", "image.png")
         assert ticket(border).manifest != b""
@@ -218,8 +222,18 @@ class TestOutbox:
         down(border)
         border.declare("batch.csv", "--queue")
         up(border)
-        assert border.exporter("outbox", "flush").code == 0
-        assert [row["state"] for row in outbox(border)] == ["recorded"]
+        counts = border.exporter("outbox", "flush", "--json").data
+        assert counts == {"queued": 0, "recorded": 1, "refused": 0}
+
+    def test_what_the_node_refuses_is_set_aside_with_its_reason(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        up(border)
+        log = border.mainland.node.log
+        (key,) = log.keys_of(EXPORTER).values()
+        log.revoke_key(EXPORTER, key.public)
+        assert border.exporter("outbox", "flush", "--json").data["refused"] == 1
+        assert [row["last_reason"] for row in outbox(border)] == ["KEY_REVOKED"]
 
     def test_the_ticket_gets_its_receipt_later(self, border: Border) -> None:
         down(border)
@@ -311,7 +325,8 @@ class TestShowAndCancel:
         border.acknowledge("--payload", "batch.csv")
         shown = border.exporter("show", "a.ticket", "--json").data
         assert shown["state"] == "matched"
-        assert [half["kind"] for half in shown["halves"]] == ["transfer", "ack"]
+        halves = [(half["kind"], half["outcome"]) for half in shown["halves"]]
+        assert halves == [("transfer", ""), ("ack", "accepted")]
 
     def test_a_ref_does_for_a_ticket(self, border: Border) -> None:
         ref = border.declare("batch.csv").data["ref"]
@@ -442,6 +457,17 @@ class TestProgram:
         down(border)
         ran = border.tool.program("checkpoint", "--config", "hospital/client.toml")
         assert (ran.code, ran.out, ran.err.count("\n")) == (3, "", 1)
+
+
+class TestTampering:
+    def test_a_node_that_forgets_exits_1_with_both_signed_checkpoints(self, border: Border) -> None:
+        border.declare("batch.csv")
+        log = border.mainland.node.log
+        for entries in (log.headers, log.bodies, log._leaves):
+            entries.pop()
+        ran = border.exporter("checkpoint")
+        signatures = [line for line in ran.err.splitlines() if line.startswith("\u2014 ")]
+        assert (ran.code, ran.out, len(signatures)) == (1, "", 2)
 
 
 def test_the_paths_in_the_settings_are_relative_to_the_file(border: Border) -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from client.sdk import World
 
 from ledgerd_client import Settings
 from ledgerd_client.testing import MemoryNode, ledger_node
+from ledgerd_client.transport import Transport
 
 __all__ = ["ledger_node", "node", "world"]
-from ledgerd_client.transport import Transport
 
 
 class MemoryNodeUnderTest:
@@ -53,10 +54,21 @@ async def memory_node(directory: Path) -> AsyncIterator[NodeUnderTest]:
 
 
 # Every node that is to keep the contract of test_node_contract.py, by name: the Mainland's, which
-# knows its peer. The daemon's factory belongs here as well.
+# knows its peer.
 node_factories: dict[str, Callable[[Path], AbstractAsyncContextManager[NodeUnderTest]]] = {
     "memory": memory_node,
 }
+
+if find_spec("ledgerd") is not None:  # it is not where the SDK is tested alone
+    from daemon_node import Daemons
+
+    daemons = Daemons()
+    node_factories["daemon"] = daemons.mainland
+
+    @pytest.fixture(scope="session", autouse=True)
+    def stopped_daemons() -> Iterator[None]:
+        yield
+        daemons.close()
 
 
 @pytest.fixture(params=node_factories.values(), ids=node_factories.keys())

@@ -650,6 +650,21 @@ class TestAsking:
             newest = await ledger.checkpoint()
         assert (cosigned.checkpoint.size, newest.checkpoint.size) == (2, 3)
 
+    async def test_no_proof_is_fetched_when_nobody_wrote_in_between(self, world: World) -> None:
+        way = world.detour()
+        async with world.client(transport=way) as ledger:
+            for _ in range(5):
+                await ledger.declare(PAYLOAD, **STATEMENT)
+        assert way.asked.count("get_consistency_proof") == 0
+
+    async def test_one_is_fetched_when_somebody_did(self, world: World) -> None:
+        way = world.detour()
+        async with world.client(transport=way) as ledger:
+            await ledger.declare(PAYLOAD, **STATEMENT)
+            world.mainland.enrol("uscc.OTHER", world.directory)
+            await ledger.declare(PAYLOAD, **STATEMENT)
+        assert way.asked.count("get_consistency_proof") == 1
+
     async def test_a_node_hears_of_the_largest_checkpoint_that_was_verified(
         self, world: World
     ) -> None:

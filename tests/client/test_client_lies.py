@@ -16,11 +16,11 @@ from ledgerd_client import (
     Declared,
     ForkError,
     LedgerClient,
-    LedgerError,
     NotFoundError,
     NotReadyError,
     ProofError,
     SignatureError,
+    StoreError,
     Trust,
     TrustError,
     UnavailableError,
@@ -171,6 +171,16 @@ class TestTwoHistories:
         with pytest.raises(ForkError):
             await liar.ledger.declare(PAYLOAD, **STATEMENT)
 
+    async def test_a_record_appended_to_another_tree_of_the_known_size_is_a_fork(
+        self, liar: Liar
+    ) -> None:
+        other = liar.world.copied_log()
+        await liar.ledger.declare(PAYLOAD, **STATEMENT)
+        other.admit_key("uscc.SOMEBODY", new_key(), 440300)
+        liar.way.inner = liar.world.elsewhere(other)
+        with pytest.raises(ForkError):
+            await liar.ledger.declare(PAYLOAD, **STATEMENT)
+
     async def test_a_fork_carries_both_signed_notes(self, liar: Liar) -> None:
         other = liar.world.copied_log()
         await liar.ledger.declare(PAYLOAD, **STATEMENT)
@@ -243,11 +253,13 @@ class TestTwoHistories:
             await liar.ledger.checkpoint(cosigned=True)
 
     async def test_a_node_that_withholds_the_proof_is_not_believed(self, liar: Liar) -> None:
+        liar.world.mainland.enrol("uscc.OTHER", liar.world.directory)
         liar.way.errors["get_consistency_proof"] = NotFoundError("what proof?")
         with pytest.raises(ProofError):
             await liar.ledger.declare(PAYLOAD, **STATEMENT)
 
     async def test_a_proof_that_cannot_be_had_now_leaves_the_fate_unknown(self, liar: Liar) -> None:
+        liar.world.mainland.enrol("uscc.OTHER", liar.world.directory)
         liar.way.errors["get_consistency_proof"] = UnavailableError("later")
         with pytest.raises(UnavailableError) as told:
             await liar.world.time.finish(liar.ledger.declare(PAYLOAD, **STATEMENT))
@@ -361,8 +373,15 @@ class TestKeyHistories:
         (directory,) = {path.parent for path in liar.world.directory.rglob("*.keys")}
         for path in directory.glob("*.keys"):
             path.write_bytes(path.read_bytes().replace(b"=", b"", 1))
-        with pytest.raises(LedgerError):
+        with pytest.raises(StoreError):
             await histories_of(liar).get(HONG_KONG)
+
+    async def test_so_is_a_head_that_was_changed(self, liar: Liar) -> None:
+        (path,) = liar.world.directory.rglob("*.checkpoint")
+        path.write_bytes(path.read_bytes()[1:-9])
+        with pytest.raises(StoreError):
+            async with liar.world.client():
+                pass
 
 
 def histories_of(liar: Liar) -> Histories:

@@ -70,6 +70,13 @@ def refusals(name: str, but: frozenset[str] = frozenset()) -> list[Any]:
     return [pytest.param(cases[reason], id=reason) for reason in cases if reason not in but]
 
 
+def claimed(log: scenario.Log, index: int, size: int, proof: list[bytes], root: bytes) -> str:
+    """A receipt under whatever root the log pleases to sign."""
+    text = f"{log.origin}\n{size}\n{reference.b64(root)}\n"
+    note = f"{text}\n{reference.log_line(log.origin, log.log, text)}"
+    return reference.receipt_file(log.entries[index].raw, index, proof, note)
+
+
 @pytest.fixture(scope="module")
 def logs() -> Logs:
     return read_logs(TRUST, *(log["key_history"] for log in VECTORS["logs"]))
@@ -199,16 +206,47 @@ class TestVerifierRefuses:
         after_rotation = VECTORS["receipts"][6]
         assert not verifies(after_rotation["file"], {**logs, **early})
 
-    def test_a_revoked_key_whose_admission_is_repeated(self, world: scenario.Scenario) -> None:
+    def test_a_revoked_key_whose_admission_is_repeated(self) -> None:
         """What the authority signs does not hold the index: anybody can repeat an old line."""
-        log, deal = world.mainland, world.deals["parts"]
-        admission = log.entries[5]
-        again = reference.b64(replace(admission.header, index=13).encode())
-        history = log.key_history() + f"{again} {reference.b64(admission.body)}\n"
+        world = scenario.build()
+        log, deal, admission = world.mainland, world.deals["parts"], world.mainland.entries[5]
+        again = replace(admission.header, index=13)
+        log.entries.append(replace(admission, header=again, raw=again.encode()))
         by = ({"terms": deal.terms}, scenario.EXPORTER, world.exporter_next)
-        signed = {"key_index": 13, "index": 14, "halves": deal.halves(world.hongkong)}
-        entry = log.make(scenario.TRANSFER, "transfer", *by, **signed)
-        assert not verifies(bad_receipts.forged(log, entry), read_logs(world.trust(), history))
+        signed = {"key_index": 13, "halves": deal.halves(world.hongkong)}
+        log.append(scenario.TRANSFER, "transfer", *by, **signed)
+        assert not verifies(log.receipt(14, 15), read_logs(world.trust(), log.key_history()))
+
+    @pytest.mark.parametrize(
+        ("index", "size", "lengths"),
+        [
+            pytest.param(3, 3, [32, 32], id="an index outside of the tree"),
+            pytest.param(1, 2, [], id="a hash too few"),
+            pytest.param(0, 1, [32], id="a hash too many"),
+            pytest.param(1, 2, [31], id="a hash too short"),
+        ],
+    )
+    def test_a_proof_that_fits_no_tree_though_the_log_signed_where_it_leads(
+        self, index: int, size: int, lengths: list[int], world: scenario.Scenario
+    ) -> None:
+        proof = [bytes(length) for length in lengths]
+        root = reference.leaf_hash(world.mainland.entries[index].raw)
+        for sibling in proof:
+            root = reference.digest(b"\x01", sibling, root)
+        file = claimed(world.mainland, index, size, proof, root)
+        assert not verifies(file, read_logs(world.trust(), world.mainland.key_history()))
+
+    @pytest.mark.parametrize(("height", "good"), [(64, True), (65, False)])
+    def test_a_size_that_is_not_below_2_to_the_64(
+        self, height: int, good: bool, world: scenario.Scenario
+    ) -> None:
+        proof = [bytes(32)] * height
+        root = reference.leaf_hash(world.mainland.entries[0].raw)
+        for sibling in proof:
+            root = reference.digest(b"\x01", root, sibling)
+        file = claimed(world.mainland, 0, 2**height - 1, proof, root)
+        logs = read_logs(world.trust(), world.mainland.key_history())
+        assert verifies(file, logs) == good
 
     @pytest.mark.parametrize("value", refusals("receipts"))
     def test_a_receipt_that_must_be_refused(self, value: str, logs: Logs) -> None:

@@ -1,9 +1,9 @@
 """
 Verify a ledgerd receipt offline, with Python's standard library and `cryptography` alone.
 
-Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". It is
-short because it takes the trust file as it is, believes what the authority signed (that a key was
-possessed, a body is canonical, a key that ends was good), and looks for no point of low order.
+Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". To be
+short it leaves out step 8, checks for points of low order and of the trust file's spelling, and
+believes what the authority signed: that a key was possessed, a body canonical, an ended key good.
 """
 
 import argparse

@@ -422,7 +422,7 @@ def knowledge(node: Node, transfer: bytes) -> tuple[State, int, set[Found]]:
 
 
 class TestTwoNodes:
-    @settings(max_examples=150)
+    @settings(max_examples=150, deadline=None)
     @given(st.lists(STEPS, max_size=14), st.sampled_from((0, 30, 100)))
     def test_whatever_happened_both_nodes_come_to_the_same(
         self, steps: list[tuple[str, int]], wait: int

@@ -100,7 +100,7 @@ class TestTiles:
             append(store, writer, [leaf])
         assert tiles_of(store) == tiles_of(stored(size))
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.lists(st.integers(0, 600), max_size=8), st.integers(0, 7))
     def test_in_whatever_steps_it_grows(self, steps: list[int], restart: int) -> None:
         store, writer, size = MemoryStore(instance=bytes(16)), TileWriter(0, {}), 0

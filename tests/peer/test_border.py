@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from builders import (
 from peer.sides import DEADLINE_HOURS, Clock, Side, Wire, rounds
 
 from ledgerd.ledger.writer import sign_own
+from ledgerd.peer.notes import parse_known
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
@@ -168,6 +170,40 @@ class TestCosigning:
         await both.declare(both.transfer())
         await both.settle()
         assert both.mainland.peer.own_cosigned.size == both.mainland.size
+
+
+class HeardWire(Wire):
+    """Tells a test what the other side said that it cosigned."""
+
+    def __init__(self, other: Side | None) -> None:
+        super().__init__(other=other)
+        self.said: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
+        lines = await super().add_checkpoint(old_size, proof, note)
+        self.said.put_nowait(note)
+        return lines
+
+    async def get_cosigned(self) -> bytes:
+        note = await super().get_cosigned()
+        self.said.put_nowait(note)
+        return note
+
+
+class TestRunning:
+    async def test_a_record_is_cosigned_without_anybody_asking(self, both: Both) -> None:
+        side = both.mainland
+        wire = side.client = HeardWire(both.hong_kong)
+        for one in both.sides:
+            await one.reopen()
+            await one.peer.start()
+        await both.declare(both.transfer())
+        wanted, size = side.size, 0
+        async with asyncio.timeout(30):
+            while size < wanted:
+                note = await wire.said.get()
+                size = parse_known(note).size if note else 0
+        assert size >= wanted
 
 
 class TestCosignatureThatIsNone:

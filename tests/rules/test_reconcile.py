@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ledgerd.projections.transfers import MAX_HALVES, Half, Position
@@ -645,6 +645,7 @@ def in_time(said: Sequence[Said]) -> list[Said]:
 class TestBothNodes:
     """Two nodes that know the same two logs say the same."""
 
+    @settings(deadline=None)
     @given(EXPORTERS_WORDS.map(in_time), RECIPIENTS_WORDS.map(in_time), st.integers(0, 300))
     def test_both_nodes_say_the_same_of_any_two_logs(
         self, exporter: list[Said], recipient: list[Said], until: int
@@ -657,6 +658,7 @@ class TestBothNodes:
         assert verdicts[0].state == verdicts[1].state
         assert verdicts[0].due == verdicts[1].due
 
+    @settings(deadline=None)
     @given(EXPORTERS_WORDS.map(in_time), RECIPIENTS_WORDS, STRANGERS_WORDS, st.integers(0, 300))
     def test_also_with_a_stranger_once_the_terms_are_met(
         self, exporter: list[Said], recipient: list[Said], strangers: list[Said], until: int
@@ -669,6 +671,7 @@ class TestBothNodes:
         assert named(verdicts[0], exports=True) == named(verdicts[1], exports=False)
         assert verdicts[0].state == verdicts[1].state
 
+    @settings(deadline=None)
     @given(
         EXPORTERS_WORDS.map(in_time), RECIPIENTS_WORDS.map(in_time), st.integers(0, 300), st.data()
     )
@@ -681,6 +684,7 @@ class TestBothNodes:
         logs = {True: iter(own), False: iter(peer)}
         assert case.judged([next(logs[which]) for which in order]) == case.judged([*own, *peer])
 
+    @settings(deadline=None)
     @given(EXPORTERS_WORDS.map(in_time), RECIPIENTS_WORDS.map(in_time), HOURS, HOURS)
     def test_nobody_is_found_silent_before_the_deadline(
         self, exporter: list[Said], recipient: list[Said], until: int, earlier: int

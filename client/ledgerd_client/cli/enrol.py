@@ -139,6 +139,7 @@ def install(
     write_new(directory / "trust.txt", trusted.format(), mode=0o644)
     write_new(directory / "client.toml", settings, mode=0o644)
     emit(
-        {"settings": str(directory / "client.toml"), "trust": trusted.fingerprint}, as_json=as_json
+        {"settings": str(directory / "client.toml"), "trust_fingerprint": trusted.fingerprint},
+        as_json=as_json,
     )
     say(f"The certificate ends on {certificate.validity.not_after:%Y-%m-%d}: ask anew before that.")

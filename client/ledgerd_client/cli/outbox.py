@@ -16,13 +16,14 @@ from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import FieldError, InputError, NotFoundError
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.keyfile import write_new
-from ledgerd_client.outbox import Outbox, OutboxRecord
+from ledgerd_client.outbox import Outbox, OutboxRecord, State
 
 app = typer.Typer(no_args_is_help=True, help="Records that wait for the node, or were refused.")
 
 RecordId = Annotated[str, typer.Argument(metavar="RECORD_ID", help="In hex, from `outbox list`.")]
 
 _PAGE = 1_000
+_TO_DO: tuple[State, ...] = ("queued", "recorded", "refused")
 
 
 @app.command("list")
@@ -33,19 +34,24 @@ def list_records(
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
-    """List what is not done: queued, recorded but not cosigned yet, or refused."""
+    """List what is to do: queued, recorded but not cosigned yet, or refused."""
     with closing(_open(config)) as outbox:
         for row in _rows(outbox):
-            if everything or row.state not in {"done", "dropped"}:
+            if everything or row.state in _TO_DO:
                 emit(_row(row), as_json=as_json)
                 if not as_json:
                     typer.echo()
 
 
 @app.command()
-def flush(config: Config = DEFAULT_CONFIG) -> None:
-    """Send now all that is queued; what the node refuses shows in `outbox list`."""
+def flush(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Send now all that is queued, and count what is left to do."""
     ask(config, lambda client: client.flush())
+    with closing(_open(config)) as outbox:
+        counts = outbox.counts()
+    emit({state: counts[state] for state in _TO_DO}, as_json=as_json)
+    if counts["refused"]:
+        say("The node refused some: `ledgerctl outbox list` says why.")
 
 
 @app.command()

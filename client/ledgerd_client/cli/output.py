@@ -83,7 +83,7 @@ def _shown(value: object) -> object:
 
 def _line(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_line(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_line(item)}" for name, item in value.items() if item != "")
     if isinstance(value, list):
         return " and ".join(map(_line, value))
     return str(_shown(value))

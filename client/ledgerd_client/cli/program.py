@@ -1,0 +1,63 @@
+"""All commands of ledgerctl, put together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+
+import typer
+
+from ledgerd_client.cli import (
+    approve,
+    authority,
+    codelist,
+    declare,
+    enrol,
+    keys,
+    outbox,
+    receipts,
+    tickets,
+    transfers,
+)
+from ledgerd_client.cli.output import COULD_NOT_ASK, Program
+
+app = typer.Typer(
+    name="ledgerctl",
+    cls=Program,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""
+    Enrol with a ledger, declare and acknowledge transfers, and verify receipts offline.
+
+    Exit codes: 0 done, or verified; 1 something does not verify: keep it, it may prove tampering;
+    2 wrong usage or bad input; 3 the node could not be asked, refused, or does not know.
+    """,
+)
+app.command()(declare.declare)
+app.command()(transfers.ack)
+app.command()(transfers.cancel)
+app.command()(transfers.show)
+app.command("codes")(codelist.list_codes)
+app.command("open")(tickets.open_ticket)
+app.add_typer(receipts.app, name="receipt")
+app.command()(receipts.checkpoint)
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(enrol.app, name="enrol")
+enrol.app.command()(approve.approve)
+enrol.app.command()(approve.revoke)
+app.add_typer(keys.trust, name="trust")
+app.command()(keys.keygen)
+app.add_typer(authority.app, name="authority")
+
+
+def main() -> None:
+    """Run the program; ends the process."""
+    # What the SDK logs, errors and `outbox list` tell better.
+    logging.getLogger("ledgerd_client").addHandler(logging.NullHandler())
+    try:
+        app()
+    except Exception:  # noqa: BLE001 -- a defect must not exit 1, which says tampering
+        traceback.print_exc()
+        sys.exit(COULD_NOT_ASK)
