@@ -209,7 +209,7 @@ class _SideMaker:
         write_new(home / "tls.key", tls.pem, mode=0o600)
         write_new(home / "tls.crt", approval.tls_certificate.pem, mode=0o644)
         write_new(home / "trust.txt", self.trust.format(), mode=0o644)
-        settings = client_settings(request, self.endpoints[self.side.name])
+        settings = client_settings(request, self.endpoints[self.side.name], self.other.origin)
         write_new(home / "client.toml", settings, mode=0o644)
         return approval
 

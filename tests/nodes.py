@@ -298,9 +298,7 @@ async def serve(side: Side, peer: Side, *, throwaway: bool = False) -> AsyncIter
     """Serve a founded side; raises what `run` raises when it can't start."""
     stop: asyncio.Event = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(
-        run(side.config, stop=stop, ready=ready, throwaway=throwaway)
-    )
+    task = asyncio.create_task(run(side.config, stop=stop, ready=ready, throwaway=throwaway))
     await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()

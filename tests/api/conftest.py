@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,7 +10,7 @@ from nodes import Client, Node, Side, make_sides, serve
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
     """A founded side, and its peer, of whose node nothing is ever heard."""
-    side, peer = make_sides(tmp_path_factory.mktemp("border") )
+    side, peer = make_sides(tmp_path_factory.mktemp("border"))
     side.found(peer)
     return side, peer
 

@@ -54,7 +54,9 @@ class TestDetails:
         (info,) = await details(exporter.ledger.GetReceipt(pb.GetReceiptRequest()))
         assert info.metadata["action"] == "mend the call, then try again"
 
-    async def test_say_when_to_try_again_where_that_helps(self, node: Node, exporter: Client) -> None:
+    async def test_say_when_to_try_again_where_that_helps(
+        self, node: Node, exporter: Client
+    ) -> None:
         request = pb.GetKeyHistoryRequest(origin=node.peer.origin)
         _, retry = await details(exporter.ledger.GetKeyHistory(request))
         assert retry.retry_delay.seconds == 1
@@ -93,9 +95,7 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         in_thread=none,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
-    port = await server.start(
-        "localhost:0", NodeTls(tls.certificate, tls.tls_key), own + theirs
-    )
+    port = await server.start("localhost:0", NodeTls(tls.certificate, tls.tls_key), own + theirs)
     node = Node(side, peer, port)
     yield node
     await node.close()

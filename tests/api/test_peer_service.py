@@ -50,9 +50,7 @@ class TestListHeaders:
             check_signatures(check for _, check in steps)
         assert (replay.size, replay.tree.root()) == (checkpoint.size, checkpoint.root)
 
-    async def test_goes_on_where_the_caller_wants(
-        self, the_peer: Client, exporter: Client
-    ) -> None:
+    async def test_goes_on_where_the_caller_wants(self, the_peer: Client, exporter: Client) -> None:
         index = await exporter.place(exporter.transfer())
         (page,) = await headers(the_peer, index)
         assert [Header.parse(header).index for header in page.headers] == [index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from nodes import Client, Node, receipt_of, refused, ref_of_record
+from nodes import Client, Node, receipt_of, ref_of_record, refused
 
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb

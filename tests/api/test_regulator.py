@@ -48,9 +48,7 @@ class TestPages:
         found: list[int] = []
         token = b""
         while True:
-            page = await ask(
-                regulator, institution=exporter.id, page_size=3, page_token=token
-            )
+            page = await ask(regulator, institution=exporter.id, page_size=3, page_token=token)
             found += indexes(page)
             if not (token := page.next_page_token):
                 break

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from nodes import OPERATOR_ID, Credentials, Node, Side, now, refused
+from nodes import OPERATOR_ID, Credentials, Node, Side, refused
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub

@@ -559,6 +559,11 @@ class TestInstall:
     def test_what_is_no_approval_is_bad_input(self, approved: Tool, name: str) -> None:
         assert install(approved, approval=name) == 2
 
+    @pytest.mark.parametrize("endpoint", ["", "localhost", "https://localhost:7443", "a b:1"])
+    def test_an_endpoint_that_is_none_is_bad_input(self, approved: Tool, endpoint: str) -> None:
+        assert install(approved, "--endpoint", endpoint) == 2
+        assert not approved.path("me/tls.crt").exists()
+
     def test_an_exposed_tls_key_is_not_used(self, approved: Tool) -> None:
         approved.path("me/tls.key").chmod(0o640)
         assert install(approved) == 2

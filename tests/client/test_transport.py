@@ -449,7 +449,7 @@ class TestMutualTls:
             entry = await transport.get_entry(pb.GetEntryRequest())
         assert len(entry.body) == 20 * 1024 * 1024
 
-    async def test_a_node_that_was_restarted_is_found_again(
+    async def test_a_node_that_is_back_is_found_by_the_next_append(
         self, tls: Tls, service: Service, ledger_node: MemoryNode
     ) -> None:
         credentials = tls.server()
@@ -457,8 +457,10 @@ class TestMutualTls:
             async with serving(service, credentials) as port:
                 transport = await stack.enter_async_context(tls.connected(ledger_node, port))
                 await transport.get_info(pb.GetInfoRequest())
+            with pytest.raises(UnavailableError):
+                await transport.append(pb.AppendRequest())
             async with serving(service, credentials, port):
-                with pytest.raises(errors.TooLargeError):
+                with pytest.raises(errors.TooLargeError):  # its own word
                     await transport.append(pb.AppendRequest())
 
 

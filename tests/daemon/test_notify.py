@@ -67,7 +67,12 @@ class TestTheWatchdog:
 
     @pytest.mark.parametrize(
         "environ",
-        [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}],
+        [
+            {},
+            {"WATCHDOG_USEC": "0"},
+            {"WATCHDOG_USEC": "x"},
+            {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"},
+        ],
     )
     async def test_is_left_alone_when_there_is_none(self, environ: dict[str, str]) -> None:
         await Notifier.from_environment(environ).keep_alive()

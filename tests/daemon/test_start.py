@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from nodes import Client, Node, Side, make_sides, refused, serve
 
-from ledgerd.daemon import run
 from ledgerd.ledger.standing import MARK_FILE, HighWater
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (

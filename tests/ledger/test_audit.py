@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from builders import new_body, new_key
@@ -94,9 +95,9 @@ def honest() -> World:
 
 
 def copy() -> MemoryStore:
-    store = MemoryStore(instance=bytes(16))
-    assert isinstance(honest().mainland.store, MemoryStore)
-    store._tables = honest().mainland.store._tables
+    store, original = MemoryStore(instance=bytes(16)), honest().mainland.store
+    assert isinstance(original, MemoryStore)
+    store._tables = original._tables
     return store
 
 
@@ -627,7 +628,7 @@ class TestNode:
         """Signed so by the institution itself."""
         world = honest()
         body = world.exporter.body(world.clock(), transfer=world.terms())
-        value = "gba.example/other" if field == "counterparty_origin" else bytes(32)
+        value: Any = "gba.example/other" if field == "counterparty_origin" else bytes(32)
         facts = read_facts(body)[1]._replace(**{field: value})
         item = signed_by(world, body, world.exporter.key, 2, halves=facts.halves)
         assert found_out(added(item)) == CONTRADICTS_BODY

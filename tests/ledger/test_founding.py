@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from builders import HONG_KONG, MAINLAND, Log, new_body, new_key
@@ -27,12 +29,16 @@ def log() -> Log:
 
 
 def genesis(
-    log: Log, origin: str = MAINLAND, key: SigningKey | None = None, **changes: bytes
+    log: Log,
+    *,
+    origin: str = MAINLAND,
+    key: SigningKey | None = None,
+    named: Mapping[str, bytes] = MappingProxyType({}),
 ) -> SignedRecord:
-    """GENESIS of a log, changed."""
+    """GENESIS of a log, naming other keys, by another key, or of another log."""
     message = log.genesis(Log(HONG_KONG))
-    for field, value in changes.items():
-        setattr(message, field, value)
+    for field, public in named.items():
+        setattr(message, field, public)
     return sign_record(new_body(origin, AUTHORITY, genesis=message), key or log.authority)
 
 
@@ -68,7 +74,7 @@ class TestFounding:
         self, store: Store, log: Log, field: str
     ) -> None:
         with pytest.raises(LedgerError):
-            found(store, log, genesis(log, **{field: new_key().public}))
+            found(store, log, genesis(log, named={field: new_key().public}))
         assert head(store) is None
 
     def test_so_does_genesis_by_another_authority(self, store: Store, log: Log) -> None:

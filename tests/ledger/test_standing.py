@@ -150,7 +150,7 @@ class TestMentioned:
         gate.standing.mentioned(gate.node.reader.head().checkpoint)
         assert gate.standing.refusal is None
 
-    @pytest.mark.parametrize("size", ["-1", "+99", "９９", "9" * 30, "x", ""])
+    @pytest.mark.parametrize("size", ["-1", "+99", "\uff19\uff19", "9" * 30, "x", ""])
     def test_a_size_that_is_no_number_is_not_looked_at(self, gate: Gate, size: str) -> None:
         gate.start().mentioned(f"{gate.node.log.origin}\n{size}\n".encode())
         assert gate.standing.refusal is None

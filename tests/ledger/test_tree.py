@@ -44,7 +44,8 @@ def root_of(size: int) -> bytes:
 
 def naive_tiles(leaves: list[bytes]) -> Tiles:
     """C2SP tlog-tiles: a hash of level L is the root over 256**L leaves, 256 of them are a tile."""
-    tiles, level, hashes = {}, 0, leaves
+    tiles: Tiles = {}
+    level, hashes = 0, leaves
     while hashes:
         rows = [hashes[i : i + WIDTH] for i in range(0, len(hashes), WIDTH)]
         tiles |= {tile_key(level, number): b"".join(row) for number, row in enumerate(rows)}

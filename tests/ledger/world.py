@@ -253,8 +253,8 @@ class World:
     def cancel(self, terms: pb.Transfer) -> Admitted:
         return self.mainland.by(self.exporter, cancel=pb.Cancel(terms=terms.terms))
 
-    def ack(self, terms: pb.Transfer, by: Institution | None = None, **changes: Any) -> Admitted:
-        return self.hong_kong.by(by or self.recipient, ack=self._border.ack(terms, **changes))
+    def ack(self, terms: pb.Transfer, **changes: Any) -> Admitted:
+        return self.hong_kong.by(self.recipient, ack=self._border.ack(terms, **changes))
 
     def correction(self, node: Node, terms: pb.Transfer) -> Admitted:
         author = self.exporter if node is self.mainland else self.recipient

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = ROOT / "build" / "mutants"
@@ -45,11 +45,11 @@ def main() -> int:
     listed = tomllib.loads(Path(__file__).with_name("mutants.toml").read_text())["mutant"]
     mutants = [m for m in (Mutant(**row) for row in listed) if not names or m.name in names]
     copy_tree()
-    console = Console(width=150)
+    console = Console(width=160)
     if pytest(sorted({mutant.test for mutant in mutants})) != 0:
         console.print("the tests fail without any mutant; see above")
         return 1
-    table = Table("mutant", "promise", "caught by")
+    table = Table("mutant", "promise", Column("caught by", overflow="fold"))
     survived = 0
     for mutant in mutants:
         caught = is_caught(mutant)

@@ -135,6 +135,7 @@ def install(
         raise InputError(f"the approval admits another key than the one in {directory}")
     others = [side.origin for side in trusted.origins if side.origin != asked.origin]
     settings = client_settings(asked, endpoint, others[0] if len(others) == 1 else "")
+    check_endpoint(endpoint)
     write_new(directory / "tls.crt", certificate.pem, mode=0o644)
     write_new(directory / "trust.txt", trusted.format(), mode=0o644)
     write_new(directory / "client.toml", settings, mode=0o644)
@@ -143,3 +144,11 @@ def install(
         as_json=as_json,
     )
     say(f"The certificate ends on {certificate.validity.not_after:%Y-%m-%d}: ask anew before that.")
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raise InputError for what the SDK would not read."""
+    anywhere = Path()
+    Settings(
+        endpoint=endpoint, origin="-", trust=anywhere, tls_certificate=anywhere, tls_key=anywhere
+    )

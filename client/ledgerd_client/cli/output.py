@@ -19,7 +19,6 @@ from typer.core import TyperGroup
 
 from ledgerd_client.core.errors import InputError, LedgerError, VerificationError
 
-DONE = 0
 TAMPERED = 1
 BAD_INPUT = 2
 COULD_NOT_ASK = 3
