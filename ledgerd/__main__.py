@@ -139,6 +139,9 @@ def audit(config: ConfigFile) -> None:
 def dev(
     directory: Annotated[Path, typer.Option("--dir", help="Where the border is, or is made.")],
     prepare: Annotated[bool, typer.Option(help="Make it, and do not start it.")] = False,
+    acknowledge_within: Annotated[
+        int, typer.Option(min=1, help="When the other half is missing, in seconds.")
+    ] = 120,
 ) -> None:
     """
     Start a whole border on this machine, to try things on; Ctrl-C ends it.
@@ -149,7 +152,7 @@ def dev(
     from ledgerd import dev as border
 
     if not directory.exists():
-        border.make_border(directory)
+        border.make_border(directory, acknowledge_within_s=acknowledge_within)
     elif prepare:
         raise InputError(f"{directory} is there already", reason="FILE_EXISTS")
     for line in border.describe(directory):

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from ledgerd_client.core.errors import FieldError, InputError, LedgerError
+from ledgerd.toml_file import FilePath, Table, load
+from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
 
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 # Of a Python program in memory, more would be a mistake in the unit.
 _MAX_WORKERS = 64
-
-
-def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
-    return Path(info.context["directory"], path) if info.context else path
 
 
 def _check_endpoint(text: str) -> str:
@@ -48,19 +34,12 @@ def _check_origin(text: str) -> str:
     return text
 
 
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_relative_to_file)]
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 Origin = Annotated[str, AfterValidator(_check_origin)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
-class _Section(BaseModel):
-    """A table of the file: immutable, and without room for a key that nobody knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Keys(_Section):
+class Keys(Table):
     """Key files; `ledgerd init` makes those that are not there."""
 
     log: FilePath = Field(description="signs checkpoints of this log")
@@ -68,7 +47,7 @@ class Keys(_Section):
     cosigner: FilePath = Field(description="cosigns the peer's checkpoints")
 
 
-class Tls(_Section):
+class Tls(Table):
     """The node's one certificate: it serves with it, and calls its peer with it."""
 
     certificate: FilePath = Field(description="PEM; written by `ledgerd init --genesis`")
@@ -81,7 +60,7 @@ class Tls(_Section):
     )
 
 
-class Peer(_Section):
+class Peer(Table):
     """The other side's node."""
 
     endpoint: Endpoint = Field(description="host:port at which it listens")
@@ -91,7 +70,7 @@ class Peer(_Section):
     )
 
 
-class Timing(_Section):
+class Timing(Table):
     """How often things are done; none of it changes what is right."""
 
     anchor_interval_s: float = Field(
@@ -108,7 +87,7 @@ class Timing(_Section):
     )
 
 
-class Rules(_Section):
+class Rules(Table):
     """Deadlines of the rule set that `ledgerd init` puts in force; no use afterwards."""
 
     acknowledge_within_s: int = Field(
@@ -122,7 +101,7 @@ class Rules(_Section):
     )
 
 
-class Limits(_Section):
+class Limits(Table):
     """What the node may use of its machine."""
 
     workers: int = Field(
@@ -141,7 +120,7 @@ class Limits(_Section):
     )
 
 
-class Config(_Section):
+class Config(Table):
     """
     Everything that the daemon is told; the rest it knows from its log.
 
@@ -217,55 +196,5 @@ class Config(_Section):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """
-        Read a file; paths in it are relative to its directory.
-
-        Raises InputError, which names file and key, for a file that cannot be read, a key that is
-        unknown or missing, and a value that is not allowed.
-        """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-            raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
-        try:
-            return cls.model_validate(values, context={"directory": path.absolute().parent})
-        except ValidationError as error:
-            raise _explain(path, error) from None
-
-
-def _explain(path: Path, error: ValidationError) -> FieldError:
-    """The first thing that is wrong, in the words of somebody who edits the file."""
-    found = error.errors(include_url=False)[0]
-    name = ".".join(map(str, found["loc"])) or "the file"
-    if found["type"] == "extra_forbidden":
-        table = found["loc"][:-1]
-        where = f"in [{'.'.join(map(str, table))}]" if table else "at the top"
-        return FieldError(
-            f"{path}: {name!r} is not a setting",
-            reason="UNKNOWN_SETTING",
-            action=f"{where} use {', '.join(_section(table).model_fields)}",
-        )
-    if found["type"] == "missing":
-        return FieldError(
-            f"{path}: {name} is missing",
-            reason="MISSING_SETTING",
-            action=f"add it: {_describe(found['loc'])}",
-        )
-    message = str(found["msg"]).removeprefix("Value error, ")
-    return FieldError(f"{path}: {name}: {message}", reason="BAD_SETTING", action="correct the file")
-
-
-_SECTIONS: Mapping[str, type[_Section]] = {
-    "keys": Keys, "tls": Tls, "peer": Peer, "timing": Timing, "rules": Rules, "limits": Limits,
-}  # fmt: skip
-
-
-def _section(table: tuple[Any, ...]) -> type[_Section]:
-    return _SECTIONS[table[0]] if table else Config
-
-
-def _describe(place: tuple[Any, ...]) -> str:
-    section = _section(place[:-1])
-    return section.model_fields[place[-1]].description or f"the table [{place[-1]}]"
+        """Read a file; raises InputError, which names file and key."""
+        return load(cls, path)

@@ -76,11 +76,17 @@ INSTITUTIONS = (
 )
 
 
-def make_border(directory: Path, ports: tuple[int, int] | None = None) -> None:
+def make_border(
+    directory: Path,
+    ports: tuple[int, int] | None = None,
+    *,
+    acknowledge_within_s: int,
+) -> None:
     """
     Make everything that a border needs below a directory that is not there yet.
 
-    ports are of the two nodes, free ones by default. Raises InputError when it is there.
+    ports are of the two nodes, free ones by default; acknowledge_within_s is the deadline for the
+    other half of a transfer. Raises InputError when the directory is there.
     """
     try:
         directory.mkdir(parents=True, mode=0o700)
@@ -95,7 +101,9 @@ def make_border(directory: Path, ports: tuple[int, int] | None = None) -> None:
     trust = Trust.of(authority.trust for authority in authorities.values())
     write_new(directory / "trust.txt", trust.format(), mode=0o644)
     for side, other in (SIDES, SIDES[::-1]):
-        maker = _SideMaker(directory, side, other, authorities, trust, endpoints)
+        maker = _SideMaker(
+            directory, side, other, authorities, trust, endpoints, acknowledge_within_s
+        )
         maker.make()
 
 
@@ -168,6 +176,7 @@ class _SideMaker:
     authorities: dict[str, Authority]
     trust: Trust
     endpoints: dict[str, str]
+    acknowledge_within_s: int
 
     @property
     def authority(self) -> Authority:
@@ -269,6 +278,7 @@ class _SideMaker:
             peer_endpoint=self.endpoints[self.other.name],
             peer_id=self.other.name,
             peer_domain=self.other.domain,
+            acknowledge_within_s=self.acknowledge_within_s,
         )
 
 
@@ -301,7 +311,7 @@ anchor_interval_s = 1
 poll_interval_s = 0.2
 
 [rules]
-acknowledge_within_s = 120
+acknowledge_within_s = {acknowledge_within_s}
 correct_within_s = 120
 """
 

@@ -28,9 +28,10 @@ PATIENCE = 60.0
 
 @dataclass
 class Node:
-    """One `ledgerd serve` process."""
+    """One `ledgerd serve` process; options are what it is given beside its configuration."""
 
     config: Path
+    options: Sequence[str] = ("--throwaway",)
     notify: socket.socket = field(init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     log: Path = field(init=False)
@@ -48,7 +49,7 @@ class Node:
 
     def launch(self, wrapper: Sequence[str] = ()) -> None:
         """Start it and return at once."""
-        command = [*wrapper, LEDGERD, "serve", "--config", str(self.config), "--throwaway"]
+        command = [*wrapper, LEDGERD, "serve", "--config", str(self.config), *self.options]
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._socket_path)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -93,9 +94,10 @@ class Node:
 class Border:
     """Two nodes and four institutions below one directory, made by `ledgerd dev --prepare`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
+        """options are for `ledgerd dev`."""
         self.directory = directory
-        run(LEDGERD, "dev", "--dir", str(directory), "--prepare")
+        run(LEDGERD, "dev", "--dir", str(directory), "--prepare", *options)
         self.mainland = Node(directory / "mainland" / "node" / "node.toml")
         self.hongkong = Node(directory / "hongkong" / "node" / "node.toml")
 

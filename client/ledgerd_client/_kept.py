@@ -54,7 +54,7 @@ class KeptFile:
             raise StoreError(
                 f"{self.path} is not as it was left: {error.message}",
                 reason="KEPT_FILE",
-                action="put it back from a copy; see docs/sdk.md before you remove it",
+                action="put it back from a copy: without it a node that was rolled back passes",
             ) from error
 
     def replace(self, old: bytes, new: bytes) -> bool:

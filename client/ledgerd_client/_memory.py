@@ -117,12 +117,17 @@ class MemoryLog:
             self.history.apply(header, body, raw=(raw, item.body))
         else:
             self.history.institution_key(item.key_id, item.key_index, self.size)
-        self.last_time = now
         self._found[item.facts.author, item.facts.record_id] = self.size
+        self.add(header, item.body)
+        return self.size - 1
+
+    def add(self, header: Header, body: bytes) -> None:
+        """Add an entry unchecked: for logs that lie."""
+        raw = header.encode()
+        self.last_time = header.recorded_at
         self._leaves.append(merkle.leaf_hash(raw))
         self.headers.append(raw)
-        self.bodies.append(item.body)
-        return self.size - 1
+        self.bodies.append(body)
 
     def find(self, author: str, record_id: bytes) -> int | None:
         return self._found.get((author, record_id))

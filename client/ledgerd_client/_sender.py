@@ -144,7 +144,10 @@ class Sender:
         try:
             outcomes = await self._view.append(records)
         except LedgerError as error:
-            logger.warning("%d records are not recorded: %s", len(rows), error.reason)
+            if isinstance(error, VerificationError):
+                logger.error("the node's answer is false: %s", error.message)  # noqa: TRY400 -- the message says it all
+            else:
+                logger.warning("%d records are not recorded: %s", len(rows), error.reason)
             await self._not_recorded(rows, error, present)
             raise
         # Durable before any caller hears of it.

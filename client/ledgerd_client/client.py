@@ -76,7 +76,7 @@ class LedgerClient:
       with status "queued", and send it when the node is back).
     * occurred_at: when it happened; now by default. Aware of its time zone.
 
-    A call that is cancelled leaves its record in the outbox, and it is sent.
+    A call that is cancelled may still be carried out: call again with the same caller_ref to learn.
     """
 
     def __init__(

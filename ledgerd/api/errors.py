@@ -7,7 +7,7 @@ from typing import Any, Never
 import grpc
 import structlog
 
-from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.errors import LedgerError, StoreError
 from ledgerd_client.transport import STATUS_METADATA, to_status
 
 _log = structlog.get_logger()
@@ -16,7 +16,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def as_ours(error: Exception, method: str) -> LedgerError:
-    """The error to tell the caller; one that is not ours is logged here, with its traceback."""
+    """The error to tell the caller; a fault of the node's is logged here, with its traceback."""
+    if isinstance(error, StoreError):
+        _log.error("store_failed", method=method, exc_info=error)
     if isinstance(error, LedgerError):
         return error
     _log.error("call_failed", method=method, exc_info=error)

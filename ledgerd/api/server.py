@@ -18,7 +18,6 @@ from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.threads import InThread
-from ledgerd.credentials import NodeTls
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
@@ -82,14 +81,17 @@ class Server:
         )
         self._health = Health(server)
 
-    async def start(self, listen: str, tls: NodeTls, authorities: Iterable[bytes]) -> int:
+    async def start(
+        self, listen: str, *, certificate: bytes, key: bytes, authorities: Iterable[bytes]
+    ) -> int:
         """
         Serve at listen; return the bound port.
 
-        authorities (DER) may issue callers' certificates. Raises UnavailableError CANNOT_LISTEN.
+        certificate and key are PEM; authorities (DER) may issue callers' certificates. Raises
+        UnavailableError CANNOT_LISTEN.
         """
         credentials = grpc.ssl_server_credentials(
-            [(tls.key, tls.certificate)],
+            [(key, certificate)],
             root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
             require_client_auth=True,
         )

@@ -20,8 +20,10 @@ from ledgerd_client.core.errors import InputError, LedgerError, MalformedError, 
 from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
 
 MAX_RECORDS = 1000
-# Enough work for one passage to cost little beside it.
+# Enough work for one passage to cost little beside it, and as much as is worth a second worker:
+# below that, small calls wait for the passage under way and go together.
 _BATCH_BYTES = 128 * 1024
+_WORTH_BYTES = 16 * 1024
 
 Checked = list[Admitted | LedgerError]
 
@@ -41,6 +43,7 @@ class Admission:
         self._origin = origin
         self._workers = workers
         self._waiting: deque[tuple[Request, asyncio.Future[Checked]]] = deque()
+        self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def check(self, request: Request) -> Checked:
@@ -51,16 +54,20 @@ class Admission:
         """
         future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
+        self._waiting_bytes += len(request.raw)
         self._pump()
         return await future
 
     def _pump(self) -> None:
         while self._waiting and len(self._tasks) < self._workers.count:
+            if self._tasks and self._waiting_bytes < _WORTH_BYTES:
+                return
             taken = [self._waiting.popleft()]
             size = len(taken[0][0].raw)
             while self._waiting and size + len(self._waiting[0][0].raw) <= _BATCH_BYTES:
                 taken.append(self._waiting.popleft())
                 size += len(taken[-1][0].raw)
+            self._waiting_bytes -= size
             task = asyncio.create_task(self._work(taken))
             self._tasks.add(task)
             task.add_done_callback(self._finished)

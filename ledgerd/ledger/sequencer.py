@@ -58,6 +58,8 @@ class Sequencer:
         self._on_fatal = on_fatal
         self._reserve = reserve_bytes
         self._loop = asyncio.get_running_loop()
+        self._failure: StoreError | None = None
+        self._arrived: list[_Call] = []
         self._waiting: deque[_Call] = deque()
         self._waiting_records = 0
         self._changed = threading.Condition()
@@ -90,13 +92,25 @@ class Sequencer:
                 raise BusyError("the node is stopping; try again in a moment", reason="STOPPING")
             if self._waiting_records + len(items) > MAX_WAITING:
                 raise BusyError("too many records wait for the disk")
-            self._waiting.append(_Call(items, future))
+            self._arrived.append(_Call(items, future))
             self._waiting_records += len(items)
-            self._changed.notify()
+        if len(self._arrived) == 1:
+            # What admission gave back together goes into one commit together.
+            self._loop.call_soon(self._hand_over)
         return await future
+
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        with self._changed:
+            if self._failure is None:
+                self._waiting += arrived
+                self._changed.notify()
+                return
+        _settle_all(arrived, [self._failure] * len(arrived))
 
     async def stop(self) -> None:
         """Take no more calls, commit those that wait, end the thread."""
+        self._hand_over()
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -157,6 +171,7 @@ class Sequencer:
     def _fail(self, calls: list[_Call], error: StoreError) -> None:
         with self._changed:
             self._stopping = True
+            self._failure = error
             calls = [*calls, *self._waiting]
             self._waiting.clear()
         self._deliver(_answer, calls, [error] * len(calls), self._on_fatal, error)

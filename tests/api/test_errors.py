@@ -18,7 +18,6 @@ from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
-from ledgerd.credentials import NodeTls
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2 as pb
@@ -95,7 +94,9 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         in_thread=none,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
-    port = await server.start("localhost:0", NodeTls(tls.certificate, tls.tls_key), own + theirs)
+    port = await server.start(
+        "localhost:0", certificate=tls.certificate, key=tls.tls_key, authorities=own + theirs
+    )
     node = Node(side, peer, port)
     yield node
     await node.close()

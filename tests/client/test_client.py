@@ -32,7 +32,7 @@ from ledgerd_client import (
 )
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._proto import service_pb2
-from ledgerd_client._steps import claim_batch
+from ledgerd_client._steps import claim_batch, take_back
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.transfer import parse_manifest, parse_terms
 from ledgerd_client.keyfile import KeyFile, write_key_file
@@ -59,6 +59,9 @@ def transfers(world: World) -> int:
     """How many TRANSFER entries the Mainland's log holds."""
     bodies = map(pb.Body.FromString, world.mainland.log.bodies)
     return sum(body.WhichOneof("record") == "transfer" for body in bodies)
+
+
+ROW = OutboxRecord(bytes(16), b"body", bytes(33), bytes(64), "transfer", bytes(32))
 
 
 def pb_record(row: OutboxRecord) -> service_pb2.Record:
@@ -457,6 +460,52 @@ class TestALostReply:
             with pytest.raises(UnavailableError) as told:
                 await world.time.finish(ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1"))
         assert (told.value.reason, len(rows(world, "queued"))) == ("FATE_UNKNOWN", 1)
+
+
+class TestTakingBack:
+    """Whether a record was certainly never sent, seen from the outbox alone."""
+
+    ERROR = UnavailableError("down", reason="UNREACHABLE")
+
+    def test_one_that_was_only_put_is_dropped(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox:
+            outbox.put(ROW)
+            assert take_back(outbox, ROW.record_id, self.ERROR, START)
+            assert outbox.get(ROW.record_id).state == "dropped"
+
+    def test_so_is_one_that_we_have_claimed(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox:
+            outbox.put(ROW)
+            outbox.claim(1, 30_000_000)
+            assert take_back(outbox, ROW.record_id, self.ERROR, START)
+
+    def test_one_that_another_process_is_sending_is_kept(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox, closing(outbox_of(world)) as other:
+            outbox.put(ROW)
+            other.claim(1, 30_000_000)
+            assert not take_back(outbox, ROW.record_id, self.ERROR, START)
+            assert outbox.get(ROW.record_id).state == "queued"
+
+    def test_one_that_another_process_may_have_sent_is_kept(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox, closing(outbox_of(world)) as other:
+            outbox.put(ROW)
+            other.claim(1, 30_000_000)
+            other.failed(ROW.record_id, REPLY_LOST, "", START)
+            assert not take_back(outbox, ROW.record_id, self.ERROR, START)
+
+    def test_one_whose_sender_may_have_died_since_is_kept(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox, closing(outbox_of(world)) as dead:
+            outbox.put(ROW)
+            dead.claim(1, 30_000_000)
+            world.time.micros += 30_000_000
+            assert not take_back(outbox, ROW.record_id, self.ERROR, world.time.micros)
+
+    def test_one_that_is_recorded_is_kept(self, world: World) -> None:
+        with closing(outbox_of(world)) as outbox:
+            outbox.put(ROW)
+            outbox.recorded(ROW.record_id, b"receipt", None)
+            assert not take_back(outbox, ROW.record_id, self.ERROR, START)
+            assert outbox.get(ROW.record_id).state == "recorded"
 
 
 class TestBatching:

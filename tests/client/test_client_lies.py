@@ -27,6 +27,7 @@ from ledgerd_client import (
     VerificationError,
 )
 from ledgerd_client._histories import Histories
+from ledgerd_client._memory import MemoryLog
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.header import Header
@@ -68,6 +69,21 @@ def flipped(data: bytes, place: int = -1) -> bytes:
     changed = bytearray(data)
     changed[place] ^= 1
     return bytes(changed)
+
+
+def rewritten(log: MemoryLog, change: Callable[[int, Header], Header]) -> Lie:
+    """Say that log got the records, under headers that are changed, and prove it."""
+
+    def lie(reply: pb.AppendResponse) -> None:
+        for place, raw in enumerate(list(reply.headers)):
+            header = change(place, Header.parse(raw))
+            reply.headers[place] = header.encode()
+            reply.outcomes[place].recorded = header.index
+            log.add(header, b"")
+        reply.range_proof[:] = log.range_proof(reply.first)
+        reply.checkpoint = log.checkpoint()
+
+    return lie
 
 
 def header_with(reply: pb.AppendResponse, **changes: Any) -> None:
@@ -150,6 +166,28 @@ class TestAnAppendThatIsAnsweredFalsely:
         log.history.institution_key = lambda *_: None
         error = await liar.hear(lambda _: None)
         assert error.reason == "KEY_UNKNOWN"
+
+    async def test_a_header_that_claims_another_index_is_not_believed(self, liar: Liar) -> None:
+        log = liar.world.copied_log()
+        lie = rewritten(log, lambda _, header: replace(header, index=99))
+        assert isinstance(await liar.hear(lie), ChainError)
+
+    @pytest.mark.parametrize(
+        "change", [{"previous_leaf_hash": bytes(32)}, {"recorded_at": 1}], ids=["link", "time"]
+    )
+    async def test_headers_that_do_not_follow_from_each_other_are_not_believed(
+        self, liar: Liar, change: dict[str, Any]
+    ) -> None:
+        liar.world.mainland.go_down()
+        for _ in range(2):
+            await liar.ledger.declare(PAYLOAD, **STATEMENT, if_unreachable="queue")
+        log = liar.world.copied_log()
+        liar.way.lies["append"] = rewritten(
+            log, lambda place, header: replace(header, **change) if place else header
+        )
+        liar.world.mainland.come_up()
+        with pytest.raises(ChainError):
+            await liar.ledger.flush()
 
     async def test_its_record_stays_queued_and_is_recorded_once(self, liar: Liar) -> None:
         await liar.hear(lambda reply: reply.headers.__delitem__(-1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,8 +100,8 @@ class TestATicketThatProvesNothing:
     async def test_one_for_somebody_else_is_not_ours_to_acknowledge(self, desks: Desks) -> None:
         settings = desks.world.hong_kong.enrol("hkbr.OTHER", desks.world.directory)
         async with desks.world.client(settings) as other:
-            with pytest.raises(ForbiddenError) as told:
-                await other.acknowledge(desks.ticket, PAYLOAD)
+            with pytest.raises(ForbiddenError) as told:  # before the payload is looked at
+                await other.acknowledge(desks.ticket, Path("nowhere"))
         assert told.value.reason == "NOT_RECIPIENT"
 
     async def test_one_without_a_receipt_is_refused(self, desks: Desks) -> None:

@@ -14,7 +14,6 @@ from interop.protobuf import encode_field
 from spellings import other_spellings, padded
 
 from ledgerd_client.core.body import (
-    MAX_BODY_BYTES,
     check_institution,
     check_record_id,
     encode_message,
@@ -113,11 +112,11 @@ class TestABody:
         assert kind_of(parse_body(make(record))) == RECORDS[record][1]
 
     def test_of_32_kib_is_read(self) -> None:
-        spare = MAX_BODY_BYTES - len(make("anchor", {"checkpoint": bytes(20_000)}))
+        spare = 32 * 1024 - len(make("anchor", {"checkpoint": bytes(20_000)}))
         assert is_taken(make("anchor", {"checkpoint": bytes(20_000 + spare)}))
 
     def test_of_32_kib_and_a_byte_is_refused(self) -> None:
-        spare = MAX_BODY_BYTES - len(make("anchor", {"checkpoint": bytes(20_000)}))
+        spare = 32 * 1024 - len(make("anchor", {"checkpoint": bytes(20_000)}))
         with pytest.raises(TooLargeError) as refused:
             parse_body(make("anchor", {"checkpoint": bytes(20_001 + spare)}))
         assert refused.value.reason == "BODY_TOO_LARGE"
@@ -263,6 +262,10 @@ def is_taken(data: bytes) -> bool:
     return True
 
 
+ROTATE = {"action": 2, "previous_key_id": bytes(33)}
+REVOKE = {"action": 3, "possession": b""}
+REGULATOR = {"role": 2, "subject": "reg.example", "place": 0, "sector": 0}
+
 # What no body says, by record: fields changed, and the reason given.
 NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
     *(("genesis", {name: b""}, "BAD_KEY") for name in (*KEYS, "peer_authority_key")),
@@ -296,6 +299,23 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
     ("key_event", {"action": 3, "possession": b"", "place": 1}, "UNKNOWN_CODE"),
     ("key_event", {"action": 3, "possession": b"", "place": 0}, "UNKNOWN_CODE"),
     ("key_event", {"compromised_since": 2**63}, "FIELD_OUT_OF_RANGE"),
+    ("key_event", {"place": 0, "sector": 0}, "UNKNOWN_CODE"),
+    *(
+        ("key_event", {**event, **said}, "UNKNOWN_CODE")
+        for event in (ROTATE, REVOKE)
+        for said in ({"place": 1, "sector": 0}, {"place": 0, "sector": 10}, {"place": 0})
+    ),
+    *(
+        ("key_event", {**REGULATOR, **said}, reason)
+        for said, reason in (
+            ({"subject": ""}, "FIELD_OUT_OF_RANGE"),
+            ({"subject": "a" * 65}, "FIELD_OUT_OF_RANGE"),
+            ({"subject": "reg\nexample"}, "FIELD_OUT_OF_RANGE"),
+            ({"subject": "A123456(3)"}, "PERSONAL_DATA"),
+            ({"place": 440300}, "FIELD_OUT_OF_RANGE"),
+            ({"sector": 1}, "FIELD_OUT_OF_RANGE"),
+        )
+    ),
     ("key_event", {"name": "a" * 201}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"name": "Example\nLtd"}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"name": "A123456(3)"}, "PERSONAL_DATA"),

@@ -140,6 +140,19 @@ class TestGenesis:
                 log.origin, log.authority.public, [*log.entries, (header.encode(), again[1])]
             )
 
+    @pytest.mark.parametrize("index", [0, 2])
+    def test_may_not_follow_one(self, border: Border, log: Log, index: int) -> None:
+        header = replace(Header.parse(log.entries[0][0]), index=index)
+        with pytest.raises(ChainError):
+            log.history().check(header, pb.Body.FromString(log.entries[0][1]))
+
+    def test_may_not_stand_elsewhere(self, log: Log) -> None:
+        header = replace(Header.parse(log.entries[0][0]), index=1)
+        with pytest.raises(ChainError):
+            KeyHistory(MAINLAND, log.authority.public).check(
+                header, pb.Body.FromString(log.entries[0][1])
+            )
+
     def test_comes_before_any_key(self, log: Log) -> None:
         with pytest.raises(TrustError):
             KeyHistory.of(log.origin, log.authority.public, log.entries[1:])
@@ -247,18 +260,20 @@ class TestRotate:
         assert (found.subject, found.admitted_at) == (EXPORTER, index)
 
     def test_keeps_what_it_does_not_say_anew(self, border: Border, log: Log) -> None:
-        event = log.rotation(border.exporter, key := new_key(), place=0, sector=0)
+        old = log.admit(EXPORTER, name="Example Ltd")
+        event = log.rotation(old, key := new_key(), place=0, sector=0)
         log.by_authority(key_event=event)
         found = log.history().find(key.key_id)
         assert found is not None
-        assert (found.place, found.sector) == (SHENZHEN, 1)
+        assert (found.place, found.sector, found.name) == (SHENZHEN, 1, "Example Ltd")
 
     def test_takes_what_it_says_anew(self, border: Border, log: Log) -> None:
-        event = log.rotation(border.exporter, key := new_key(), sector=2, name="Example Ltd")
+        said = {"place": 440100, "sector": 2, "name": "Example Ltd"}
+        event = log.rotation(border.exporter, key := new_key(), **said)
         log.by_authority(key_event=event)
         found = log.history().find(key.key_id)
         assert found is not None
-        assert (found.place, found.sector, found.name) == (SHENZHEN, 2, "Example Ltd")
+        assert (found.place, found.sector, found.name) == (440100, 2, "Example Ltd")
 
     def test_says_since_when_the_old_key_is_not_trusted(self, border: Border, log: Log) -> None:
         event = log.rotation(border.exporter, key := new_key(), compromised_since=START)
@@ -471,6 +486,16 @@ class TestKeyOfAnInstitution:
     ) -> None:
         assert self.reason(history, border.exporter, admitted_at, 2) == "KEY_UNKNOWN"
 
+    @pytest.mark.parametrize(
+        ("index", "good"), [(0, False), (1, False), (2, True), (3, False), (4, False)]
+    )
+    def test_is_good_in_between_only(
+        self, border: Border, history: KeyHistory, index: int, good: bool
+    ) -> None:
+        found = history.find(border.exporter.key.key_id)
+        assert found is not None
+        assert found.good_at(index) == good
+
     def test_is_replaced_at_its_rotation(self, border: Border, log: Log) -> None:
         new = new_key()
         index = log.by_authority(key_event=log.rotation(border.exporter, new))
@@ -546,6 +571,10 @@ class TestFile:
     def test_is_written_as_it_was_read(self, log: Log, file: bytes) -> None:
         assert self.read(log, file).format() == file
 
+    def test_of_genesis_alone_is_read(self, border: Border) -> None:
+        log = replace(border.hong_kong, entries=border.hong_kong.entries[:1])
+        assert self.read(log, log.history().format()).genesis == log.history().genesis
+
     def test_says_the_same_of_every_key(self, log: Log, file: bytes) -> None:
         ids = [pb.Body.FromString(body).key_event.public_key for _, body in log.key_entries]
         read, kept = self.read(log, file), log.history()
@@ -571,6 +600,17 @@ class TestFile:
     def test_of_other_entries_is_refused(self, log: Log, what: str) -> None:
         with pytest.raises(VerificationError):
             KeyHistory.of(MAINLAND, log.authority.public, CHOSEN[what](log.key_entries))
+
+    @pytest.mark.parametrize("index", [1, 2])
+    def test_with_a_key_at_or_below_the_index_of_the_one_before_is_refused(
+        self, log: Log, index: int
+    ) -> None:
+        body = new_body(MAINLAND, "authority", key_event=log.admission(OTHER, new_key()))
+        second = log.header(Kind.KEY, body, log.authority, index=index)
+        first = replace(Header.parse(log.entries[1][0]), index=2)
+        entries = [log.entries[0], (first.encode(), log.entries[1][1]), (second.encode(), body)]
+        with pytest.raises(ChainError):
+            KeyHistory.of(MAINLAND, log.authority.public, entries)
 
     def test_with_an_entry_of_another_kind_is_refused(self, log: Log) -> None:
         with pytest.raises(ChainError):

@@ -371,7 +371,10 @@ SPOILED: dict[str, Callable[[bytes], bytes]] = {
     "a hash of 33 bytes": lambda file: file.replace(b"index 2\n", b"index 2\n" + b"A" * 44 + b"\n"),
     "an empty hash": lambda file: file.replace(b"index 2\n", b"index 2\n\n"),
     "a hash with a space": lambda file: file.replace(b"index 2\n", b"index 2\n "),
-    "65 hashes": lambda file: file.replace(b"index 2\n", b"index 2\n" + (b"A" * 43 + b"=\n") * 65),
+"no word before the header": lambda file: file.replace(b"extra ", b""),
+    "no word before the index": lambda file: file.replace(b"index ", b""),
+    "another word before the header": lambda file: file.replace(b"extra ", b"index "),
+    "another word before the index": lambda file: file.replace(b"index ", b"extra "),
     "no newline at the end": lambda file: file[:-1],
     "an empty line at the end": lambda file: file + b"\n",
     "a signature that is not base64": lambda file: file[:-2] + b"*\n",
@@ -389,6 +392,14 @@ class TestFile:
     def test_in_another_spelling_is_refused(self, cosigned: Receipt, what: str) -> None:
         with pytest.raises(MalformedError):
             Receipt.parse(SPOILED[what](cosigned.format()))
+
+    def test_may_have_64_hashes(self, receipt: Receipt) -> None:
+        long = replace(receipt, proof=(bytes(32),) * 64)
+        assert Receipt.parse(long.format()) == long
+
+    def test_may_not_have_65_hashes(self, receipt: Receipt) -> None:
+        with pytest.raises(MalformedError):
+            Receipt.parse(replace(receipt, proof=(bytes(32),) * 65).format())
 
     def test_with_a_header_that_is_none_is_refused(self, receipt: Receipt) -> None:
         header = b64encode(receipt.header)

@@ -154,7 +154,8 @@ class TestFacts:
 
     def test_of_the_nodes_own_entry_have_no_halves(self) -> None:
         rules = pb.RuleSet(version="2026-08", digest=bytes(32))
-        assert read_facts(new_body(MAINLAND, "node", rule_set=rules))[1].halves is None
+        _, facts = read_facts(new_body(MAINLAND, "node", rule_set=rules))
+        assert (facts.halves, facts.outcome) == (None, 0)
 
     def test_are_primitives_that_cross_process_borders(self, border: Border) -> None:
         _, facts = read_facts(border.exporter.body(transfer=border.transfer()))

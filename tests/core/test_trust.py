@@ -68,8 +68,17 @@ SPOILED = {
     "origins not ascending": HEAD + OURS + THEIRS,
     "an origin twice": HEAD + OURS + OURS,
     "no origin line": of_lines(AUTHORITY_LINE, CA_LINE),
-    "an empty origin": of_lines("origin ", AUTHORITY_LINE, CA_LINE),
-    "an origin with a space": of_lines(ORIGIN_LINE + " x", AUTHORITY_LINE, CA_LINE),
+    **{
+        f"an origin {what}": of_lines(
+            f"origin {origin}", f"authority {vkey(origin + '/authority', KEY)}", CA_LINE
+        )
+        for what, origin in {
+            "that is empty": "",
+            "with a space": "gba x",
+            "of 201 bytes": "a" * 201,
+            "beyond ASCII": "gb\u0430.example",
+        }.items()
+    },
     "no authority": of_lines(ORIGIN_LINE, CA_LINE),
     "two authorities": of_lines(ORIGIN_LINE, AUTHORITY_LINE, AUTHORITY_LINE, CA_LINE),
     "authority before origin": of_lines(AUTHORITY_LINE, ORIGIN_LINE, CA_LINE),

@@ -61,10 +61,10 @@ class Daemon:
 
     @property
     def port(self) -> int:
-        """The port that it took, as its first line says."""
+        """The port that it took, as its log says."""
         assert self.process.stderr is not None
-        port: int = json.loads(self.process.stderr.readline())["port"]
-        return port
+        lines = map(json.loads, self.process.stderr)
+        return next(int(line["port"]) for line in lines if line["event"] == "serving")
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[str]]:
         """Exit code, and the lines on standard error."""
@@ -101,7 +101,8 @@ class TestServing:
     def test_logs_one_json_object_a_line(self, daemon: Daemon) -> None:
         daemon.wait_for("READY=1")
         events = [json.loads(line)["event"] for line in daemon.stop()[1]]
-        assert [events[0], *events[-2:]] == ["serving", "stopping", "stopped"]
+        assert "serving" in events
+        assert events[-2:] == ["stopping", "stopped"]
 
     def test_names_the_process_that_serves_already(self, daemon: Daemon, founded: Side) -> None:
         daemon.wait_for("READY=1")

@@ -389,6 +389,15 @@ class TestFailedCommit:
         results = await asyncio.gather(first, waiting, return_exceptions=True)
         assert [type(result) for result in results] == [StoreError, StoreError]
 
+    async def test_those_who_come_just_then_are_told_too(self, daemon: Daemon, lands: bool) -> None:
+        first = await daemon.held_call(daemon.world.transfer())
+        daemon.store.fails, daemon.store.lands = True, lands
+        late = asyncio.ensure_future(daemon.sequencer.append([daemon.world.transfer()]))
+        await asyncio.sleep(0)
+        daemon.store.release()
+        results = await asyncio.gather(first, late, return_exceptions=True)
+        assert [type(result) for result in results] == [StoreError, StoreError]
+
     async def test_nothing_more_is_written(self, daemon: Daemon, lands: bool) -> None:
         await self.test_the_caller_is_told(daemon, lands)
         daemon.store.fails = False

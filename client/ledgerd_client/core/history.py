@@ -245,9 +245,7 @@ class KeyHistory:
             raise MalformedError("a line of a key history is a header and a body")
         check_origin(lines[1])
         entries = ((parse_base64(h), parse_base64(b)) for h, b in pairs)
-        history = cls.of(lines[1], authority, entries)
-        history.need_genesis()
-        return history
+        return cls.of(lines[1], authority, entries)
 
     @classmethod
     def of(cls, origin: str, authority: bytes, entries: Iterable[tuple[bytes, bytes]]) -> Self:

@@ -1,0 +1,259 @@
+"""The parts of one node: how they are made of each other, and what follows from what."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, closing
+from itertools import chain
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Histogram
+
+from ledgerd.api.identity import Identities
+from ledgerd.api.ledger import Log
+from ledgerd.api.peer_client import PeerClient
+from ledgerd.api.roles import Access
+from ledgerd.api.server import Server, Services
+from ledgerd.api.threads import InThread
+from ledgerd.background import Background
+from ledgerd.config import Config
+from ledgerd.credentials import NodeFiles
+from ledgerd.ledger.admission import Admission
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.workers import Workers
+from ledgerd.ledger.writer import AppendResult, Item, Writer
+from ledgerd.metrics import OPEN, Metrics
+from ledgerd.notify import Notifier
+from ledgerd.peer.node import PeerSide
+from ledgerd.store.base import Store
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.lock import DirectoryLock
+from ledgerd_client.core.errors import NotReadyError
+from ledgerd_client.core.header import Header
+
+_SAMPLE_INTERVAL_S: Final = 1.0
+# Threads that answer what takes a while to read.
+_READERS: Final = 4
+
+_log = structlog.get_logger()
+
+
+def now() -> int:
+    """µs since the epoch, UTC."""
+    return time.time_ns() // 1000
+
+
+class Node:
+    """
+    The parts of one node, and what follows from a commit or a change of its standing.
+
+    What must be ended enters the stack when it is started. Belongs to the event loop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stack: AsyncExitStack,
+        background: Background,
+        notifier: Notifier,
+        *,
+        throwaway: bool,
+    ) -> None:
+        """Open whatever lies on the disk; raises LedgerError when it does not fit together."""
+        self.config = config
+        self.files = files = NodeFiles.load(config, throwaway=throwaway)
+        stack.enter_context(DirectoryLock(config.data))
+        self.store = stack.enter_context(
+            closing(LmdbStore.open(config.store, map_size=config.limits.map_size))
+        )
+        self.reader = Reader(self.store)
+        self.keyring = Keyring(self.store, config.origin, files.trust.authority(config.origin))
+        self.genesis = self.keyring.history.need_genesis()
+        files.keys.check_named(self.genesis)
+        self.metrics = Metrics()
+        self.standing = Standing(
+            config.data,
+            self.reader,
+            self.store.instance,
+            files.keys.log_signer.verifier,
+            on_change=self._standing_changed,
+        )
+        self.sequencer = Sequencer(
+            self.store,
+            self._make_writer,
+            on_commit=self._committed,
+            on_fatal=background.fail,
+            reserve_bytes=config.limits.reserve_bytes,
+        )
+        self._stack = stack
+        self._background = background
+        self._notifier = notifier
+        self.workers = Workers(config.limits.workers)
+        stack.push_async_callback(asyncio.to_thread, self.workers.close)
+        self.client = self._make_client()
+        stack.push_async_callback(self.client.close)
+        self.peer = self._make_peer()
+        stack.callback(self.peer.close)
+
+    @property
+    def status(self) -> str:
+        """One line for the service manager."""
+        refusal = self.standing.refusal
+        return f"{self.config.origin}: {refusal.message if refusal else 'takes appends'}"
+
+    async def start(self) -> int:
+        """Start them, each after what it needs; returns the port that callers reach."""
+        await self.workers.start()
+        head = await self.sequencer.start()
+        self._stack.callback(self.standing.write_mark)
+        self._stack.push_async_callback(self.sequencer.stop)
+        self.metrics.size.set(head.size)
+        self.standing.start()
+        self._stack.push_async_callback(self.peer.stop)
+        await self.peer.start()
+        # Before the server, and so until its last call is done: the watchdog watches over that too.
+        for coroutine in (self.standing.keep_mark(), self._notifier.keep_alive(), self._sample()):
+            self._background.start(coroutine)
+        self._stack.push_async_callback(self._background.stop)
+        return await self._start_server()
+
+    async def _start_server(self) -> int:
+        config, trust = self.config, self.files.trust
+        own, peers = (trust[o].certificates for o in (config.origin, self.genesis.peer_origin))
+        # Its threads read the store: they are gone before it is closed.
+        readers = self._stack.enter_context(ThreadPoolExecutor(_READERS, "reader"))
+        server = Server(
+            Services(
+                log=Log(
+                    origin=config.origin,
+                    peer_origin=self.genesis.peer_origin,
+                    reader=self.reader,
+                    keyring=self.keyring,
+                    admission=Admission(config.origin, self.workers),
+                    sequencer=self.sequencer,
+                    own_cosigned=self.peer.own_cosigned,
+                    witness=self.peer.witness,
+                ),
+                replica=self.peer.replica,
+                access=Access(self.keyring, operators=config.operators, peer=config.peer.id),
+                identities=Identities(config.trust_domain, own, config.peer_spiffe_id, peers),
+                standing=self.standing,
+                metrics=self.metrics,
+                in_thread=InThread(readers),
+            )
+        )
+        port = await server.start(
+            config.listen,
+            certificate=self.files.tls.certificate,
+            key=self.files.tls.key,
+            authorities=chain(own, peers),
+        )
+        self._stack.push_async_callback(server.stop, config.timing.drain_s)
+        if config.metrics_listen is not None:
+            self._stack.enter_context(self.metrics.serve(config.metrics_listen))
+        return port
+
+    # -- composing ------------------------------------------------------------------------
+
+    def _make_peer(self) -> PeerSide:
+        config, files = self.config, self.files
+        return PeerSide(
+            config.data,
+            origin=config.origin,
+            peer_origin=self.genesis.peer_origin,
+            trust=files.trust,
+            log_key=files.keys.log_signer.verifier,
+            cosigner=files.keys.cosigner_signer,
+            entry_key=files.keys.entry,
+            reader=self.reader,
+            sequencer=self.sequencer,
+            workers=self.workers,
+            standing=self.standing,
+            client=self.client,
+            clock=now,
+            random=os.urandom,
+            quota=config.limits.replica_quota_bytes,
+            anchor_interval_s=config.timing.anchor_interval_s,
+            poll_interval_s=config.timing.poll_interval_s,
+            ledger_reserve=config.limits.reserve_bytes,
+        )
+
+    def _make_client(self) -> PeerClient:
+        return PeerClient.connect(
+            self.config.peer.endpoint,
+            authorities=self.files.trust[self.genesis.peer_origin].certificates,
+            certificate=self.files.tls.certificate,
+            key=self.files.tls.key,
+            timeout_s=self.config.timing.call_timeout_s,
+        )
+
+    def _make_writer(self) -> Writer:
+        return _TimedWriter(
+            self.metrics.commit_seconds,
+            self.store,
+            log_key=self.files.keys.log_signer,
+            entry_key=self.files.keys.entry,
+            authority=self.keyring.history.authority,
+            peer_log=self.peer.peer_log,
+            clock=now,
+            random=os.urandom,
+        )
+
+    # -- following ------------------------------------------------------------------------
+
+    def _committed(self, head: Head) -> None:
+        self.standing.grown(head.size)
+        self.keyring.refresh()
+        self.peer.on_commit(head)
+        self.metrics.size.set(head.size)
+
+    def _standing_changed(self, refusal: NotReadyError | None) -> None:
+        self.sequencer.refuse = refusal
+        self.metrics.appends_state.state(refusal.reason if refusal else OPEN)
+        self._notifier.status(self.status)
+        if refusal is None:
+            _log.info("appends_taken")
+        else:
+            _log.error("appends_refused", reason=refusal.reason, message=refusal.message)
+
+    async def _sample(self) -> None:
+        """Bring up to date once a second what no event tells the metrics."""
+        while True:
+            peer = self.peer.status()
+            self.metrics.follow({
+                "cosigned_entries": peer.own_cosigned_size,
+                "cosign_lag_seconds": self._cosign_lag_s(peer.own_cosigned_size),
+                "replayed_entries": peer.replayed_size,
+                "witnessed_entries": peer.cosigned_size,
+                "peer_fetched_timestamp_seconds": peer.fetched_at / 1_000_000,
+                "peer_failures": peer.failures,
+                "replica_full": peer.replica_full,
+                "evidence_latched": peer.latched,
+            })  # fmt: skip
+            await asyncio.sleep(_SAMPLE_INTERVAL_S)
+
+    def _cosign_lag_s(self, cosigned: int) -> float:
+        """For how long the oldest entry has waited that the peer has not cosigned."""
+        if cosigned >= self.reader.head().size:
+            return 0.0
+        waiting = Header.parse(self.reader.entry(cosigned)[0])
+        return max(0, now() - waiting.recorded_at) / 1_000_000
+
+
+class _TimedWriter(Writer):
+    def __init__(self, seconds: Histogram, store: Store, **given: Any) -> None:
+        super().__init__(store, **given)
+        self._seconds = seconds
+
+    def commit(self, calls: Sequence[Sequence[Item]]) -> list[AppendResult]:
+        with self._seconds.time():
+            return super().commit(calls)

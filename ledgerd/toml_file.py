@@ -1,0 +1,77 @@
+"""A TOML file as a pydantic model, and what is wrong with it in the words of whoever edits it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+
+from ledgerd_client.core.errors import FieldError, InputError
+
+
+def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
+    return Path(info.context["directory"], path) if info.context else path
+
+
+FilePath = Annotated[Path, Field(strict=False), AfterValidator(_relative_to_file)]
+
+
+class Table(BaseModel):
+    """A table of the file: immutable, and without room for a key that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+M = TypeVar("M", bound=Table)
+
+
+def load(model: type[M], path: Path) -> M:
+    """
+    Read a file; values of type FilePath are relative to its directory.
+
+    Raises InputError, which names file and key, for a file that cannot be read, a key that is
+    unknown or missing, and a value that is not allowed.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
+    try:
+        return model.model_validate(values, context={"directory": path.absolute().parent})
+    except ValidationError as error:
+        raise _explain(model, path, error) from None
+
+
+def _explain(model: type[Table], path: Path, error: ValidationError) -> FieldError:
+    """The first thing that is wrong."""
+    found = error.errors(include_url=False)[0]
+    place, name = found["loc"], ".".join(map(str, found["loc"])) or "the file"
+    if found["type"] == "extra_forbidden":
+        where = f"in [{'.'.join(map(str, place[:-1]))}]" if len(place) > 1 else "at the top"
+        return FieldError(
+            f"{path}: {name!r} is not a setting",
+            reason="UNKNOWN_SETTING",
+            action=f"{where} use {', '.join(_table(model, place).model_fields)}",
+        )
+    if found["type"] == "missing":
+        field = _table(model, place).model_fields[str(place[-1])]
+        return FieldError(
+            f"{path}: {name} is missing",
+            reason="MISSING_SETTING",
+            action=f"add it: {field.description or f'the table [{name}]'}",
+        )
+    message = str(found["msg"]).removeprefix("Value error, ")
+    return FieldError(f"{path}: {name}: {message}", reason="BAD_SETTING", action="correct the file")
+
+
+def _table(model: type[Table], place: tuple[Any, ...]) -> type[Table]:
+    """The table that the last part of a place stands in."""
+    for part in place[:-1]:
+        nested = model.model_fields[part].annotation
+        if isinstance(nested, type) and issubclass(nested, Table):
+            model = nested
+    return model
