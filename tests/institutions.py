@@ -35,6 +35,7 @@ def client(border: Border, name: str) -> LedgerClient:
 
 def second_client(border: Border, name: str, home: Path) -> LedgerClient:
     """The same institution on another machine: it has neither the outbox nor what was verified."""
+    home.mkdir()
     settings = Settings.from_file(border.client(name))
     return LedgerClient(replace(settings, outbox=home / "outbox.db", keys=home / "keys"))
 

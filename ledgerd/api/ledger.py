@@ -183,10 +183,10 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
     def _may_see_body(self, caller: Caller, kind: Kind, body: bytes) -> bool:
         if kind != Kind.NODE:
             return True
-        finding = body_pb2.Body.FromString(body).finding
-        if not finding.ref:  # of rules, or a finding on nobody's transfer
-            return not finding.finding_id
-        return self._access.is_party(caller, self._log.reader.transfer(finding.ref).halves)
+        entry = body_pb2.Body.FromString(body)
+        if not entry.finding.ref:
+            return entry.HasField("rule_set")
+        return self._access.is_party(caller, self._log.reader.transfer(entry.finding.ref).halves)
 
     def _transfer(self, caller: Caller, ref: bytes) -> TransferAnswer:
         check_size("ref", ref, DIGEST_SIZE)

@@ -9,12 +9,10 @@ from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import MAX_BODY_BYTES
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import BusyError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.merkle import cut_inclusion, leaf_hash
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import receipts_of, verify_receipt
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -140,7 +138,3 @@ class TestTheCallAsAWhole:
     async def test_bytes_that_are_no_request_are_refused(self, exporter: Client) -> None:
         append = exporter.channel.unary_unary("/ledger.v1.LedgerService/Append")
         assert (await refused(append(b"\xff\xff"))).reason == "MALFORMED"
-
-    async def test_a_message_over_the_limit_is_refused_by_grpc(self, exporter: Client) -> None:
-        append = exporter.channel.unary_unary("/ledger.v1.LedgerService/Append")
-        assert isinstance(await refused(append(bytes(MAX_MESSAGE_BYTES + 1))), BusyError)

@@ -29,6 +29,7 @@ from ledgerd_client.core.keys import key_id, verify
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Verifier
 from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
 from ledgerd_client.core.transfer import (
+    Side,
     Ticket,
     commit_payload,
     parse_manifest,
@@ -365,7 +366,7 @@ class TestDeals:
     def test_ref_is_made_of_the_exporter_and_the_nonce(self, deal: dict[str, Any]) -> None:
         exporter = deal["fields"]["exporter"]
         nonce = unhex(deal["fields"]["nonce"])
-        made = transfer_ref(exporter["origin"], exporter["institution"], nonce)
+        made = transfer_ref(Side(exporter["origin"], exporter["institution"]), nonce)
         assert made.hex() == deal["ref"]
 
     @each_deal

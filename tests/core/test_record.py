@@ -51,7 +51,7 @@ from ledgerd_client.core.record import (
     sign_admitted,
     sign_record,
 )
-from ledgerd_client.core.transfer import transfer_ref
+from ledgerd_client.core.transfer import Side, transfer_ref
 
 UUID7 = bytes.fromhex("019fc52537c47596897f3d075a7a2e3f")
 OTHER_COMMITMENT = bytes(32)
@@ -130,7 +130,7 @@ class TestFacts:
         body = border.exporter.body(transfer=pb.Transfer(terms=encoded))
         _, facts = read_facts(body)
         digest = sha256(encoded).digest()
-        ref = transfer_ref(MAINLAND, EXPORTER, terms.nonce)
+        ref = transfer_ref(Side(MAINLAND, EXPORTER), terms.nonce)
         assert facts.halves == Halves(ref, digest, 0, HONG_KONG)
 
     def test_of_an_ack_belong_to_the_same_transfer(self, border: Border) -> None:

@@ -25,6 +25,7 @@ from ledgerd_client.core.errors import (
     VerificationError,
 )
 from ledgerd_client.core.transfer import (
+    Side,
     Ticket,
     check_date,
     commit_payload,
@@ -93,13 +94,13 @@ class TestReference:
             + EXPORTER.encode()
             + NONCE
         )
-        assert transfer_ref(MAINLAND, EXPORTER, NONCE) == sha256(by_hand).digest()
+        assert transfer_ref(Side(MAINLAND, EXPORTER), NONCE) == sha256(by_hand).digest()
 
     def test_of_terms_is_the_one_of_their_exporter(self) -> None:
-        assert ref_of(parse_terms(make())) == transfer_ref(MAINLAND, EXPORTER, NONCE)
+        assert ref_of(parse_terms(make())) == transfer_ref(Side(MAINLAND, EXPORTER), NONCE)
 
     def test_tells_where_the_origin_ends(self) -> None:
-        assert transfer_ref("ab", "c.D", NONCE) != transfer_ref("a", "bc.D", NONCE)
+        assert transfer_ref(Side("ab", "c.D"), NONCE) != transfer_ref(Side("a", "bc.D"), NONCE)
 
 
 class TestCommitment:

@@ -21,6 +21,7 @@ from institutions import ledgerctl, log_size, second_client
 
 PROGRAM = Path(__file__).with_name("exporter.py")
 HOSPITAL = "sz-hospital"
+ROWS = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -157,10 +158,11 @@ def test_a_job_run_again_declares_what_is_left_and_nothing_twice(
     SIGKILL in the middle of a batch; the next run gets the first one's tickets and receipts.
     """
     before = log_size(border, HOSPITAL)
-    job = start("job", "8")
-    first = [*job.read(4), *job.kill()]
-    second = start("job", "8").end()
+    job = start("job", str(ROWS))
+    first = [*job.read(5), *job.kill()]
+    second = start("job", str(ROWS)).end()
     assert second[: len(first)] == first
-    assert [line["index"] for line in second] == list(range(before, before + 8))
-    assert log_size(border, HOSPITAL) == before + 8
-    assert start("job", "8").end() == second
+    after = log_size(border, HOSPITAL)
+    assert [line["index"] for line in second] == list(range(before, after))
+    assert start("job", str(ROWS)).end() == second
+    assert log_size(border, HOSPITAL) == after == before + ROWS

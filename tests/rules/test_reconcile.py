@@ -582,6 +582,12 @@ class TestForeignHalves:
         own, peer = case.seen(exports=False)
         assert named(case.judged([*own, *peer]), exports=False) == ["mismatch: E0 R0"]
 
+    def test_nor_does_anybodys_correction_correct_what_somebody_else_said(self) -> None:
+        case = Case([transfer()], [accept(1, "u"), by_stranger(correct(2, "s"))], 3, MISMATCHED)
+        own, peer = case.seen(exports=False)
+        verdict = case.judged([*own, *peer])
+        assert (verdict.state, named(verdict, exports=False)) == (MISMATCHED, ["mismatch: E0 R0"])
+
     def test_the_first_transfer_says_whom_the_terms_name(self) -> None:
         """A CANCEL or a second TRANSFER can't make a stranger of the recipient."""
         other = replace(cancel(0), of=STRANGER), transfer(1), replace(transfer(2, "u"), of=STRANGER)

@@ -24,7 +24,7 @@ from ledgerd_client.core.body import (
 from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
 from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
 from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
-from ledgerd_client.core.transfer import parse_terms, ref_of
+from ledgerd_client.core.transfer import Side, parse_terms, side_of, transfer_ref
 
 # How far occurred_at may be ahead of the node's clock, µs; any past is accepted.
 CLOCK_AHEAD = 5 * 60 * 1_000_000
@@ -136,21 +136,18 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
     """
     body = parse_body(data)
     kind = kind_of(body)
-    common = (kind, body.author, body.record_id, body.occurred_at)
     terms_bytes = _terms_bytes(body)
     if terms_bytes is None:
-        return body.origin, Facts(*common)
+        return body.origin, Facts(kind, body.author, body.record_id, body.occurred_at)
     terms = parse_terms(terms_bytes)
-    other = _counterparty(body, kind, terms)
-    outcome = _check_ack(body.ack, terms) if kind == Kind.ACK else 0
+    exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
+    other = _counterparty(kind, Side(body.origin, body.author), exporter, recipient)
     return body.origin, Facts(
-        *common,
-        ref=ref_of(terms),
-        terms_digest=sha256(terms_bytes).digest(),
-        outcome=outcome,
-        counterparty_origin=other.origin,
-        counterparty=other.institution,
-    )
+        kind, body.author, body.record_id, body.occurred_at,
+        transfer_ref(exporter, terms.nonce), sha256(terms_bytes).digest(),
+        _check_ack(body.ack, terms) if kind == Kind.ACK else 0,
+        other.origin, other.institution,
+    )  # fmt: skip
 
 
 def _terms_bytes(body: pb.Body) -> bytes | None:
@@ -161,25 +158,22 @@ def _terms_bytes(body: pb.Body) -> bytes | None:
     return None
 
 
-def _counterparty(body: pb.Body, kind: Kind, terms: pb.Terms) -> pb.Party:
+def _counterparty(kind: Kind, author: Side, exporter: Side, recipient: Side) -> Side:
     """The party across the border, if the author is the one that may state this half."""
-    author = (body.origin, body.author)
-    is_exporter = author == (terms.exporter.origin, terms.exporter.institution)
-    is_recipient = author == (terms.recipient.origin, terms.recipient.institution)
-    if kind == Kind.ACK and not is_recipient:
+    if kind == Kind.ACK and author != recipient:
         raise ForbiddenError(
-            f"the ticket is for {terms.recipient.institution}, not for {body.author}",
+            f"the ticket is for {recipient.institution}, not for {author.institution}",
             reason="NOT_RECIPIENT",
             action="acknowledge only what was sent to you; check which ticket you opened",
         )
-    if kind in {Kind.TRANSFER, Kind.CANCEL} and not is_exporter:
+    if kind in {Kind.TRANSFER, Kind.CANCEL} and author != exporter:
         raise ForbiddenError(
-            f"the terms name {terms.exporter.institution} as exporter, not {body.author}",
+            f"the terms name {exporter.institution} as exporter, not {author.institution}",
             reason="NOT_EXPORTER",
         )
-    if not (is_exporter or is_recipient):
+    if author not in {exporter, recipient}:
         raise ForbiddenError("the terms do not name the author", reason="NOT_A_PARTY")
-    return terms.recipient if is_exporter else terms.exporter
+    return recipient if author == exporter else exporter
 
 
 def _check_ack(ack: pb.Ack, terms: pb.Terms) -> int:

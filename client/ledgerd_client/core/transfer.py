@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
@@ -37,14 +37,29 @@ _PAYLOAD_TAG = b"ledgerd/payload/v1\n"
 _PARTS_TAG = b"ledgerd/payload-parts/v1\n"
 
 
-def transfer_ref(exporter_origin: str, exporter: str, nonce: bytes) -> bytes:
+class Side(NamedTuple):
+    """A party of a transfer: its log and its institution's id."""
+
+    origin: str
+    institution: str
+
+
+def side_of(party: pb.Party) -> Side:
+    return Side(party.origin, party.institution)
+
+
+def transfer_ref(exporter: Side, nonce: bytes) -> bytes:
     """The 32 bytes that name a transfer in both logs and tell nothing of it."""
-    parties = lp8(exporter_origin.encode()) + lp8(exporter.encode())
-    return sha256(_REF_TAG + parties + nonce).digest()
+    return sha256(_ref_prefix(exporter) + nonce).digest()
+
+
+@lru_cache(maxsize=4096)
+def _ref_prefix(exporter: Side) -> bytes:
+    return _REF_TAG + lp8(exporter.origin.encode()) + lp8(exporter.institution.encode())
 
 
 def ref_of(terms: pb.Terms) -> bytes:
-    return transfer_ref(terms.exporter.origin, terms.exporter.institution, terms.nonce)
+    return transfer_ref(side_of(terms.exporter), terms.nonce)
 
 
 def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
@@ -59,7 +74,7 @@ def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
 def parse_terms(data: bytes) -> pb.Terms:
     """Read terms and check every field; raises MalformedError, FieldError, PersonalDataError."""
     terms = parse_message(pb.Terms, data, "terms")
-    _check_parties(terms)
+    _check_parties(side_of(terms.exporter), side_of(terms.recipient))
     check_size("nonce", terms.nonce, NONCE_SIZE)
     check_text("contract_id", terms.contract_id, 64)
     if not terms.contract_id:
@@ -75,11 +90,12 @@ def parse_terms(data: bytes) -> pb.Terms:
     return terms
 
 
-def _check_parties(terms: pb.Terms) -> None:
-    for role, party in (("exporter", terms.exporter), ("recipient", terms.recipient)):
+@lru_cache(maxsize=4096)
+def _check_parties(exporter: Side, recipient: Side) -> None:
+    for role, party in (("exporter", exporter), ("recipient", recipient)):
         check_origin(party.origin)
         check_institution(role, party.institution)
-    if terms.exporter.origin == terms.recipient.origin:
+    if exporter.origin == recipient.origin:
         raise FieldError("exporter and recipient are on the same side: nothing crosses")
 
 
