@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,3 +61,41 @@ def until(ask: Callable[[], T], wanted: Callable[[T], bool]) -> T:
         assert time.monotonic() < end, f"still {answer}"
         threading.Event().wait(0.1)
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Where a side lets members in: its authority's directory, an operator's settings, its node."""
+
+    origin: str
+    authority: Path
+    operator: Path
+    trust: Path
+    endpoint: str
+
+    @classmethod
+    def of(cls, border: Border, side: str) -> Registry:
+        operator = border.client(f"{side}-operator")
+        home, endpoint = border.directory, Settings.from_file(operator).endpoint
+        return cls(
+            f"{side}.dev.invalid/log", home / side / "authority", operator,
+            home / "trust.txt", endpoint,
+        )  # fmt: skip
+
+    def enrol(self, home: Path, role: str, subject: str, *options: str) -> Path:
+        """Let somebody in as docs/enrolment.md says; returns the new client.toml."""
+        approval = home.with_suffix(".json")
+        who = ("--role", role, "--id", subject, "--name", "A name", "--origin", self.origin)
+        command("enrol", "request", *who, *options, "--dir", home)
+        command("enrol", "approve", home / "request.json", "--dir", self.authority,
+                "--out", approval, "--days", "30", "--yes")  # fmt: skip
+        if role != "operator":
+            command("enrol", "submit", approval, "--config", self.operator)
+        command("enrol", "install", approval, "--dir", home, "--trust", self.trust,
+                "--endpoint", self.endpoint)  # fmt: skip
+        return home / "client.toml"
+
+
+def command(*words: str | Path, code: int = 0) -> str:
+    """Run ledgerctl; what it prints."""
+    return run(LEDGERCTL, *map(str, words), code=code).stdout

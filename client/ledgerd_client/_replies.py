@@ -7,7 +7,8 @@ Histories.judge turns that into a VerificationError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ def check_same(record: SignedRecord, verified: VerifiedReceipt) -> None:
 def to_transfer(ref: bytes, view: pb.TransferView) -> TransferView:
     """Read a node's view of a transfer; raises for one of another transfer, too."""
     halves = tuple(_to_half(half) for half in view.halves)
-    findings = tuple(_to_finding(parse_body(body)) for body in view.findings)
+    findings = _to_findings(view.findings)
     refs = {view.ref, *(half.header.halves.ref for half in halves if half.header.halves)}
     if refs != {ref} or any(half.header.halves is None for half in halves):
         raise VerificationError("the reply is of another transfer", reason="OTHER_RECORD")
@@ -106,6 +107,18 @@ def _to_half(half: pb.Half) -> Half:
     if header.index != half.index:
         raise ChainError(f"entry {header.index} is announced as {half.index}")
     return Half(half.origin, half.index, half.institution, header)
+
+
+def _to_findings(bodies: Iterable[bytes]) -> tuple[Finding, ...]:
+    """One for each id: an entry that closes a finding says no more than that it is cured."""
+    found: dict[bytes, Finding] = {}
+    for body in bodies:
+        finding = _to_finding(parse_body(body))
+        opened = found.get(finding.finding_id)
+        if opened is not None and finding.closed:
+            finding = replace(opened, closed=True)
+        found[finding.finding_id] = finding
+    return tuple(found.values())
 
 
 def _to_finding(body: body_pb2.Body) -> Finding:

@@ -43,8 +43,8 @@ def found_ledger(
     """
     item = check_genesis(genesis, log_key.verifier.name, authority)
     body = pb.Body.FromString(genesis.body).genesis
-    named = (body.log_key, body.entry_key, body.cosigner_key, body.authority_key)
-    if named != (log_key.verifier.public, entry_key.public, cosigner, authority):
+    named = (body.log_key, body.entry_key, body.cosigner_key)
+    if named != (log_key.verifier.public, entry_key.public, cosigner):
         raise FieldError("GENESIS names other keys than this node's", reason="WRONG_KEYS")
     with store.snapshot() as snapshot:
         if Head.find(snapshot) is not None:

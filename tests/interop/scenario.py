@@ -308,10 +308,12 @@ def deals(world: Scenario) -> dict[str, Deal]:
             "subjects": 1200,
             "subjects_first_this_year": 300,
             "purposes": [2, 7],
-            "categories": [1, 4, 300],
+            "categories": [1, 4, 13],
             "legal_basis": 1,
+            "consent_form": 3,
             "notice_digest": ref.digest(b"notice to customers\n"),
             "notice_version": "3.1",
+            "exemption": 1,
             "protections": [1, 3],
             "transmission": 1,
             "delete_by": 20291231,
@@ -320,13 +322,15 @@ def deals(world: Scenario) -> dict[str, Deal]:
 
     parts = {"accounts.csv": b"account;balance\n1;100\n", "报表.csv": b"month;total\n8;100\n"}
     sensitive = {"sensitive_subjects": 80, "sensitive_categories": [5], "minors_present": True}
-    two = fields(subjects=80, consent_form=2, onward_declared=True, **sensitive)
+    two = fields(
+        subjects=80, subjects_first_this_year=60, consent_form=5, onward_declared=True, **sensitive
+    )
     two_salt = os.urandom(32)
     return {
         "single": Deal(fields(), os.urandom(32), payload=b"customer;score\n1;700\n"),
         "parts": Deal(two, two_salt, parts=parts),
         "parts, corrected": Deal({**two, "subjects": 81}, two_salt, parts=parts),
-        "viewing": Deal(fields(transmission=4, exemption=1)),
+        "viewing": Deal(fields(transmission=5)),
     }
 
 

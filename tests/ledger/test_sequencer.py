@@ -28,6 +28,8 @@ from ledgerd_client.core.receipt import Receipt, verify_receipt
 from ledgerd_client.core.record import Admitted
 
 REFUSED = FieldError("refused by admission")
+# Seconds, longer than anything takes on a busy machine; only a failure waits so long.
+PATIENCE = 60.0
 
 
 def poisoned(item: Admitted) -> Admitted:
@@ -63,8 +65,12 @@ class Daemon:
         """A call whose commit is under way, and waits for store.release()."""
         self.store.hold()
         call = self.call(*items)
-        await asyncio.to_thread(self.store.entered.wait)
+        await self.commit_waits()
         return call
+
+    async def commit_waits(self) -> None:
+        """Return when a commit waits for store.release()."""
+        assert await asyncio.to_thread(self.store.entered.wait, PATIENCE)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Daemon]:
@@ -106,7 +112,7 @@ class TestStart:
     ) -> None:
         stopped.store.hold()
         starting = asyncio.create_task(stopped.sequencer.start())
-        await asyncio.to_thread(stopped.store.entered.wait)
+        await stopped.commit_waits()
         await turns()
         assert not starting.done()
         stopped.store.release()
