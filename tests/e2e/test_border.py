@@ -136,16 +136,23 @@ class TestWhatIsRefused:
         assert "(ALREADY_SERVED)" in done.stderr
 
 
+@pytest.fixture
+def loader(border: Border, tmp_path: Path) -> Iterator[Loader]:
+    made = Loader(border.client("sz-hospital"), tmp_path / "journal", 50)
+    yield made
+    made._process.kill()
+    made._process.communicate()
+
+
 @pytest.mark.slow
 def test_sigterm_under_load_loses_nothing_that_was_acknowledged(
-    border: Border, tmp_path: Path
+    border: Border, loader: Loader
 ) -> None:
     """
     Stopped thrice while batches come: exit code 0 each time, and all of it is there afterwards.
     """
     node = border.mainland
     node.start()
-    loader = Loader(border.client("sz-hospital"), tmp_path / "journal", 50)
     for _ in range(3):
         for _ in range(5):
             loader.wait_for("sent")
