@@ -15,7 +15,7 @@ from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.ledger.audit import Auditor, Report
 from ledgerd.ledger.founding import NoPeerLog
-from ledgerd.ledger.machine import PeerLog
+from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.registry import load_history
@@ -35,8 +35,9 @@ def audit(config: Config, progress: Callable[[int, int], None]) -> Report:
     Audit the store of a node that does not run; progress(done, total) is in entries.
 
     The scratch store goes where temporary files go (TMPDIR) and grows as large as the ledger's
-    indexes. Raises AuditError for the first thing that is wrong, NotReadyError while the node
-    runs, StoreError or InputError when there is nothing that could be audited.
+    indexes. Raises AuditError for the first thing that is wrong; NotReadyError while the node runs,
+    or before it has replayed its peer as far as its anchors; StoreError or InputError when there is
+    nothing that could be audited.
     """
     trust = load_trust(config)
     with ExitStack() as stack:

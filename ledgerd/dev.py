@@ -76,17 +76,12 @@ INSTITUTIONS = (
 )
 
 
-def make_border(
-    directory: Path,
-    ports: tuple[int, int] | None = None,
-    *,
-    acknowledge_within_s: int,
-) -> None:
+def make_border(directory: Path, *, acknowledge_within_s: int) -> None:
     """
     Make everything that a border needs below a directory that is not there yet.
 
-    ports are of the two nodes, free ones by default; acknowledge_within_s is the deadline for the
-    other half of a transfer. Raises InputError when the directory is there.
+    acknowledge_within_s: the deadline for the other half of a transfer. Raises InputError when the
+    directory is there.
     """
     try:
         directory.mkdir(parents=True, mode=0o700)
@@ -95,7 +90,7 @@ def make_border(
             f"{directory} is there already",
             action="name another directory; a border that was made is started again as it is",
         ) from None
-    mainland, hongkong = ports or free_ports()
+    mainland, hongkong = free_ports()
     endpoints = {"mainland": f"{HOST}:{mainland}", "hongkong": f"{HOST}:{hongkong}"}
     authorities = {side.name: _make_authority(directory, side) for side in SIDES}
     trust = Trust.of(authority.trust for authority in authorities.values())

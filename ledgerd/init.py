@@ -17,7 +17,7 @@ from ledgerd.config import Config, Rules
 from ledgerd.credentials import NodeKeys, load_trust
 from ledgerd.ledger.founding import found_ledger
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater, write_mark
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
@@ -38,6 +38,9 @@ from ledgerd_client.keyfile import (
 from ledgerd_client.pki import Certificate, CertificateRequest, TlsKey
 
 SECOND: Final = 1_000_000
+
+# What a served ledger leaves in its directory beside the store.
+_REMAINS: Final = (MARK_FILE, SHOWN_FILE, "peer", "evidence")
 
 Random = Callable[[int], bytes]
 
@@ -75,7 +78,7 @@ def found(config: Config, approval: Approval, *, clock: Callable[[], int], rando
     Step 2: check what the authority signed, keep the certificate, and make the ledger.
 
     When this returns the ledger is on the disk; a crash before that leaves none. Raises StoreError
-    STORE_EXISTS, and whatever is wrong with keys, trust file or approval.
+    STORE_EXISTS or STORE_LOST, and whatever is wrong with keys, trust file or approval.
     """
     trust, keys = load_trust(config), NodeKeys.load(config)
     approval.verify(trust[config.origin])
@@ -129,6 +132,14 @@ def _refuse_existing(config: Config) -> None:
             f"there is a ledger in {config.store}",
             reason="STORE_EXISTS",
             action="start it with `ledgerd serve`; a ledger is made once and never anew",
+        )
+    remains = [name for name in _REMAINS if (config.data / name).exists()]
+    if remains:
+        raise StoreError(
+            f"there was a ledger in {config.data}: its store is gone, not its {', '.join(remains)}",
+            reason="STORE_LOST",
+            action="put a copy of its store back and start that with `ledgerd serve`; without one,"
+            " tell the authority: a log founded twice is a fork",
         )
 
 

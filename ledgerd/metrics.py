@@ -20,7 +20,7 @@ from prometheus_client import (
 from ledgerd_client.core.errors import UnavailableError
 
 OPEN: Final = "OPEN"
-_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK")
+_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "MARK_FAILED")
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _CALL_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 

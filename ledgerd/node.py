@@ -114,7 +114,7 @@ class Node:
         """Start them, each after what it needs; returns the port that callers reach."""
         await self.workers.start()
         head = await self.sequencer.start()
-        self._stack.callback(self.standing.write_mark)
+        self._stack.push_async_callback(self.standing.write_mark)
         self._stack.push_async_callback(self.sequencer.stop)
         self.metrics.size.set(head.size)
         self.standing.start()

@@ -17,7 +17,7 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import SignedRecord, admit
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
+from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 MAX_RECORDS = 1_000
 
@@ -132,7 +132,7 @@ class MemoryService:
             peer_origin=self._peer.origin,
             max_records=MAX_RECORDS,
             max_body_bytes=MAX_BODY_BYTES,
-            max_message_bytes=MAX_MESSAGE_BYTES,
+            max_message_bytes=MAX_REQUEST_BYTES,
             size=self._log.size,
             cosigned_size=self._log.cosigned_size,
             appends=True,

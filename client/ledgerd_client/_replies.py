@@ -16,9 +16,10 @@ from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._results import Finding, Half, TransferView
 from ledgerd_client.core.body import parse_body
-from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
+from ledgerd_client.core.errors import ChainError, LedgerError, TrustError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import verify
 from ledgerd_client.core.merkle import Frontier, cut_inclusion, leaf_hash, verify_range
 from ledgerd_client.core.receipt import (
     Receipt,
@@ -91,7 +92,7 @@ def check_same(record: SignedRecord, verified: VerifiedReceipt) -> None:
 
 
 def to_transfer(ref: bytes, view: pb.TransferView) -> TransferView:
-    """Read a node's view of a transfer; raises for one of another transfer, too."""
+    """Read a node's view of a transfer, unproven; raises for one of another transfer, too."""
     halves = tuple(_to_half(half) for half in view.halves)
     findings = _to_findings(view.findings)
     refs = {view.ref, *(half.header.halves.ref for half in halves if half.header.halves)}
@@ -100,6 +101,19 @@ def to_transfer(ref: bytes, view: pb.TransferView) -> TransferView:
     return TransferView(
         ref, view.state, halves, findings, view.peer_size, view.peer_known_at, view.checkpoint
     )
+
+
+def check_half(half: Half, history: KeyHistory) -> None:
+    """
+    Refuse a half that the institution it is ascribed to did not sign; history is its log's.
+
+    Place and time of its header nobody has signed: they are the node's word.
+    """
+    header = half.header
+    key = history.institution_key(header.key_id, header.key_index, header.index)
+    if key.subject != half.institution:
+        raise TrustError(f"entry {half.index} is by {key.subject}, not by {half.institution}")
+    verify(key.public, header.signed_bytes(history.origin), header.signature)
 
 
 def _to_half(half: pb.Half) -> Half:

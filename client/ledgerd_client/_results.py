@@ -67,7 +67,11 @@ class Cancelled(Submitted):
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """One half of a transfer: whose key signed it, in which log, and where."""
+    """
+    One half of a transfer: whose key signed it, for which log, and where the node says it is.
+
+    A receipt proves place and time: index, and of header whatever its institution did not sign.
+    """
 
     origin: str
     index: int
@@ -93,7 +97,11 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class TransferView:
     """
-    A transfer as the node of one's own side sees it; what it says of the other side is its word.
+    A transfer as the node of one's own side sees it.
+
+    Proven of each half is that its institution signed it, for this transfer and that log. All else
+    is the node's word: state and findings, that a half is in the log, when and where, and that
+    there are no others.
 
     The other side's log is known to it up to peer_size entries, as of peer_known_at (µs, UTC).
     checkpoint is the verified signed note of its own log at the time of the answer.

@@ -9,10 +9,11 @@ from ledgerd_client.core.errors import InputError, LedgerError, RefusedError, Un
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.outbox import Outbox, OutboxRecord
-from ledgerd_client.transport import REPLY_LOST, from_refusal
+from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST, from_refusal
 
 MAX_RECORDS = 1_000
-MAX_BATCH_BYTES = 8 * 1024 * 1024
+# Of bodies, key ids and signatures; the message has a dozen bytes more for each record.
+MAX_BATCH_BYTES = MAX_REQUEST_BYTES - 16 * MAX_RECORDS
 
 # For how long nobody else sends what one process has claimed; the same for all of them.
 _LEASE_US = 30_000_000
@@ -79,10 +80,17 @@ def take_back(outbox: Outbox, record_id: bytes, error: LedgerError, now: int) ->
     return True
 
 
+def receipt_of(row: OutboxRecord) -> Receipt | None:
+    """The receipt of a record that is in the log; one that the node lost has it no more."""
+    if row.receipt is None or row.state not in {"recorded", "done"}:
+        return None
+    return Receipt.parse(row.receipt)
+
+
 def outcome_of(row: OutboxRecord) -> Receipt | LedgerError | None:
     """What became of a record; None while it is queued."""
-    if row.receipt is not None:
-        return Receipt.parse(row.receipt)
+    if (receipt := receipt_of(row)) is not None:
+        return receipt
     if row.state == "queued":
         return None
     error = from_refusal(row.last_reason, row.last_message)

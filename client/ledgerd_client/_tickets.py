@@ -9,7 +9,7 @@ from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import ForbiddenError, VerificationError
 from ledgerd_client.core.header import Halves, Kind
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.receipt import Receipt, verify_receipt
+from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
 from ledgerd_client.core.record import Key, SignedRecord, admit
 from ledgerd_client.core.transfer import Ticket, parse_terms, ref_of
 
@@ -21,7 +21,8 @@ async def check_ticket(
     Make sure that the exporter declared these terms to us, in its own log; return them.
 
     Raises ForbiddenError NOT_RECIPIENT, and VerificationError when there is no receipt (and queued
-    ones are not allowed) or it does not prove just that.
+    ones are not allowed) or it does not prove just that. For a queued one the exporter's keys are
+    fetched anew: NotReadyError and UnavailableError when they cannot be had.
     """
     terms = parse_terms(ticket.terms)
     if terms.recipient != us:
@@ -33,8 +34,15 @@ async def check_ticket(
     exporter = terms.exporter.origin
     if not ticket.queued:
         own = await view.histories.get(view.origin)
-        await view.histories.judge(exporter, lambda log: _check_receipt(ticket, terms, log, own))
+
+        def check(log: KeyHistory) -> None:
+            verified = verify_receipt(Receipt.parse(ticket.receipt), log, own)
+            check_receipt(ticket, terms, verified)
+
+        await view.histories.judge(exporter, check)
     elif allow_queued:
+        # The key may have been revoked since its history was kept, and no index tells.
+        await view.histories.refresh(exporter)
         await view.histories.judge(exporter, lambda log: _check_record(ticket, terms, log))
     else:
         raise VerificationError(
@@ -45,12 +53,17 @@ async def check_ticket(
     return terms
 
 
-def _check_receipt(ticket: Ticket, terms: pb.Terms, log: KeyHistory, own: KeyHistory) -> None:
-    verified = verify_receipt(Receipt.parse(ticket.receipt), log, own)
+def check_receipt(ticket: Ticket, terms: pb.Terms, verified: VerifiedReceipt) -> None:
+    """
+    Refuse a receipt that is not of the transfer that the ticket declares; terms are the ticket's.
+
+    Raises VerificationError TICKET_MISMATCH.
+    """
     header = verified.header
     if header.kind != Kind.TRANSFER or header.halves != _halves(ticket, terms):
         raise _mismatch("the receipt is not of the transfer that the ticket's terms state")
-    if verified.institution != terms.exporter.institution:
+    signer = (verified.checkpoint.origin, verified.institution)
+    if signer != (terms.exporter.origin, terms.exporter.institution):
         raise _mismatch("the receipt is not of the exporter that the ticket's terms name")
 
 

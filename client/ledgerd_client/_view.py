@@ -12,13 +12,14 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._replies import (
     Prefix,
     check_append,
+    check_half,
     check_receipt,
     check_same,
     other_record,
     to_receipt,
     to_transfer,
 )
-from ledgerd_client._results import NodeInfo, TransferView
+from ledgerd_client._results import Half, NodeInfo, TransferView
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import (
@@ -28,6 +29,7 @@ from ledgerd_client.core.errors import (
     RefusedError,
     TrustError,
     UnavailableError,
+    VerificationError,
 )
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
@@ -59,7 +61,8 @@ class LogView:
         """
         Send records; return for each its receipt, or why the node refused it.
 
-        Raises as Transport.append does; REPLY_LOST also when the answer cannot be verified yet.
+        Raises as Transport.append does; REPLY_LOST also when the answer cannot be verified yet,
+        whatever is in the way: the node may have stored what it was sent.
         """
         floor = self._head.size
         request = pb.AppendRequest(
@@ -73,7 +76,9 @@ class LogView:
             for checkpoint in appended.checkpoints:
                 newest = checkpoint == response.checkpoint
                 await self._believe(checkpoint, floor, appended.prefix if newest else None)
-        except UnavailableError as error:
+        except VerificationError:
+            raise
+        except LedgerError as error:
             raise UnavailableError(
                 f"the reply cannot be verified yet: {error.message}", reason=REPLY_LOST
             ) from error
@@ -122,6 +127,7 @@ class LogView:
         return opened
 
     async def transfer(self, ref: bytes) -> TransferView:
+        """The node's view of a transfer; TransferView says what of it is proven."""
         floor = self._head.size
         response = await self._transport.get_transfer(pb.GetTransferRequest(ref=ref))
         note = response.transfer.checkpoint
@@ -131,6 +137,8 @@ class LogView:
             return to_transfer(ref, response.transfer)
 
         view = await self._judge(check)
+        for half in view.halves:
+            await self._check_half(half)
         await self._believe(note, floor)
         return view
 
@@ -143,6 +151,11 @@ class LogView:
                 action="mend endpoint or origin in the settings",
             )
         return NodeInfo(*(getattr(info, name) for name in NodeInfo.__slots__))
+
+    async def _check_half(self, half: Half) -> None:
+        if half.origin != self.origin and half.origin != await self.histories.peer():
+            raise TrustError(f"a half is said to be in {half.origin}, a log of neither side")
+        await self.histories.judge(half.origin, lambda history: check_half(half, history))
 
     async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
         return await self.histories.judge(self.origin, check)

@@ -38,7 +38,7 @@ from ledgerd_client._results import (
     TransferView,
 )
 from ledgerd_client._session import IfUnreachable, Session, Submission, open_session
-from ledgerd_client._steps import with_receipt
+from ledgerd_client._steps import receipt_of, with_receipt
 from ledgerd_client._terms import Statement, make_terms
 from ledgerd_client._tickets import check_ticket
 from ledgerd_client._time import Time, system_now, to_micros
@@ -224,10 +224,10 @@ class LedgerClient:
         session = self._opened()
         row = await self._find(which) if isinstance(which, bytes) else None
         known: SignedRecord | Receipt | None = None
-        if row is not None and row.receipt is not None:
-            known = Receipt.parse(row.receipt)
-        elif row is not None and row.body:
-            known = SignedRecord(row.body, row.key_id, row.signature)
+        if row is not None:
+            known = receipt_of(row)
+            if known is None and row.body:
+                known = SignedRecord(row.body, row.key_id, row.signature)
         return await session.view.receipt(which, cosigned=cosigned, known=known)
 
     async def wait_cosigned(self, record: Submitted | bytes, *, timeout_s: float = 60) -> Receipt:
@@ -254,7 +254,11 @@ class LedgerClient:
             await self._time.sleep(min(self._time.backoff_s(tries), _POLL_S, left_s))
 
     async def transfer(self, ref: bytes) -> TransferView:
-        """A transfer of ours as the node sees it: both halves, their state, and findings."""
+        """
+        A transfer of ours as the node sees it: both halves, their state, and findings.
+
+        The signatures of the halves are verified; state and findings are the node's word.
+        """
         return await self._opened().view.transfer(ref)
 
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:

@@ -13,8 +13,10 @@ says so: a crash, a killed process, a lost reply or a node's lost tail loses non
 | done     | cosigned; kept to answer its caller_ref    |                                        |
 | dropped  | given up by an operator, with a reason     |                                        |
 
-A receipt outweighs what another process believed: `recorded` and `cosigned` apply to a refused
-record too. A call whose state has passed changes nothing, for another process was first.
+A record has a receipt from `recorded` on, and keeps it when it is queued again: only a newer one,
+or `drop`, takes it out. A receipt outweighs what another process believed: `recorded` and
+`cosigned` apply to a refused record too. A call whose state has passed changes nothing, for
+another process was first.
 """
 
 from __future__ import annotations
@@ -147,10 +149,14 @@ class Outbox:
         )
 
     def requeue(self, record_id: bytes) -> None:
-        """Send a recorded record again: the node lost it before it was cosigned."""
+        """
+        Send a recorded record again: the node lost it before it was cosigned.
+
+        The receipt stays until the next one takes its place: it proves what the node lost.
+        """
         self._update(
             record_id,
-            "UPDATE record SET state = 'queued', receipt = NULL, attempts = 0,"
+            "UPDATE record SET state = 'queued', attempts = 0,"
             " next_attempt_at = :now, claimed_by = NULL, claimed_until = 0"
             " WHERE record_id = :id AND state = 'recorded'",
             now=self._now(),

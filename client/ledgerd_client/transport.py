@@ -32,13 +32,15 @@ from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_secret
 
 __all__ = [
-    "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "REPLY_LOST", "STATUS_METADATA", "UNREACHABLE",
-    "GrpcTransport", "Transport", "from_refusal", "from_rpc_error", "open_channel",
-    "read_tls_pair", "to_status",
+    "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "REPLY_LOST",
+    "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "from_refusal",
+    "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
 ]  # fmt: skip
 
-# Of one message, in either direction.
+# Of one message that a node sends: a page of 500 entries has 16 MiB of bodies at most.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+# Of one message that a node takes: 1,000 records of 4 KiB, which is several times what they have.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # Request metadata: the largest checkpoint of the node that the caller has verified.
 CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
 # UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.

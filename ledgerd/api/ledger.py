@@ -12,9 +12,10 @@ from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.peer import OwnCosigned, Witness
 from ledgerd.api.roles import Access
+from ledgerd.api.threads import InThread
 from ledgerd.ledger.admission import MAX_RECORDS, Admission, Request
 from ledgerd.ledger.keyring import Keyring
-from ledgerd.ledger.reader import Reader, TransferAnswer
+from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
@@ -33,10 +34,11 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
+from ledgerd_client.transport import MAX_REQUEST_BYTES
 
-# Of append requests that are being handled, together.
-MAX_IN_FLIGHT_BYTES = 8 * MAX_MESSAGE_BYTES
+# Of append requests that are being handled, together; on their way through the workers to the disk
+# there are several copies of each.
+MAX_IN_FLIGHT_BYTES = 16 * MAX_REQUEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,18 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
     """For institutions; proofs, keys and information for every caller."""
 
     def __init__(
-        self, log: Log, access: Access, transfers: TransferEncoder, metrics: Metrics
+        self,
+        log: Log,
+        access: Access,
+        transfers: TransferEncoder,
+        metrics: Metrics,
+        in_thread: InThread,
     ) -> None:
         self._log = log
         self._access = access
         self._transfers = transfers
         self._metrics = metrics
+        self._in_thread = in_thread
         self._version = version("ledgerd")
         self._in_flight_bytes = 0
 
@@ -84,7 +92,6 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
         self, request: pb.GetReceiptRequest, context: Context
     ) -> pb.GetReceiptResponse:
         caller, log = current_caller(), self._log
-        checkpoint = self._checkpoint(cosigned=request.cosigned)
         match request.WhichOneof("which"):
             case "record_id":
                 check_record_id("record_id", request.record_id)
@@ -93,9 +100,9 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
                 index = request.index
             case _:
                 raise FieldError("name a record_id or an index")
-        receipt = log.reader.receipt(index, checkpoint)
-        if not self._access.is_own(caller, Header.parse(receipt.header)):
+        if not self._access.is_own(caller, Header.parse(log.reader.entry(index)[0])):
             raise _no_entry(index)
+        receipt = log.reader.receipt(index, self._checkpoint(cosigned=request.cosigned))
         return pb.GetReceiptResponse(receipt=encode_receipt(receipt))
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
@@ -111,8 +118,8 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
     async def GetTransfer(
         self, request: pb.GetTransferRequest, context: Context
     ) -> pb.GetTransferResponse:
-        answer = self._transfer(current_caller(), request.ref)
-        return pb.GetTransferResponse(transfer=self._transfers.encode(request.ref, answer))
+        caller = current_caller()
+        return await self._in_thread(self._view_transfer, caller, request.ref)
 
     async def GetCheckpoint(
         self, request: pb.GetCheckpointRequest, context: Context
@@ -149,7 +156,7 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
             peer_origin=log.peer_origin,
             max_records=MAX_RECORDS,
             max_body_bytes=MAX_BODY_BYTES,
-            max_message_bytes=MAX_MESSAGE_BYTES,
+            max_message_bytes=MAX_REQUEST_BYTES,
             size=log.reader.head().size,
             cosigned_size=size_of(log.own_cosigned.newest()),
             appends=refused is None,
@@ -188,13 +195,13 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
             return entry.HasField("rule_set")
         return self._access.is_party(caller, self._log.reader.transfer(entry.finding.ref).halves)
 
-    def _transfer(self, caller: Caller, ref: bytes) -> TransferAnswer:
+    def _view_transfer(self, caller: Caller, ref: bytes) -> pb.GetTransferResponse:
         check_size("ref", ref, DIGEST_SIZE)
         answer = self._log.reader.transfer(ref)
         if not self._access.is_party(caller, answer.halves):
             # Word for word what a transfer that nobody knows gets.
             raise NotFoundError(f"no transfer {ref.hex()} is known here")
-        return answer
+        return pb.GetTransferResponse(transfer=self._transfers.encode(ref, answer))
 
     def _key_entries(self, origin: str) -> list[tuple[bytes, bytes]]:
         if origin in {"", self._log.origin}:

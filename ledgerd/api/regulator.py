@@ -13,6 +13,7 @@ from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.body import DIGEST_SIZE, check_size
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.header import MAX_INSTITUTION_BYTES
 
 MAX_PAGE = 500
 _DEFAULT_PAGE = 100
@@ -32,6 +33,8 @@ class RegulatorHandlers(service_pb2_grpc.RegulatorServiceServicer):
     ) -> pb.ListEntriesResponse:
         if request.page_size > MAX_PAGE:
             raise FieldError(f"page_size is at most {MAX_PAGE}")
+        if len(request.institution.encode()) > MAX_INSTITUTION_BYTES:
+            raise FieldError(f"an institution's id is at most {MAX_INSTITUTION_BYTES} bytes")
         page = await self._in_thread(self._page, request)
         return pb.ListEntriesResponse(
             entries=[pb.Entry(header=header, body=body) for header, body in page.entries],
@@ -43,10 +46,11 @@ class RegulatorHandlers(service_pb2_grpc.RegulatorServiceServicer):
         self, request: pb.RegulatorServiceGetTransferRequest, context: Context
     ) -> pb.RegulatorServiceGetTransferResponse:
         check_size("ref", request.ref, DIGEST_SIZE)
-        answer = self._reader.transfer(request.ref)
-        return pb.RegulatorServiceGetTransferResponse(
-            transfer=self._transfers.encode(request.ref, answer)
-        )
+        view = await self._in_thread(self._view_transfer, request.ref)
+        return pb.RegulatorServiceGetTransferResponse(transfer=view)
+
+    def _view_transfer(self, ref: bytes) -> pb.TransferView:
+        return self._transfers.encode(ref, self._reader.transfer(ref))
 
     def _page(self, request: pb.ListEntriesRequest) -> Page:
         if request.page_token:

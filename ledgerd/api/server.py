@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -12,7 +13,7 @@ from ledgerd.api.admin import AdminHandlers
 from ledgerd.api.encode import TransferEncoder
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
-from ledgerd.api.interceptor import Guard
+from ledgerd.api.interceptor import Guard, Registrar
 from ledgerd.api.ledger import LedgerHandlers, Log
 from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
 from ledgerd.api.regulator import RegulatorHandlers
@@ -22,15 +23,16 @@ from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
+from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
 
 # A certificate is looked at when a connection begins: an expired one is good for no longer.
 MAX_CONNECTION_AGE_S = 300
-# Calls at once, of all callers; more are told to come again.
-MAX_CALLS = 1024
+# Calls at once, of all callers; more are told to come again. gRPC holds the whole message of each:
+# with MAX_REQUEST_BYTES that is 1 GiB at worst, half of what the unit gives us (MemoryMax).
+MAX_CALLS = 256
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_S * 1000),
     ("grpc.max_connection_age_grace_ms", (STREAM_S + 60) * 1000),
@@ -64,11 +66,11 @@ class Server:
         log = services.log
         guard = Guard(services.identities, services.access, services.standing, services.metrics)
         transfers = TransferEncoder(log.origin, log.peer_origin, log.reader, services.replica)
-        self._server = server = grpc.aio.server(
-            interceptors=(guard,), options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
-        )
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+        server: Any = Registrar(self._server, guard)
         service_pb2_grpc.add_LedgerServiceServicer_to_server(
-            LedgerHandlers(log, services.access, transfers, services.metrics), server
+            LedgerHandlers(log, services.access, transfers, services.metrics, services.in_thread),
+            server,
         )
         service_pb2_grpc.add_PeerServiceServicer_to_server(
             PeerHandlers(log.reader, log.witness, services.in_thread), server

@@ -8,7 +8,7 @@ for many small calls.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class Admission:
     def __init__(self, origin: str, workers: Workers) -> None:
         self._origin = origin
         self._workers = workers
-        self._waiting: deque[tuple[Request, asyncio.Future[Checked]]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[Checked], Request] = OrderedDict()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,32 +53,43 @@ class Admission:
         Raises InputError for a request that can't be read or is too large, UnavailableError.
         """
         future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
+        self._waiting[future] = request
         self._waiting_bytes += len(request.raw)
         self._pump()
-        return await future
+        try:
+            return await future
+        finally:
+            if self._waiting.pop(future, None) is not None:  # the caller went away
+                self._waiting_bytes -= len(request.raw)
 
     def _pump(self) -> None:
         while self._waiting and len(self._tasks) < self._workers.count:
             if self._tasks and self._waiting_bytes < _WORTH_BYTES:
                 return
-            taken = [self._waiting.popleft()]
-            size = len(taken[0][0].raw)
-            while self._waiting and size + len(self._waiting[0][0].raw) <= _BATCH_BYTES:
-                taken.append(self._waiting.popleft())
-                size += len(taken[-1][0].raw)
-            self._waiting_bytes -= size
-            task = asyncio.create_task(self._work(taken))
+            task = asyncio.create_task(self._work(self._take()))
             self._tasks.add(task)
             task.add_done_callback(self._finished)
+
+    def _take(self) -> list[tuple[asyncio.Future[Checked], Request]]:
+        taken: list[tuple[asyncio.Future[Checked], Request]] = []
+        size = 0
+        for future, request in self._waiting.items():
+            if taken and size + len(request.raw) > _BATCH_BYTES:
+                break
+            taken.append((future, request))
+            size += len(request.raw)
+        for future, _ in taken:
+            del self._waiting[future]
+        self._waiting_bytes -= size
+        return taken
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         # Only now: what came since the answers were given has found no worker free.
         self._tasks.discard(task)
         self._pump()
 
-    async def _work(self, taken: list[tuple[Request, asyncio.Future[Checked]]]) -> None:
-        requests = [request for request, _ in taken]
+    async def _work(self, taken: list[tuple[asyncio.Future[Checked], Request]]) -> None:
+        requests = [request for _, request in taken]
         results: list[Checked | LedgerError]
         try:
             results = list(await self._workers.run(check_requests, self._origin, requests))
@@ -86,7 +97,7 @@ class Admission:
             results = [error] * len(taken)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             results = [_unexpected(error)] * len(taken)
-        for (_, future), result in zip(taken, results, strict=True):
+        for (future, _), result in zip(taken, results, strict=True):
             if future.done():  # its caller went away
                 continue
             if isinstance(result, LedgerError):

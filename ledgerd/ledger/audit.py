@@ -15,14 +15,23 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import ANCHOR_KEY, RULE_SET_KEY, Entry, Machine, PeerLog
+from ledgerd.ledger.machine import RULE_SET_KEY, Entry, Machine
+from ledgerd.ledger.peer_log import ANCHOR_KEY, PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.chain import Replay, SignatureCheck
+from ledgerd_client.core.checkpoint import open_checkpoint
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
+from ledgerd_client.core.errors import (
+    ChainError,
+    LedgerError,
+    NotReadyError,
+    TrustError,
+    UnavailableError,
+    VerificationError,
+)
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import open_log_checkpoint
@@ -84,6 +93,7 @@ class Auditor:
         self._scratch = scratch
         self._check_signatures = check_signatures
         self._progress = progress
+        self._peer_log = peer_log
         self._machine = Machine(KeyHistory(origin, authority), peer_log)
         # A replay of its own: the machine's history is changed by apply, the replay's by step.
         self._replay = Replay.start(KeyHistory(origin, authority), lambda _digest, _index: True)
@@ -92,7 +102,11 @@ class Auditor:
         self._findings = 0
 
     def run(self) -> Report:
-        """Audit everything; raises AuditError at the first thing that is wrong."""
+        """
+        Audit everything; raises AuditError at the first thing that is wrong.
+
+        Raises NotReadyError when an anchor covers more of the peer's log than peer_log has.
+        """
         head = self._head()
         for start in range(0, head.size, PAGE):
             self._page(start, min(start + PAGE, head.size))
@@ -122,6 +136,8 @@ class Auditor:
                     checks.append(self._entry(transaction, header, body))
                 except AuditError:
                     raise
+                except UnavailableError as error:
+                    raise _not_replayed(index, error) from error
                 except LedgerError as error:
                     raise AuditError(f"entry {index}: {error.message}") from error
                 leaves.append(self._replay.last_leaf)
@@ -145,10 +161,28 @@ class Auditor:
         if self._machine.records.find(transaction, facts.author, facts.record_id) is not None:
             raise ChainError("the record is in the log already")
         self._take_finding(header, body)
+        if header.kind == Kind.ANCHOR:
+            self._check_anchor(pb.Body.FromString(body).anchor)
         entry = Entry(header.index, header.recorded_at, facts, sha256(body).digest(), raw, body)
         for finding in self._machine.apply(transaction, entry):
             self._due.append(_Due(header.index, header.recorded_at, finding))
         return check
+
+    def _check_anchor(self, anchor: pb.Anchor) -> None:
+        """The peer signed it, this node cosigned it, and it is of the tree that was replayed."""
+        own, peer = self._replay.history, self._peer_log.verified_history()
+        if peer.genesis is None:
+            raise UnavailableError("nothing of the peer is replayed", reason="REPLAY_BEHIND")
+        opened = open_checkpoint(
+            anchor.checkpoint,
+            log=peer.log_verifiers(),
+            cosigners=own.cosigner_verifiers(),
+            strict=True,
+        )
+        if not opened.cosigned:
+            raise TrustError("this node did not cosign the checkpoint that it anchors")
+        if opened.checkpoint.root != self._peer_log.root(opened.checkpoint.size):
+            raise ChainError("the checkpoint is not of the peer's log as it was replayed")
 
     def _take_finding(self, header: Header, data: bytes) -> None:
         """
@@ -210,6 +244,14 @@ def _read(snapshot: Snapshot, index: int) -> tuple[bytes, bytes]:
     if header is None or body is None:
         raise AuditError(f"entry {index} is missing")
     return header, body
+
+
+def _not_replayed(index: int, error: UnavailableError) -> NotReadyError:
+    return NotReadyError(
+        f"entry {index}: the peer's log is not here, or not as far as the anchors: {error.message}",
+        reason=error.reason,
+        action="run the audit after the node has replayed its peer",
+    )
 
 
 def _difference(found: tuple[bytes, bytes] | None, wanted: tuple[bytes, bytes] | None) -> str:

@@ -9,13 +9,20 @@ daemon decides about them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from ledgerd.ledger.peer_log import ANCHOR_KEY, ANCHOR_STEP, AnchorState, PeerHalf, PeerLog
 from ledgerd.projections import findings, registry
 from ledgerd.projections.records import Records
-from ledgerd.projections.transfers import Half, OpenFinding, Position, Transfer, Transfers
+from ledgerd.projections.transfers import (
+    UNJUDGED,
+    Half,
+    OpenFinding,
+    Position,
+    Transfer,
+    Transfers,
+)
 from ledgerd.rules import lateness
 from ledgerd.rules.reconcile import Condition, judge
 from ledgerd.store.base import Snapshot, Transaction
@@ -24,13 +31,13 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import lp8, u64
-from ledgerd_client.core.header import KINDS_WITH_HALVES, Header
+from ledgerd_client.core.errors import ChainError
+from ledgerd_client.core.header import KINDS_WITH_HALVES, Halves, Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.record import Facts
 
 RULE_SET_KEY = b"rule_set"
-ANCHOR_KEY = b"anchor"
 
 _FINDING_TAG = b"ledgerd/finding/v1\n"
 
@@ -44,28 +51,6 @@ class Entry(NamedTuple):
     body_digest: bytes
     header: bytes
     body: bytes
-
-
-class PeerHalf(NamedTuple):
-    """A half found in the peer's log, and the institution whose key signed it."""
-
-    header: Header
-    institution: str
-
-
-class PeerLog(Protocol):
-    """The peer's log as far as it is replayed."""
-
-    def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterable[PeerHalf]:
-        """Entries with halves that belong to counterparty_origin, start <= index < stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class AnchorState:
-    """How far the peer's log is reconciled: entries, and the time (µs) it was fetched at."""
-
-    peer_size: int = 0
-    known_until: int = 0
 
 
 class Machine:
@@ -91,10 +76,7 @@ class Machine:
         if (index := snapshot.get(Table.META, RULE_SET_KEY)) is not None:
             body = pb.Body.FromString(snapshot.get(Table.BODIES, index) or b"")
             machine.rule_set, machine.rules = int.from_bytes(index, "big"), body.rule_set
-        if (state := snapshot.get(Table.META, ANCHOR_KEY)) is not None:
-            machine.anchor = AnchorState(
-                int.from_bytes(state[:8], "big"), int.from_bytes(state[8:], "big")
-            )
+        machine.anchor = AnchorState.load(snapshot)
         return machine
 
     def apply(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
@@ -106,7 +88,10 @@ class Machine:
         facts = entry.facts
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         if facts.kind in KINDS_WITH_HALVES:
-            due = self._apply_halves(transaction, facts.ref, [_own_half(entry)])
+            if self.transfers.is_full(transaction, facts.ref, own=True):
+                # It was found that they are too many: what follows is in the log, and no more.
+                return []
+            due = self._apply_half(transaction, entry)
         else:
             due = self._apply_other(transaction, entry)
         if facts.kind in BY_INSTITUTIONS:
@@ -131,38 +116,53 @@ class Machine:
         elif record == "finding":
             findings.add_finding(transaction, entry.position, body.finding)
         elif record == "anchor":
-            return self._apply_anchor(transaction, body.anchor)
+            return self._apply_anchor(transaction, body.anchor, entry.recorded_at)
         return []
 
-    def _apply_anchor(self, transaction: Transaction, anchor: pb.Anchor) -> list[pb.Finding]:
-        """Take up the peer's halves under the anchor, and whatever is overdue by its time."""
+    def _apply_anchor(
+        self, transaction: Transaction, anchor: pb.Anchor, recorded_at: int
+    ) -> list[pb.Finding]:
+        """Take up the peer's next halves under the anchor; after the last, judge what is due."""
+        if anchor.peer_origin != self.history.need_genesis().peer_origin:
+            raise ChainError(f"{anchor.peer_origin} is not this log's peer")
+        if anchor.fetched_at > recorded_at:
+            raise ChainError("the anchor is of a checkpoint that was fetched after it")
         size = Checkpoint.parse(parse_note(anchor.checkpoint).text).size
-        start, known_until = self.anchor.peer_size, self.anchor.known_until
-        # Never back: a half taken up twice would be a second one, and silence once judged stays so.
-        self.anchor = AnchorState(max(start, size), max(known_until, anchor.fetched_at))
-        transaction.put(
-            Table.META, ANCHOR_KEY, u64(self.anchor.peer_size) + u64(self.anchor.known_until)
-        )
-        # Halves of a transfer that become known together are judged together.
-        touched: dict[bytes, list[Half]] = {}
-        for header, institution in self._peer_log.halves(start, size, self.history.origin):
-            if header.halves is not None:
-                half = _peer_half(header, institution)
-                touched.setdefault(header.halves.ref, []).append(half)
-        for ref in self.transfers.overdue(transaction, self.anchor.known_until):
-            touched.setdefault(ref, [])
+        start = self.anchor.taken_up
+        self.anchor = state = self.anchor.anchored(size, anchor.fetched_at)
+        transaction.put(Table.META, ANCHOR_KEY, state.encode())
+        for peer_half in self._peer_log.halves(start, state.taken_up, self.history.origin):
+            self._take_up(transaction, peer_half)
+        if state.taken_up < state.size:
+            return []
         due: list[pb.Finding] = []
-        for ref, halves in touched.items():
-            due += self._apply_halves(transaction, ref, halves)
+        for ref in self.transfers.overdue(transaction, state.known_until, ANCHOR_STEP):
+            transfer = self.transfers.get(transaction, ref)
+            due += self._judge(ref, transfer, transfer.due)
         return due
 
-    def _apply_halves(
-        self, transaction: Transaction, ref: bytes, halves: list[Half]
-    ) -> list[pb.Finding]:
+    def _take_up(self, transaction: Transaction, found: PeerHalf) -> None:
+        """Keep a half of the peer: those that become known together are judged together."""
+        halves = found.header.halves
+        assert halves is not None  # noqa: S101 - PeerLog.halves yields no others
+        ref = halves.ref
+        if self.transfers.is_full(transaction, ref, own=False):
+            return
         transfer = self.transfers.get(transaction, ref)
-        for half in halves:
-            transfer.add(half)
-        old_due = transfer.due
+        transfer.halves.append(_peer_half(found.header, halves, found.institution))
+        old_due, transfer.due = transfer.due, UNJUDGED
+        self.transfers.put(ref, transfer, old_due)
+
+    def _apply_half(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
+        ref = entry.facts.ref
+        transfer = self.transfers.get(transaction, ref)
+        transfer.halves.append(_own_half(entry))
+        if transfer.due == UNJUDGED:
+            self.transfers.put(ref, transfer, UNJUDGED)
+            return []
+        return self._judge(ref, transfer, transfer.due)
+
+    def _judge(self, ref: bytes, transfer: Transfer, old_due: int) -> list[pb.Finding]:
         verdict = judge(transfer.halves, self.anchor.known_until, self.rules)
         transfer.state, transfer.due = verdict.state, verdict.due
         due = self._changed_findings(ref, transfer, verdict.conditions)
@@ -236,9 +236,7 @@ def _own_half(entry: Entry) -> Half:
     )  # fmt: skip
 
 
-def _peer_half(header: Header, institution: str) -> Half:
-    halves = header.halves
-    assert halves is not None  # noqa: S101 - PeerLog.halves yields no others
+def _peer_half(header: Header, halves: Halves, institution: str) -> Half:
     return Half(
         False, header.kind, header.index, header.recorded_at,
         halves.terms_digest, halves.outcome, institution, "",

@@ -6,11 +6,12 @@ Any thread may ask. Nothing here writes, and no snapshot outlives its call.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import ANCHOR_KEY
+from ledgerd.ledger.peer_log import AnchorState
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.projections import findings, records, transfers
 from ledgerd.rules.reconcile import State
@@ -27,11 +28,18 @@ from ledgerd_client.core.receipt import Receipt
 # Of one message of ListHeaders: headers at most, and bytes after which it ends.
 SHARED_PAGE_HEADERS = 512
 _SHARED_PAGE_BYTES = 1 << 20
+# Of one transfer that an answer shows; all of them are entries of the log.
+MAX_FINDINGS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class TransferAnswer:
-    """A transfer as this node sees it. peer_known_at is µs."""
+    """
+    A transfer as this node sees it.
+
+    findings: bodies of the newest MAX_FINDINGS, in log order. peer_size: entries of the peer's log
+    that are taken up; peer_known_at: µs.
+    """
 
     state: State
     halves: list[transfers.Half]
@@ -124,13 +132,14 @@ class Reader:
             found = transfers.get_transfer(snapshot, ref)
             if found is None:
                 raise NotFoundError(f"no transfer {ref.hex()} is known here")
-            anchor = snapshot.get(Table.META, ANCHOR_KEY) or bytes(16)
+            newest = deque(findings.findings_on(snapshot, ref), MAX_FINDINGS)
+            anchor = AnchorState.load(snapshot)
             return TransferAnswer(
                 State(found.state),
                 found.halves,
-                [_need(snapshot, Table.BODIES, i) for i in findings.findings_on(snapshot, ref)],
-                int.from_bytes(anchor[:8], "big"),
-                int.from_bytes(anchor[8:], "big"),
+                [_need(snapshot, Table.BODIES, index) for index in newest],
+                anchor.taken_up,
+                anchor.known_until,
                 Head.load(snapshot).checkpoint,
             )
 
@@ -192,6 +201,11 @@ class Reader:
                 else:
                     high = middle
             return low
+
+    def anchor(self) -> AnchorState:
+        """How far the peer's log is reconciled."""
+        with self._store.snapshot() as snapshot:
+            return AnchorState.load(snapshot)
 
     def next_deadline(self) -> int | None:
         """When (µs) silence of the peer about a transfer first means something."""

@@ -39,7 +39,8 @@ class Sequencer:
     Appends in order. Made and awaited on one event loop; writes in a thread of its own.
 
     on_commit(head) is called on the loop after each commit, on_fatal(error) when the process must
-    end; both before the callers run on. refuse: why appends are not taken at present, or None.
+    end; both before the callers run on. refuse: why appends are not taken at present, or None; it
+    is set on the loop, and holds for calls that wait already too.
     """
 
     def __init__(
@@ -154,6 +155,9 @@ class Sequencer:
             return calls
 
     def _commit(self, writer: Writer, calls: list[_Call]) -> None:
+        if (refused := self.refuse) is not None:
+            self._deliver(_settle_all, calls, [refused] * len(calls))
+            return
         if self._store.free_bytes() < self._reserve:
             full = BusyError(
                 "the disk is nearly full", reason="DISK_FULL", action="tell the node's operator"

@@ -119,8 +119,7 @@ class Standing:
         """
         if note:
             self._judge(self._open(note), note)
-        if self.refusal is not None and self.refusal.reason == "UNCONFIRMED":
-            self._refuse(None)
+        self._clear("UNCONFIRMED")
 
     def _open(self, note: bytes) -> Checkpoint:
         return open_checkpoint(note, log=(self._log_key,)).checkpoint
@@ -148,6 +147,10 @@ class Standing:
         self.refusal = refusal
         self._on_change(refusal)
 
+    def _clear(self, reason: str) -> None:
+        if self.refusal is not None and self.refusal.reason == reason:
+            self._refuse(None)
+
     # -- the high-water mark --------------------------------------------------------------
 
     def grown(self, size: int) -> None:
@@ -157,19 +160,29 @@ class Standing:
     async def keep_mark(self) -> None:
         """Write the mark once a second while the log grows, until cancelled."""
         while True:
-            await asyncio.to_thread(self.write_mark)
+            await self.write_mark()
             await asyncio.sleep(_MARK_INTERVAL_S)
 
-    def write_mark(self) -> None:
+    async def write_mark(self) -> None:
         """
-        Bring the mark up to date, durably; any thread, one at a time. Raises StoreError.
+        Bring the mark up to date, durably; one call at a time.
 
-        A node that may not append leaves the mark as it is.
+        From a failure until the next success appends are refused, MARK_FAILED. A node that may not
+        append for another reason leaves the mark as it is.
         """
+        if self.refusal is not None and self.refusal.reason != "MARK_FAILED":
+            return
         mark = HighWater(self._instance, self._size)
-        if self.refusal is None and mark != self._marked:
-            write_mark(self._directory, mark)
-            self._marked = mark
+        try:
+            if mark != self._marked:
+                await asyncio.to_thread(write_mark, self._directory, mark)
+                self._marked = mark
+        except StoreError as error:
+            # A rollback that was found meanwhile stands.
+            if self.refusal is None:
+                self._refuse(_mark_failed(error.message))
+        else:
+            self._clear("MARK_FAILED")
 
     def _read_mark(self) -> HighWater | None:
         data = self._read(MARK_FILE)
@@ -207,6 +220,14 @@ def _unconfirmed(found: str) -> NotReadyError:
         f"{found}: nothing is appended until the peer has said what it knows of this log",
         reason="UNCONFIRMED",
         action="wait until the peer can be reached; reading works meanwhile",
+    )
+
+
+def _mark_failed(found: str) -> NotReadyError:
+    return NotReadyError(
+        f"the high-water mark is not kept: {found}",
+        reason="MARK_FAILED",
+        action="operator: make room on the disk, or mend it; the node goes on by itself",
     )
 
 

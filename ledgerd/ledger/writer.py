@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import Entry, Machine, PeerLog
+from ledgerd.ledger.machine import Entry, Machine
+from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.store.base import Store, Transaction
 from ledgerd.store.tables import Table

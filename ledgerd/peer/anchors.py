@@ -89,21 +89,33 @@ class Anchors:
             state = snapshot.get(Table.META, _ANCHORED_KEY) or bytes(16)
         self.last = Anchored(int.from_bytes(state[:8], "big"), int.from_bytes(state[8:], "big"))
 
-    async def step(self) -> None:
-        """Append an anchor if one is due; raises what the sequencer raises."""
+    async def step(self) -> bool:
+        """
+        Append an anchor if one is due; False when another is due at once.
+
+        Raises what the sequencer raises.
+        """
         verified = self._replica.verified
         # What is anchored carries our cosignature, and the ledger will read the replica up to it.
         if verified is None or self._witness.cosigned_size != verified.size:
-            return
-        due = anchor_due(
+            return True
+        due = self._unfinished() or anchor_due(
             self.last,
             verified.fetched_at,
-            news=self._find_news(verified.size),
+            news=await self._find_news(verified.size),
             deadline=self._reader.next_deadline(),
             interval=self._interval,
         )
-        if due and self._sequencer.refuse is None:
-            await self._append(Anchored(verified.size, verified.fetched_at))
+        if not due or self._sequencer.refuse is not None:
+            return True
+        await self._append(Anchored(verified.size, verified.fetched_at))
+        return not self._unfinished()
+
+    def _unfinished(self) -> bool:
+        """Whether anchors have left something to the next one: it need not wait for news."""
+        state, deadline = self._reader.anchor(), self._reader.next_deadline()
+        overdue = deadline is not None and deadline < state.known_until
+        return overdue or state.taken_up < max(state.size, self.last.size)
 
     async def _append(self, anchored: Anchored) -> None:
         anchor = pb.Anchor(
@@ -130,13 +142,15 @@ class Anchors:
                 Table.META, _ANCHORED_KEY, u64(anchored.size) + u64(anchored.fetched_at)
             )
 
-    def _find_news(self, size: int) -> bool:
+    async def _find_news(self, size: int) -> bool:
         start = max(self._searched, self.last.size)
         if not self._news:
-            headers = self._replica.headers(start, size)
-            self._news = any(header.kind not in _NO_NEWS for header in headers)
+            self._news = await self._store.run(self._search, start, size)
         self._searched = max(size, start)
         return self._news
+
+    def _search(self, start: int, stop: int) -> bool:
+        return any(header.kind not in _NO_NEWS for header in self._replica.headers(start, stop))
 
 
 def newest_anchor(reader: Reader) -> Known | None:

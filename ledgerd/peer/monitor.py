@@ -59,7 +59,7 @@ class Monitor:
 
     async def step(self) -> bool:
         """
-        One round: record evidence, fetch and replay, cosign, anchor. Always True: it is done.
+        One round: record evidence, fetch and replay, cosign, anchor. False: anchor on at once.
 
         Raises LedgerError when something failed; what came before it stays.
         """
@@ -67,8 +67,7 @@ class Monitor:
         await self._fetch()
         await self._witness.cosign_largest()
         await self._accusations.record(self._sequencer)
-        await self._anchors.step()
-        return True
+        return await self._anchors.step()
 
     async def _fetch(self) -> None:
         # Before it is asked: whatever the peer recorded until then is under what it answers.

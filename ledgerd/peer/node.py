@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import PeerLog
+from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import RESERVE_BYTES, Sequencer
 from ledgerd.ledger.workers import Workers
@@ -90,6 +90,7 @@ class PeerSide:
         """
         self._reader = reader
         self._workers = workers
+        self._standing = standing
         self._store = store = PeerStore.open(
             data / "peer", quota=quota, random=random, ledger_reserve=ledger_reserve
         )
@@ -168,16 +169,18 @@ class PeerSide:
 
     async def prepare(self) -> None:
         """
-        Hold a witness without state to what our own log remembers of it.
+        Hold this node to what the disk remembers of both logs, before anybody is asked.
 
-        Whoever lost the peer's directory has not lost what was anchored.
+        Our own past: what the peer cosigned of it. The peer's, when its directory was lost: what
+        was anchored.
         """
+        self._standing.shown(self.own_cosigned.newest())
         if self.witness.cosigned():
             return
         anchored = await asyncio.to_thread(newest_anchor, self._reader)
         if anchored is not None:
-            self.witness.must_meet(anchored)
             await self._anchors.resume(Anchored(anchored.size, anchored.fetched_at))
+            await self.witness.resume(anchored)
 
     async def stop(self) -> None:
         """End the rounds; what the store was given to write is still written."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import PeerHalf
+from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.peer.notes import Known, parse_known
 from ledgerd.peer.replay import Page, PageReplay, Staged, grown
@@ -48,7 +48,7 @@ _FETCHED_KEY: Final = b"fetched_at"
 
 class Replica:
     """
-    One peer's log. A PeerLog: halves() may be called in any thread, the rest on the event loop.
+    One peer's log. A PeerLog: what reads may be called in any thread, the rest on the event loop.
 
     verified: the newest checkpoint that the replay has reached, None before the first. history: the
     log's keys, provisional ones too; replaced whole, never changed.
@@ -96,7 +96,9 @@ class Replica:
     # -- reading --------------------------------------------------------------------------
 
     def root(self, size: int) -> bytes:
-        """The root of the verified tree at a size up to verified_size."""
+        """The root of the verified tree at a size; raises UnavailableError beyond it."""
+        if size > self.verified_size:
+            raise replay_behind(size, self.verified_size)
         with self._store.snapshot() as snapshot:
             return merkle.root(Nodes(snapshot.get, self._nodes), size)
 
@@ -106,7 +108,7 @@ class Replica:
             return merkle.consistency_proof(Nodes(snapshot.get, self._nodes), old, new)
 
     def verified_history(self) -> KeyHistory:
-        """The keys of verified entries."""
+        """The keys of verified entries; no GENESIS before the first checkpoint."""
         entries = self.history.entries
         count = bisect_left(entries, self.verified_size, key=lambda raw: Header.parse(raw[0]).index)
         if count == len(entries):

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
 
+import structlog
+
 from ledgerd.ledger.sequencer import RESERVE_BYTES
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.lmdb import LmdbStore
@@ -19,6 +21,8 @@ R = TypeVar("R")
 
 # More than any page of headers takes, copied tree pages included: it must not fill up in a commit.
 _LEAST_RESERVE: Final = 16 << 20
+
+_log = structlog.get_logger()
 
 
 class PeerStore:
@@ -55,6 +59,8 @@ class PeerStore:
             if error.reason != "NO_STORE":
                 raise
             store = LmdbStore.create(path, instance=random(16), map_size=quota)
+            # At the first start that is as it should be; later a witness has lost its memory.
+            _log.warning("peer_store_made", path=str(path))
         reserve = max(2 * ledger_reserve, _LEAST_RESERVE)
         return cls(store, reserve_bytes=min(reserve, quota // 4))
 

@@ -61,7 +61,6 @@ class Witness:
         self._cosigner = cosigner
         self._clock = clock
         self._wake = wake
-        self._floor = 0
         with store.snapshot() as snapshot:
             cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
             shown = snapshot.get(Table.META, _SHOWN_KEY)
@@ -132,16 +131,22 @@ class Witness:
         """Cosign the newest verified checkpoint, unless that was done or must not be."""
         await self._store.run(self._cosign_largest)
 
-    def must_meet(self, anchored: Known) -> None:
+    async def resume(self, anchored: Known) -> None:
         """
-        Cosign nothing until the replay has met a checkpoint that our own log anchored.
+        Take a checkpoint that our own log anchored for the one that was cosigned last, durably.
 
-        For a witness that has lost its state: what it cosigned before must be in what it cosigns
-        from now on.
+        For a witness that has lost its state: the peer is told of it again, and it must be in all
+        that is cosigned from now on.
         """
-        self._floor, self._shown = anchored.size, anchored
+        await self._store.run(self._resume, anchored)
 
     # -- in the store's thread --------------------------------------------------------------
+
+    def _resume(self, anchored: Known) -> None:
+        with self._store.write() as transaction:
+            for key in (_COSIGNED_KEY, _SHOWN_KEY):
+                transaction.put(Table.META, key, anchored.note)
+        self._cosigned = self._shown = anchored
 
     def _answer(self, known: Known, old_size: int, proof: Sequence[bytes]) -> Signature:
         self._meet_shown()
@@ -158,7 +163,7 @@ class Witness:
             raise ProofError(f"the log has signed another tree of {new.size} entries")
         if self._accusations.latched:
             raise self._accusations.error()
-        if max(new.size, self._floor) > self._replica.verified_size:
+        if new.size > self._replica.verified_size:
             self._remember(known)
             raise replay_behind(new.size, self._replica.verified_size)
         return self._cosign(known)
@@ -168,7 +173,7 @@ class Witness:
         verified = self._replica.verified
         if verified is None or verified.size <= self._cosigned.size:
             return
-        if not self._accusations.latched and verified.size >= self._floor:
+        if not self._accusations.latched:
             self._cosign(verified)
 
     def _cosign(self, known: Known) -> Signature:

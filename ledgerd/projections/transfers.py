@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.store.base import Snapshot, Transaction
@@ -19,7 +20,11 @@ from ledgerd_client.core.encoding import lp8, u64
 # a row as long as it likes, and every further half has to carry it.
 MAX_HALVES: Final = 100
 
-_ROW = struct.Struct(">BQHH")
+# Of a transfer whose newest halves nobody has judged yet: it stands before every real deadline.
+UNJUDGED: Final = 1
+
+# state, due, halves of this log, halves of the peer's, findings
+_ROW = struct.Struct(">BQHHH")
 _HALF = struct.Struct(">?BQQ32sB")
 _POSITION = struct.Struct(">?Q")
 
@@ -59,20 +64,21 @@ class OpenFinding(NamedTuple):
 
 @dataclass(slots=True)
 class Transfer:
-    """state is a number of rules.reconcile.State; due is µs, 0 when nothing is awaited."""
+    """
+    state is a number of rules.reconcile.State.
+
+    due is µs, 0 when nothing is awaited, UNJUDGED when its halves are to be judged first.
+    """
 
     state: int = 0
     due: int = 0
     halves: list[Half] = field(default_factory=list)
     findings: list[OpenFinding] = field(default_factory=list)
 
-    def add(self, half: Half) -> None:
-        """Take a half of either log; beyond one more than MAX_HALVES of its log it is not kept."""
-        if sum(known.own == half.own for known in self.halves) <= MAX_HALVES:
-            self.halves.append(half)
-
     def encode(self) -> bytes:
-        parts = [_ROW.pack(self.state, self.due, len(self.halves), len(self.findings))]
+        own = sum(half.own for half in self.halves)
+        counts = own, len(self.halves) - own, len(self.findings)
+        parts = [_ROW.pack(self.state, self.due, *counts)]
         for half in self.halves:
             parts += (_HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty))
         for finding in self.findings:
@@ -82,12 +88,15 @@ class Transfer:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        state, due, halves, findings = _ROW.unpack_from(data)
+        state, due, own, peers, findings = _ROW.unpack_from(data)
         reader = _Reader(data, _ROW.size)
         return cls(
             state,
             due,
-            [Half(*(*reader.take(_HALF), reader.text(), reader.text())) for _ in range(halves)],
+            [
+                Half(*(*reader.take(_HALF), reader.text(), reader.text()))
+                for _ in range(own + peers)
+            ],
             [
                 OpenFinding(reader.bytes(32), reader.text(), reader.positions())
                 for _ in range(findings)
@@ -109,8 +118,20 @@ class Transfers:
 
     def get(self, transaction: Transaction, ref: bytes) -> Transfer:
         """The transfer of ref, or an empty one."""
-        value = self._rows.get(ref) or transaction.get(Table.TRANSFERS, ref)
+        value = self._row(transaction, ref)
         return Transfer() if value is None else Transfer.parse(value)
+
+    def is_full(self, transaction: Transaction, ref: bytes, *, own: bool) -> bool:
+        """
+        Whether no further half of that log is kept: there is one more than MAX_HALVES of it.
+
+        Costs nothing, however long the row is.
+        """
+        value = self._row(transaction, ref)
+        if value is None:
+            return False
+        _, _, owns, peers, _ = _ROW.unpack_from(value)
+        return bool((owns if own else peers) > MAX_HALVES)
 
     def put(self, ref: bytes, transfer: Transfer, old_due: int) -> None:
         """Take a row and move its deadline; old_due is the one that get() gave, 0 for none."""
@@ -121,10 +142,14 @@ class Transfers:
             if transfer.due:
                 self._deadlines[u64(transfer.due) + ref] = True
 
-    def overdue(self, transaction: Transaction, until: int) -> list[bytes]:
-        """Refs whose deadline is before until (µs), earliest first."""
+    def overdue(self, transaction: Transaction, until: int, most: int) -> list[bytes]:
+        """Refs whose deadline is before until (µs), earliest first, at most so many."""
         self.flush(transaction)
-        return [key[8:] for key, _ in transaction.scan(Table.DEADLINES, b"", u64(until))]
+        rows = transaction.scan(Table.DEADLINES, b"", u64(until))
+        return [key[8:] for key, _ in islice(rows, most)]
+
+    def _row(self, transaction: Transaction, ref: bytes) -> bytes | None:
+        return self._rows.get(ref) or transaction.get(Table.TRANSFERS, ref)
 
     def flush(self, transaction: Transaction) -> None:
         transaction.put_many(Table.TRANSFERS, self._rows.items())

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -10,18 +14,26 @@ import pytest
 from ledger.world import World
 from nodes import Client, refused
 
+from ledgerd.api.encode import TransferEncoder
 from ledgerd.api.identity import Caller, set_caller
+from ledgerd.api.interceptor import MAX_CALLS_OF_ONE
 from ledgerd.api.ledger import MAX_IN_FLIGHT_BYTES, LedgerHandlers, Log
+from ledgerd.api.roles import Access
+from ledgerd.api.server import MAX_CALLS
+from ledgerd.api.threads import InThread
 from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.reader import Reader, TransferAnswer
 from ledgerd.metrics import Metrics
+from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import BusyError
 from ledgerd_client.identity import INSTITUTION
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
+from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NONE: Any = None
-LARGEST = bytes(MAX_MESSAGE_BYTES)
+ROOT = Path(__file__).parents[2]
+LARGEST = bytes(MAX_REQUEST_BYTES)
 
 
 class Hanging:
@@ -41,7 +53,34 @@ async def handlers() -> LedgerHandlers:
         origin=world.log.origin, peer_origin=world.peer.origin, reader=world.reader,
         keyring=keyring, admission=hanging, sequencer=hanging, own_cosigned=NONE, witness=NONE,
     )  # fmt: skip
-    return LedgerHandlers(log, NONE, NONE, Metrics())
+    return LedgerHandlers(log, NONE, NONE, Metrics(), NONE)
+
+
+class TestTransferView:
+    async def test_it_is_not_made_on_the_event_loop(self) -> None:
+        """It may show two hundred halves and as many findings."""
+        world = World()
+        node, item, made_by = world.mainland, world.transfer(), list[str]()
+        node.place(item)
+
+        class Listening(Reader):
+            def transfer(self, ref: bytes) -> TransferAnswer:
+                made_by.append(threading.current_thread().name)
+                return super().transfer(ref)
+
+        reader = Listening(node.store)
+        keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
+        log = Log(
+            origin=node.log.origin, peer_origin=node.peer.origin, reader=reader,
+            keyring=keyring, admission=NONE, sequencer=NONE, own_cosigned=NONE, witness=NONE,
+        )  # fmt: skip
+        encoder = TransferEncoder(node.log.origin, node.peer.origin, reader, NONE)
+        access = Access(keyring, operators=(), peer="")
+        set_caller(Caller(INSTITUTION, world.exporter.id))
+        with ThreadPoolExecutor(1, "reader") as pool:
+            handlers = LedgerHandlers(log, access, encoder, Metrics(), InThread(pool))
+            await handlers.GetTransfer(pb.GetTransferRequest(ref=item.facts.ref), NONE)
+        assert made_by == ["reader_0"]
 
 
 class TestInFlight:
@@ -51,7 +90,7 @@ class TestInFlight:
         set_caller(Caller(INSTITUTION, "uscc.BUSY"))
         waiting = [
             asyncio.create_task(handlers.Append(LARGEST, NONE))
-            for _ in range(MAX_IN_FLIGHT_BYTES // MAX_MESSAGE_BYTES)
+            for _ in range(MAX_IN_FLIGHT_BYTES // MAX_REQUEST_BYTES)
         ]
         await asyncio.wait(waiting, timeout=0)
         with pytest.raises(BusyError) as caught:
@@ -63,7 +102,7 @@ class TestInFlight:
 
     async def test_a_caller_that_goes_away_makes_room(self, handlers: LedgerHandlers) -> None:
         set_caller(Caller(INSTITUTION, "uscc.BUSY"))
-        for _ in range(2 * MAX_IN_FLIGHT_BYTES // MAX_MESSAGE_BYTES):
+        for _ in range(2 * MAX_IN_FLIGHT_BYTES // MAX_REQUEST_BYTES):
             task = asyncio.create_task(handlers.Append(LARGEST, NONE))
             await asyncio.wait((task,), timeout=0)
             task.cancel()
@@ -71,7 +110,47 @@ class TestInFlight:
                 await task
 
 
+class TestCalls:
+    async def test_fit_with_their_messages_in_half_of_what_the_unit_gives(self) -> None:
+        unit = (ROOT / "deploy" / "ledgerd.service").read_text()
+        (gibibytes,) = re.findall(r"^MemoryMax=(\d+)G$", unit, re.MULTILINE)
+        assert int(gibibytes) * 2**30 // 2 >= MAX_CALLS * MAX_REQUEST_BYTES
+
+    async def test_of_one_caller_leave_room_for_others(
+        self, exporter: Client, other: Client
+    ) -> None:
+        """Each of its calls is let in, and then never says what it asks."""
+        info = exporter.channel.stream_unary("/ledger.v1.LedgerService/GetInfo")
+        calls = [info() for _ in range(MAX_CALLS_OF_ONE + 1)]
+        # Whichever comes last is told so; the others go on waiting.
+        done, waiting = await asyncio.wait(
+            [asyncio.create_task(refused(call)) for call in calls],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        answer = await other.ledger.GetInfo(pb.GetInfoRequest())
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        (error,) = [task.result() for task in done]
+        assert (type(error), error.reason, answer.appends) == (BusyError, "TOO_MANY_CALLS", True)
+
+    async def test_that_ended_make_room(self, exporter: Client) -> None:
+        for _ in range(2 * MAX_CALLS_OF_ONE):
+            assert (await exporter.ledger.GetInfo(pb.GetInfoRequest())).appends
+
+
 class TestMessages:
+    async def test_may_be_as_large_as_the_node_says(self, exporter: Client) -> None:
+        info = await exporter.ledger.GetInfo(pb.GetInfoRequest())
+        append = exporter.channel.unary_unary("/ledger.v1.LedgerService/Append")
+        error = await refused(append(b"\xff" * info.max_message_bytes))
+        assert error.reason == "MALFORMED"
+
+    async def test_of_a_thousand_records_as_they_are_stay_below_half_the_limit(
+        self, exporter: Client
+    ) -> None:
+        assert 2 * 1000 * exporter.transfer().ByteSize() < MAX_REQUEST_BYTES
+
     async def test_over_the_limit_are_refused(self, exporter: Client) -> None:
         """By gRPC, before any of it is looked at."""
         node, credentials = exporter.node, exporter.credentials

@@ -50,6 +50,14 @@ class TestReceipts:
         absent = await refused(other.ledger.GetReceipt(pb.GetReceiptRequest(index=10**9)))
         assert hidden.message == absent.message.replace(str(10**9), str(index))
 
+    @pytest.mark.parametrize("index", [0, 10**9])
+    async def test_cosigned_of_anothers_entry_reads_as_if_there_were_none(
+        self, exporter: Client, index: int
+    ) -> None:
+        request = pb.GetReceiptRequest(index=index, cosigned=True)
+        error = await refused(exporter.ledger.GetReceipt(request))
+        assert (type(error), error.message) == (NotFoundError, f"there is no entry {index}")
+
     async def test_of_no_record_at_all_is_refused(self, exporter: Client) -> None:
         error = await refused(exporter.ledger.GetReceipt(pb.GetReceiptRequest()))
         assert isinstance(error, FieldError)
@@ -124,13 +132,15 @@ class TestTransfers:
         absent = await refused(other.ledger.GetTransfer(pb.GetTransferRequest(ref=unknown)))
         assert hidden.message == absent.message.replace(unknown.hex(), ref.hex())
 
-    async def test_that_names_the_caller_is_shown_to_it(self, node: Node, other: Client) -> None:
+    async def test_that_names_the_callers_id_on_the_other_side_is_not_shown(
+        self, node: Node, other: Client
+    ) -> None:
         institution = await node.institution("lei.BOTHSIDES")
         party = body_pb2.Party(origin=node.peer.origin, institution=institution.id)
         record = other.transfer(recipient=party)
         await other.place(record)
         request = pb.GetTransferRequest(ref=ref_of_record(record))
-        assert (await institution.ledger.GetTransfer(request)).transfer.halves
+        assert isinstance(await refused(institution.ledger.GetTransfer(request)), NotFoundError)
 
     @pytest.mark.parametrize("ref", [b"", b"short", bytes(33)])
     async def test_a_ref_of_another_size_is_refused(self, exporter: Client, ref: bytes) -> None:

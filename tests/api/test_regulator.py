@@ -83,6 +83,12 @@ class TestPages:
     async def test_hold_at_most_five_hundred_entries(self, regulator: Client) -> None:
         assert isinstance(await refused(ask(regulator, page_size=501)), FieldError)
 
+    @pytest.mark.parametrize("institution", ["x" * 65, "x" * 256, "\u7701" * 22])
+    async def test_of_what_is_too_long_for_an_id_are_refused(
+        self, regulator: Client, institution: str
+    ) -> None:
+        assert isinstance(await refused(ask(regulator, institution=institution)), FieldError)
+
 
 class TestPageTokens:
     @pytest.mark.parametrize(

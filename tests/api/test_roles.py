@@ -15,8 +15,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INFO = pb.GetInfoRequest()
 HEALTH = "/grpc.health.v1.Health/Check"
-# Of the health service, and not offered.
-LIST = "/grpc.health.v1.Health/List"
+# Of the health service, and not offered: a watcher would hold a call for as long as it likes.
+LIST, WATCH = "/grpc.health.v1.Health/List", "/grpc.health.v1.Health/Watch"
 FOR_ALL = {"GetCheckpoint", "GetInclusionProof", "GetConsistencyProof", "GetKeyHistory", "GetInfo"}
 
 Callers = dict[str, Client]
@@ -35,11 +35,12 @@ class TestTheTable:
         files = (pb.DESCRIPTOR, health_pb2.DESCRIPTOR)
         services = [service for file in files for service in file.services_by_name.values()]
         offered = {f"/{s.full_name}/{method.name}" for s in services for method in s.methods}
-        assert set(ALLOWED) == offered - {LIST}
+        assert set(ALLOWED) == offered - {LIST, WATCH}
 
-    async def test_what_is_not_in_it_nobody_may_call(self, callers: Callers) -> None:
+    @pytest.mark.parametrize("method", [LIST, WATCH])
+    async def test_what_is_not_in_it_nobody_may_call(self, callers: Callers, method: str) -> None:
         for client in callers.values():
-            error = await refused(client.channel.unary_unary(LIST)(b""))
+            error = await refused(client.channel.unary_unary(method)(b""))
             assert error.reason == "WRONG_ROLE"
 
     async def test_names_known_roles_only(self) -> None:
@@ -82,6 +83,16 @@ class TestRoles:
     ) -> None:
         submit = exporter.channel.unary_unary("/ledger.v1.AdminService/SubmitKeyEvent")
         assert (await refused(submit(b"\xff\xff"))).reason == "WRONG_ROLE"
+
+    async def test_no_request_is_awaited_of_a_caller_that_is_not_let_in(
+        self, exporter: Client
+    ) -> None:
+        submit = exporter.channel.stream_unary("/ledger.v1.AdminService/SubmitKeyEvent")
+        assert (await refused(submit())).reason == "WRONG_ROLE"
+
+    async def test_a_call_without_a_request_is_malformed(self, exporter: Client) -> None:
+        info = exporter.channel.stream_unary("/ledger.v1.LedgerService/GetInfo")
+        assert (await refused(info(iter(())))).reason == "MALFORMED"
 
     async def test_health_is_told_to_whoever_was_admitted(self, exporter: Client) -> None:
         reply = await exporter.channel.unary_unary(HEALTH)(b"")

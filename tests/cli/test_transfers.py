@@ -418,7 +418,8 @@ class TestOpen:
         stolen = ticket(border, "b.ticket").receipt
         mixed = Ticket(ticket(border).terms, ticket(border).salt, receipt=stolen)
         border.tool.path("mixed.ticket").write_bytes(mixed.encode())
-        assert self.open(border, "mixed.ticket", "--payload", "batch.csv", *self.PROVING).code == 1
+        ran = self.open(border, "mixed.ticket", "--payload", "batch.csv", *self.PROVING)
+        assert (ran.code, "ask the exporter" in ran.err) == (1, True)
 
     def test_a_queued_ticket_proves_nothing(self, border: Border) -> None:
         down(border)

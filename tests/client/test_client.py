@@ -38,7 +38,7 @@ from ledgerd_client.core.transfer import parse_manifest, parse_terms
 from ledgerd_client.keyfile import KeyFile, write_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, State
 from ledgerd_client.testing import HONG_KONG
-from ledgerd_client.transport import REPLY_LOST
+from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST
 
 
 def terms_of(declared: Declared) -> pb.Terms:
@@ -73,6 +73,14 @@ def raising(error: LedgerError) -> Callable[[Any], Any]:
         raise error
 
     return lie
+
+
+def block_keys(world: World) -> None:
+    """From now on nothing can be read from, or written to, the directory of kept files."""
+    directory = world.exporter.keys_directory
+    if directory.is_dir():
+        directory.rename(directory.with_suffix(".away"))
+        directory.write_bytes(b"")
 
 
 @asynccontextmanager
@@ -462,6 +470,42 @@ class TestALostReply:
         assert (told.value.reason, len(rows(world, "queued"))) == ("FATE_UNKNOWN", 1)
 
 
+class TestAReplyThatCannotBeVerifiedYet:
+    """The node has stored the record; what is in the way is on this machine, or passes."""
+
+    async def test_a_disk_that_takes_no_checkpoint_takes_no_record_away(self, world: World) -> None:
+        way = world.detour()
+        async with world.client(transport=way) as ledger:
+            way.lies["append"] = lambda _: block_keys(world)
+            with pytest.raises(UnavailableError) as told:
+                await world.time.finish(ledger.declare(PAYLOAD, **STATEMENT))
+        [row] = rows(world, "queued")
+        assert (told.value.reason, row.last_reason, transfers(world)) == (
+            "FATE_UNKNOWN", REPLY_LOST, 1,
+        )  # fmt: skip
+
+    async def test_what_is_in_the_way_is_said(self, world: World) -> None:
+        way = world.detour()
+        async with world.client(transport=way) as ledger:
+            way.lies["append"] = lambda _: block_keys(world)
+            await ledger.declare(PAYLOAD, **STATEMENT, if_unreachable="queue")
+            with pytest.raises(UnavailableError, match=r"cannot read .*checkpoint"):
+                await ledger.flush()
+
+    async def test_nor_does_a_node_that_does_not_show_its_keys(self, world: World) -> None:
+        way = world.detour()
+        way.lies["get_key_history"] = lambda _: service_pb2.GetKeyHistoryResponse()
+        settings = replace(world.exporter, peer_origin=HONG_KONG)
+        async with world.client(settings, way) as ledger:
+            with pytest.raises(UnavailableError) as told:
+                await world.time.finish(ledger.declare(PAYLOAD, **STATEMENT))
+            del way.lies["get_key_history"]
+            await world.time.finish(ledger.flush())
+        assert (told.value.reason, len(rows(world, "recorded")), transfers(world)) == (
+            "FATE_UNKNOWN", 1, 1,
+        )  # fmt: skip
+
+
 class TestTakingBack:
     """Whether a record was certainly never sent, seen from the outbox alone."""
 
@@ -536,13 +580,20 @@ class TestBatching:
             await ledger.flush()
         assert world.mainland.batches == [1_000, 100]
 
-    async def test_a_batch_is_at_most_8_mib(self, world: World) -> None:
+    async def test_a_batch_is_no_larger_than_a_request_may_be(self, world: World) -> None:
         with closing(outbox_of(world)) as outbox:
             for number in range(300):
                 record_id = number.to_bytes(16, "big")
-                outbox.put(OutboxRecord(record_id, bytes(32_000), b"", b"", "transfer", bytes(32)))
-            batches = [len(claim_batch(outbox)) for _ in range(3)]
-        assert batches == [262, 38, 0]
+                whole = bytes(32_000), bytes(33), bytes(64)
+                outbox.put(OutboxRecord(record_id, *whole, "transfer", bytes(32)))
+            batches = [claim_batch(outbox) for _ in range(4)]
+        records = [
+            service_pb2.Record(body=row.body, key_id=row.key_id, signature=row.signature)
+            for row in batches[0]
+        ]
+        size = service_pb2.AppendRequest(records=records).ByteSize()
+        assert MAX_REQUEST_BYTES - 40_000 < size <= MAX_REQUEST_BYTES
+        assert list(map(len, batches)) == [130, 130, 40, 0]
 
 
 class TestSharing:
@@ -665,6 +716,45 @@ class TestWaitingForACosignature:
             world.mainland.cosign()
             receipt = await world.time.finish(ledger.wait_cosigned(declared))
         assert (receipt.index, transfers(world)) == (declared.index, 1)
+
+    async def test_until_it_is_recorded_again_the_lost_receipt_is_kept(self, world: World) -> None:
+        way = world.detour()
+        way.errors["get_receipt"] = NotFoundError("there is no such record")
+        async with world.client(transport=way) as ledger:
+            declared = await ledger.declare(PAYLOAD, **STATEMENT)
+            assert declared.receipt is not None
+            way.errors["append"] = UnavailableError("down")
+            await world.until(lambda: rows(world, "queued"))
+        [row] = rows(world)
+        assert row.receipt == declared.receipt.format()
+
+    async def test_it_is_queued_whatever_receipt_it_had(self, world: World) -> None:
+        way = world.detour()
+        way.errors["get_receipt"] = NotFoundError("there is no such record")
+        async with world.client(transport=way) as ledger:
+            declared = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            way.errors["append"] = UnavailableError("down")
+            await world.until(lambda: rows(world, "queued"))
+            again = await world.time.finish(
+                ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1", if_unreachable="queue")
+            )
+        assert (again.record_id, again.status) == (declared.record_id, "queued")
+
+    async def test_its_new_receipt_may_be_of_another_index(self, world: World) -> None:
+        before = world.copied_log()
+        async with world.client() as ledger:
+            declared = await ledger.declare(PAYLOAD, **STATEMENT)
+        [row] = rows(world)
+        with closing(outbox_of(world)) as outbox:
+            outbox.requeue(row.record_id)
+        before.admit_key("uscc.OTHER", SigningKey(bytes(range(32))), 440300)
+        way = world.elsewhere(before)
+        await way.append(service_pb2.AppendRequest(records=[pb_record(row)]))
+        way.errors["append"] = UnavailableError("down")
+        for kept in world.exporter.keys_directory.iterdir():
+            kept.unlink()
+        async with world.client(transport=way) as ledger:
+            assert (await ledger.receipt(declared.record_id)).index == (declared.index or 0) + 1
 
     async def test_an_acknowledgement_said_twice_is_let_go_twice(self, world: World) -> None:
         async with world.client() as ours, world.client(world.recipient) as theirs:

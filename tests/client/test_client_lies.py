@@ -30,7 +30,7 @@ from ledgerd_client._histories import Histories
 from ledgerd_client._memory import MemoryLog
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
-from ledgerd_client.core.header import Header
+from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer, parse_note
 from ledgerd_client.core.record import Key
@@ -364,6 +364,42 @@ class TestOtherAnswers:
         with pytest.raises(VerificationError):
             await liar.ledger.transfer(liar.declared.ref)
 
+    async def test_a_half_that_nobody_signed_is_refused(self, liar: Liar) -> None:
+        def lie(reply: pb.GetTransferResponse) -> None:
+            made_up = {"key_id": b"\1" + bytes(32), "signature": bytes(64)}
+            add_ack(reply, liar.world.hong_kong.log, **made_up)
+            reply.transfer.state = "matched"
+
+        error = await hear_of_transfer(liar, lie)
+        assert error.reason == "KEY_UNKNOWN"
+
+    async def test_a_half_with_a_bad_signature_is_refused(self, liar: Liar) -> None:
+        def lie(reply: pb.GetTransferResponse) -> None:
+            log = liar.world.hong_kong.log
+            [(key_id, key)] = log.keys_of(RECIPIENT).items()
+            known = {"key_id": key_id, "key_index": key.admitted_at, "signature": bytes(64)}
+            add_ack(reply, log, **known)
+
+        assert isinstance(await hear_of_transfer(liar, lie), SignatureError)
+
+    async def test_a_half_ascribed_to_another_institution_is_refused(self, liar: Liar) -> None:
+        error = await hear_of_transfer(
+            liar, lambda reply: setattr(reply.transfer.halves[0], "institution", "uscc.OTHER")
+        )
+        assert isinstance(error, TrustError)
+
+    async def test_a_half_signed_for_the_other_log_is_refused(self, liar: Liar) -> None:
+        error = await hear_of_transfer(
+            liar, lambda reply: setattr(reply.transfer.halves[0], "origin", HONG_KONG)
+        )
+        assert error.reason == "KEY_UNKNOWN"
+
+    async def test_a_half_in_a_log_of_neither_side_is_refused(self, liar: Liar) -> None:
+        error = await hear_of_transfer(
+            liar, lambda reply: setattr(reply.transfer.halves[0], "origin", "elsewhere.example/log")
+        )
+        assert isinstance(error, TrustError)
+
     async def test_the_node_of_another_log_is_told_from_ours(self, liar: Liar) -> None:
         liar.way.inner = liar.world.hong_kong.transport(RECIPIENT)
         with pytest.raises(TrustError) as told:
@@ -420,6 +456,25 @@ class TestKeyHistories:
         with pytest.raises(StoreError):
             async with liar.world.client():
                 pass
+
+
+def add_ack(reply: pb.GetTransferResponse, log: MemoryLog, **signed: Any) -> None:
+    """Say that the recipient acknowledged in log what the first half declares."""
+    declared = Header.parse(reply.transfer.halves[0].header)
+    assert declared.halves is not None
+    halves = replace(declared.halves, outcome=1, counterparty_origin=MAINLAND)
+    ack = replace(declared, index=log.size, kind=Kind.ACK, halves=halves, **signed)
+    reply.transfer.halves.append(
+        pb.Half(origin=log.origin, index=ack.index, institution=RECIPIENT, header=ack.encode())
+    )
+
+
+async def hear_of_transfer(liar: Liar, lie: Lie) -> VerificationError:
+    """Ask for what was declared while the node lies; return what is raised."""
+    liar.way.lies["get_transfer"] = lie
+    with pytest.raises(VerificationError) as told:
+        await liar.ledger.transfer(liar.declared.ref)
+    return told.value
 
 
 def histories_of(liar: Liar) -> Histories:

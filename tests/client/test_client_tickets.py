@@ -130,6 +130,15 @@ class TestATicketThatProvesNothing:
         log.revoke_key(EXPORTER, key.public)
         await desks.refusal(ticket, allow_queued_ticket=True)
 
+    async def test_also_when_the_key_was_good_as_we_last_heard(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)  # the exporter's keys are at hand
+        ticket = await desks.queued_ticket()
+        log = desks.world.mainland.log
+        (key,) = log.keys_of(EXPORTER).values()
+        log.revoke_key(EXPORTER, key.public)
+        error = await desks.refusal(ticket, allow_queued_ticket=True)
+        assert error.reason == "TICKET_MISMATCH"
+
     async def test_a_receipt_of_another_transfer_is_refused(self, desks: Desks) -> None:
         other = (await desks.exporter.declare(PAYLOAD, **STATEMENT)).ticket
         error = await desks.refusal(replace(desks.ticket, receipt=other.receipt))

@@ -351,10 +351,19 @@ class TestProgress:
         [claimed] = outbox.claim(1, LEASE)
         assert (claimed.record_id, claimed.body) == (record_id, make_record(record_id).body)
 
-    def test_a_queued_record_has_no_receipt(self, outbox: Outbox) -> None:
+    def test_what_a_node_lost_keeps_the_receipt_that_proves_it(self, outbox: Outbox) -> None:
         record_id = put_in_state(outbox, "recorded")
         outbox.requeue(record_id)
-        assert outbox.get(record_id).receipt is None
+        assert outbox.get(record_id).receipt == b"receipt"
+
+    def test_until_a_newer_one_takes_its_place(self, outbox: Outbox) -> None:
+        record_id = put_in_state(outbox, "recorded")
+        outbox.requeue(record_id)
+        outbox.recorded(record_id, b"second receipt", None)
+        assert outbox.get(record_id).receipt == b"second receipt"
+
+    def test_a_record_that_was_never_recorded_has_no_receipt(self, outbox: Outbox) -> None:
+        assert outbox.get(put_in_state(outbox, "queued")).receipt is None
 
     def test_a_record_sent_again_owes_nothing_to_its_earlier_claim(
         self, outbox: Outbox, other: Outbox

@@ -30,7 +30,7 @@ class Row:
     claimed_until: int = 0
 
     def queue(self, now: int) -> None:
-        self.state, self.receipt, self.attempts = "queued", None, 0
+        self.state, self.attempts = "queued", 0
         self.due, self.claimed_by, self.claimed_until = now, None, 0
 
 

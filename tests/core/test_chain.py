@@ -34,7 +34,7 @@ from ledgerd_client.core.errors import (
     SignatureError,
     TrustError,
 )
-from ledgerd_client.core.header import Header, Kind
+from ledgerd_client.core.header import Halves, Header, Kind
 from ledgerd_client.core.history import KeyHistory
 
 RULES = pb.RuleSet(version="2026-08", digest=bytes(32))
@@ -250,14 +250,22 @@ class TestBodies:
 
 class TestKeys:
     def late(self, log: Log, border: Border, **changes: Any) -> Header:
-        """A RECORD of the exporter at the end of the log, after its key was rotated at 5."""
+        """A CANCEL by the exporter at the end of the log, after its key was rotated at 5."""
         key = changes.pop("key", border.exporter.key)
         fields = {"key_index": border.exporter.admitted_at, **changes}
-        return log.header(Kind.RECORD, b"body", key, **fields)
+        halves = Halves(bytes(32), bytes(32), 0, HONG_KONG)
+        return log.header(Kind.CANCEL, b"body", key, halves=halves, **fields)
 
     def test_that_are_revoked_sign_nothing(self, border: Border, log: Log) -> None:
         refused = refuse(replayed(log), self.late(log, border), None)
         assert (refused.error.reason, refused.changed) == ("KEY_REVOKED", False)
+
+    def test_sign_nothing_of_a_kind_that_is_reserved(self, border: Border) -> None:
+        log = border.mainland
+        other = log.admit("lei.5493001KJTIIGC8Y1R12")
+        header = log.header(Kind.RECORD, b"body", other.key, key_index=7)
+        refused = refuse(replayed(log), header, None)
+        assert (refused.error.reason, refused.changed) == ("FORBIDDEN", False)
 
     def test_that_were_never_admitted_sign_nothing(self, border: Border, log: Log) -> None:
         refused = refuse(replayed(log), self.late(log, border, key=new_key()), None)

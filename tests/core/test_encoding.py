@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerd_client.core.encoding import (
-    encode_base64,
-    lp8,
-    lp16,
-    parse_base64,
-    parse_decimal,
-    u16,
-    u64,
-)
+from ledgerd_client.core.encoding import encode_base64, lp8, parse_base64, parse_decimal, u64
 from ledgerd_client.core.errors import MalformedError
 
 # RFC 4648 section 10.
@@ -71,9 +63,6 @@ NOT_DECIMAL = {
 
 
 class TestIntegers:
-    def test_u16_is_two_bytes_big_endian(self) -> None:
-        assert u16(0x0102) == b"\x01\x02"
-
     def test_u64_is_eight_bytes_big_endian(self) -> None:
         assert u64(0x0102030405060708) == b"\x01\x02\x03\x04\x05\x06\x07\x08"
 
@@ -85,12 +74,6 @@ class TestLengthPrefixes:
     )
     def test_lp8_is_one_byte_of_length_then_the_data(self, data: bytes, prefixed: bytes) -> None:
         assert lp8(data) == prefixed
-
-    @pytest.mark.parametrize(
-        ("data", "prefix"), [(b"", b"\x00\x00"), (b"ab", b"\x00\x02"), (b"a" * 65_535, b"\xff\xff")]
-    )
-    def test_lp16_is_two_bytes_of_length_then_the_data(self, data: bytes, prefix: bytes) -> None:
-        assert lp16(data) == prefix + data
 
 
 class TestBase64:

@@ -32,7 +32,8 @@ from ledgerd_client.core.errors import (
     TrustError,
     VerificationError,
 )
-from ledgerd_client.core.header import Header, Kind
+from ledgerd_client.core.header import Halves, Header, Kind
+from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer
 from ledgerd_client.core.receipt import (
     Receipt,
@@ -76,6 +77,12 @@ def verified(
         require_cosignature=require_cosignature,
         strict=strict,
     )
+
+
+def cancelled(log: Log, key: SigningKey, *, key_index: int = 1, **changes: int) -> Header:
+    """A CANCEL by an institution's key, for the end of the log."""
+    halves = Halves(bytes(32), bytes(32), 0, HONG_KONG)
+    return log.header(Kind.CANCEL, b"body", key, key_index=key_index, halves=halves, **changes)
 
 
 def in_the_last_place(log: Log, header: Header) -> Receipt:
@@ -234,9 +241,7 @@ class TestWhatProvesNothing:
     def test_a_signature_for_the_other_log(self, border: Border) -> None:
         # The node took, at its index 7, what was signed for the other log.
         log = border.mainland
-        signed = replace(log, origin=HONG_KONG).header(
-            Kind.RECORD, b"body", border.exporter.key, key_index=1
-        )
+        signed = cancelled(replace(log, origin=HONG_KONG), border.exporter.key)
         with pytest.raises(SignatureError):
             verified(border, in_the_last_place(log, signed))
 
@@ -255,19 +260,26 @@ class TestWhatProvesNothing:
             verified(border, in_the_last_place(border.mainland, forged))
 
     def test_a_signature_by_a_key_that_was_never_admitted(self, border: Border) -> None:
-        forged = border.mainland.header(Kind.RECORD, b"body", new_key(), key_index=1)
+        forged = cancelled(border.mainland, new_key())
         with pytest.raises(ForbiddenError):
             verified(border, in_the_last_place(border.mainland, forged))
 
     def test_a_signature_by_a_key_admitted_elsewhere(self, border: Border) -> None:
-        forged = border.mainland.header(Kind.RECORD, b"body", border.recipient.key, key_index=1)
+        forged = cancelled(border.mainland, border.recipient.key)
         with pytest.raises(ForbiddenError):
             verified(border, in_the_last_place(border.mainland, forged))
 
     def test_a_signature_under_another_key_index(self, border: Border) -> None:
-        forged = border.mainland.header(Kind.RECORD, b"body", border.exporter.key, key_index=0)
+        forged = cancelled(border.mainland, border.exporter.key, key_index=0)
         with pytest.raises(ForbiddenError):
             verified(border, in_the_last_place(border.mainland, forged))
+
+    def test_a_kind_that_is_reserved(self, border: Border) -> None:
+        log = border.mainland
+        reserved = log.header(Kind.RECORD, b"body", border.exporter.key, key_index=1)
+        with pytest.raises(ForbiddenError) as refused:
+            verified(border, in_the_last_place(log, reserved))
+        assert refused.value.reason == "FORBIDDEN"
 
     def test_a_history_that_ends_before_the_key_was_admitted(
         self, border: Border, receipt: Receipt
@@ -291,21 +303,21 @@ class TestRevocation:
 
     def test_voids_what_is_signed_after_it(self, revoked: Border) -> None:
         log = revoked.mainland
-        late = log.header(Kind.RECORD, b"body", revoked.exporter.key, key_index=1)
+        late = cancelled(log, revoked.exporter.key)
         with pytest.raises(ForbiddenError) as refused:
             verified(revoked, in_the_last_place(log, late))
         assert refused.value.reason == "KEY_REVOKED"
 
     def test_voids_what_is_signed_in_its_place(self, revoked: Border) -> None:
         log = revoked.mainland
-        at = log.header(Kind.RECORD, b"body", revoked.exporter.key, key_index=1, index=SIZE)
+        at = cancelled(log, revoked.exporter.key, index=SIZE)
         with pytest.raises(ForbiddenError) as refused:
             verified(revoked, in_the_last_place(log, at))
         assert refused.value.reason == "KEY_REVOKED"
 
     def test_leaves_the_entry_just_before_it(self, revoked: Border) -> None:
         log = revoked.mainland
-        before = log.header(Kind.RECORD, b"body", revoked.exporter.key, key_index=1, index=SIZE - 1)
+        before = cancelled(log, revoked.exporter.key, index=SIZE - 1)
         assert verified(revoked, in_the_last_place(log, before)).institution == EXPORTER
 
 

@@ -10,7 +10,7 @@ from nodes import Side, make_sides, now
 
 from ledgerd.init import found, request_genesis
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import MARK_FILE, HighWater
+from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.approval import Approval
@@ -119,6 +119,17 @@ class TestWhatIsRefused:
             make(side, approval)
         assert caught.value.reason == "STORE_EXISTS"
         assert (side.config.store / "data.mdb").read_bytes() == before
+
+    @pytest.mark.parametrize("name", [MARK_FILE, SHOWN_FILE, "peer", "evidence"])
+    def test_a_ledger_where_one_was(self, sides: tuple[Side, Side], name: str) -> None:
+        """Its store is lost; founded a second time, its log would be forked."""
+        side, peer = sides
+        approval = side.approve_genesis(peer)
+        (side.config.data / name).mkdir(parents=True)
+        with pytest.raises(StoreError, match=name) as caught:
+            make(side, approval)
+        assert caught.value.reason == "STORE_LOST"
+        assert not side.config.store.exists()
 
     def test_an_approval_by_another_authority(self, sides: tuple[Side, Side]) -> None:
         side, peer = sides

@@ -24,7 +24,7 @@ from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc as rpc
 from ledgerd_client.core.body import MAX_BODY_BYTES, MAX_COUNT
-from ledgerd_client.transport import MAX_MESSAGE_BYTES
+from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 MINUTE = 60_000_000
 
@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     "it has no record": ("BATCH_EMPTY", by("sz-hospital", "LedgerService/Append")),
     "it has 1,001 records": ("BATCH_TOO_LARGE", by("sz-hospital", "LedgerService/Append", many)),
     "it is no message": ("MALFORMED", by("sz-hospital", "LedgerService/Append", lambda _: b"\xff")),
-    "its message is too large": ("RESOURCE_EXHAUSTED", unlimited(lambda _: bytes(MAX_MESSAGE_BYTES + 1))),
+    "its message is too large": ("RESOURCE_EXHAUSTED", unlimited(lambda _: bytes(MAX_REQUEST_BYTES + 1))),
     "its caller has no certificate": ("UNAVAILABLE", unlimited(one, certificate=False)),
     "an institution of the other side appends": ("TRUST_DOMAIN", by("hk-clinic", "LedgerService/Append", one)),
     "an operator appends": ("WRONG_ROLE", by("mainland-operator", "LedgerService/Append", one)),

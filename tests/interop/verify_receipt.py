@@ -121,7 +121,7 @@ def verify(file: str, logs: dict[str, SimpleNamespace], *, cosigned: bool) -> st
     proof, node = [unbase64(line) for line in hashes], sha256(b"\0" + raw).digest()  # [6]
     inner = (header.index ^ last).bit_length()  # from this level on, siblings are at the left
     fits = [*map(len, proof)] == [32] * (inner + (header.index >> inner).bit_count())
-    require(fits and header.index <= last < 2**64, "inclusion proof: of another length")
+    require(fits and header.index <= last < 2**63 - 1, "inclusion proof: of another length")
     for level, sibling in enumerate(proof):
         left = level >= inner or header.index >> level & 1
         node = sha256(b"\1" + (sibling + node if left else node + sibling)).digest()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from builders import EXPORTER, HONG_KONG, MAINLAND, Border, Institution, new_border, new_key
@@ -258,6 +258,24 @@ class TestWorkers:
         assert [ended(pid) for pid in pids] == [True, True]
 
 
+class Gated:
+    """One worker, whose calls end once the gate is open; tells what it was asked to check."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self.called, self.gate = asyncio.Event(), asyncio.Event()
+        self.batches: list[list[Request]] = []
+
+    async def run(
+        self, _check: object, _origin: str, requests: list[Request]
+    ) -> list[Checked | LedgerError]:
+        self.batches.append(requests)
+        self.called.set()
+        await self.gate.wait()
+        return [[] for _ in requests]
+
+
 class TestAdmission:
     async def test_one_call_after_the_other_finds_the_worker_free(self, border: Border) -> None:
         """The next call comes in the turn of the loop in which the last one is answered."""
@@ -293,6 +311,22 @@ class TestAdmission:
             [Admitted]
         ] * 5
         workers.close()
+
+    async def test_what_a_caller_that_went_away_asked_is_neither_kept_nor_checked(
+        self, border: Border
+    ) -> None:
+        workers = Gated()
+        admission = Admission(MAINLAND, cast("Workers", workers))
+        asked = [request(border, *[record(border)] * 100) for _ in range(6)]
+        calls = [asyncio.create_task(admission.check(each)) for each in asked]
+        # The first few go to the worker, and the last is to follow them.
+        await workers.called.wait()
+        for call in calls[:-1]:
+            call.cancel()
+        await asyncio.gather(*calls[:-1], return_exceptions=True)
+        workers.gate.set()
+        await calls[-1]
+        assert workers.batches[1:] == [[asked[-1]]]
 
     async def test_a_bad_request_is_raised_to_its_caller_alone(self, border: Border) -> None:
         workers = Workers(1)

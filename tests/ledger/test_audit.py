@@ -17,9 +17,10 @@ import pytest
 from builders import new_body, new_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.world import World
+from ledger.world import OtherStore, World
 
 from ledgerd.ledger.audit import AuditError, Report
+from ledgerd.ledger.founding import NoPeerLog
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import Entry, Machine
 from ledgerd.ledger.tree import TileWriter
@@ -30,8 +31,9 @@ from ledgerd.store.tables import INSTANCE_KEY, Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
 from ledgerd_client.core.body import NODE
-from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, sign_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
 from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import NotReadyError, UnavailableError
 from ledgerd_client.core.header import (
     Halves,
     Header,
@@ -42,7 +44,7 @@ from ledgerd_client.core.header import (
 )
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
-from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.record import Admitted, read_facts
 
 REBUILT = [
@@ -386,6 +388,68 @@ class TestMeta:
 
     def test_a_checkpoint_of_another_log(self) -> None:
         self.checkpoint(honest().hong_kong.reader.head().checkpoint)
+
+
+class TestAnchors:
+    """What a node says of its peer is compared with what the peer signed and it replayed."""
+
+    def found(self, change: Callable[[World], Checkpoint], *, cosigned: bool = True) -> str:
+        world = World()
+        node = world.mainland
+        checkpoint = change(world)
+        note = sign_checkpoint(checkpoint, Signer(node.peer.origin, ED25519, node.peer.log_key))
+        if cosigned:
+            cosigner = Signer(node.log.origin, COSIGNATURE_V1, node.log.cosigner_key)
+            note = add_signatures(note, [cosign(checkpoint, cosigner, 1)])
+        return self.said_of(world, note)
+
+    def said_of(self, world: World, note: bytes) -> str:
+        node = world.mainland
+        anchor = pb.Anchor(peer_origin=node.peer.origin, checkpoint=note, fetched_at=1)
+        node.place(node.by_node(anchor=anchor))
+        with pytest.raises(AuditError) as caught:
+            node.audit()
+        return caught.value.message
+
+    def true(self, world: World) -> Checkpoint:
+        return Checkpoint(world.hong_kong.log.origin, 2, world.hong_kong.reader.root(2))
+
+    def test_another_tree(self) -> None:
+        message = self.found(lambda world: replace(self.true(world), root=bytes(32)))
+        assert message == "entry 3: the checkpoint is not of the peer's log as it was replayed"
+
+    def test_without_our_cosignature(self) -> None:
+        message = self.found(self.true, cosigned=False)
+        assert message == "entry 3: this node did not cosign the checkpoint that it anchors"
+
+    def test_by_another_key_than_the_peers(self) -> None:
+        world = World()
+        signer = Signer(world.hong_kong.log.origin, ED25519, new_key())
+        assert self.said_of(world, sign_checkpoint(self.true(world), signer)).startswith("entry 3")
+
+    def test_a_replica_that_is_gone_condemns_nobody(self) -> None:
+        world = World()
+        world.anchor(world.mainland)
+        world.mainland.peer_log = NoPeerLog()
+        with pytest.raises(NotReadyError, match="the peer's log is not here"):
+            world.mainland.audit()
+
+    def test_a_replica_that_is_behind_condemns_nobody(self) -> None:
+        class Behind(OtherStore):
+            def root(self, size: int) -> bytes:
+                raise UnavailableError("the replay has reached 1 entry")
+
+        world = World()
+        world.anchor(world.mainland)
+        world.mainland.peer_log = behind = Behind()
+        behind.node = world.hong_kong
+        with pytest.raises(NotReadyError, match="not as far as the anchors"):
+            world.mainland.audit()
+
+    def test_without_anchors_no_replica_is_needed(self) -> None:
+        world = World()
+        world.mainland.peer_log = NoPeerLog()
+        assert world.mainland.audit().entries == world.mainland.size
 
 
 def every_value() -> list[tuple[Table, bytes, bytes]]:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from ledger.world import Found, Node, World
 
 from ledgerd.ledger.machine import Machine
+from ledgerd.ledger.peer_log import ANCHOR_STEP
 from ledgerd.projections.transfers import MAX_HALVES, get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import lp8, u64
-from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.errors import ChainError, LedgerError
 from ledgerd_client.core.transfer import parse_terms, ref_of
 
 
@@ -143,7 +144,8 @@ class TestDeadlines:
         node = world.mainland
         node.place(world.transfer())
         world.clock.advance(24)
-        node.place(node.anchor(world.hong_kong.size, world.clock() + beyond))
+        world.clock.now += beyond
+        node.place(node.anchor(world.hong_kong.size))
         assert [finding.rule for finding in node.findings()] == found
 
     def test_the_time_of_fetching_counts_not_that_of_recording(self, world: World) -> None:
@@ -343,10 +345,130 @@ class TestTooManyHalves:
         ]
         assert too_many == [["K15.too_many_halves"]] * 2
 
+    def test_what_comes_after_is_not_even_late(self, world: World) -> None:
+        """Or one ref would fill the log with findings, twice as fast as its institution writes."""
+        terms = world.terms()
+        world.mainland.append(*(world.transfer(terms, at=1) for _ in range(MAX_HALVES + 20)))
+        late = [f for f in world.mainland.findings() if f.rule == "L1.recorded_late"]
+        assert len(late) == MAX_HALVES + 1
+
+    def test_it_changes_no_row(self, world: World) -> None:
+        terms = world.terms()
+        world.mainland.append(*(world.transfer(terms) for _ in range(MAX_HALVES + 1)))
+        before = world.mainland.reader.transfer(ref(terms))
+        findings = len(world.mainland.findings())
+        world.mainland.append(world.cancel(terms))
+        after = world.mainland.reader.transfer(ref(terms))
+        assert (after.state, after.halves) == (before.state, before.halves)
+        assert len(world.mainland.findings()) == findings
+
     def test_the_audit_agrees(self, world: World) -> None:
         self.test_it_is_found_once_on_each_side(world)
         world.mainland.audit()
         world.hong_kong.audit()
+
+
+class TestBacklog:
+    """One anchor takes up and judges so much and no more; the next ones go on from there."""
+
+    def fill(self, world: World, count: int = ANCHOR_STEP) -> None:
+        """Entries of Hong Kong's log that concern nobody."""
+        node = world.hong_kong
+        node.append(*(node.by_node(rule_set=make_rule_set()) for _ in range(count)))
+
+    def test_an_anchor_takes_up_so_many_headers(self, world: World) -> None:
+        self.fill(world)
+        world.anchor(world.mainland)
+        assert world.mainland.reader.anchor().taken_up == ANCHOR_STEP
+
+    def test_the_next_goes_on_from_there(self, world: World) -> None:
+        self.fill(world)
+        for _ in range(2):
+            world.anchor(world.mainland)
+        assert world.mainland.reader.anchor().taken_up == world.hong_kong.size
+
+    def test_a_transfers_answer_says_what_is_taken_up(self, world: World) -> None:
+        terms = world.terms()
+        world.mainland.place(world.transfer(terms))
+        self.fill(world)
+        world.anchor(world.mainland)
+        answer = world.mainland.reader.transfer(ref(terms))
+        assert (answer.peer_size, answer.peer_known_at) == (ANCHOR_STEP, 0)
+
+    def test_while_halves_are_left_nobody_is_accused(self, world: World) -> None:
+        """Of silence: the answer lies behind what this anchor takes up."""
+        terms, node = world.terms(), world.mainland
+        node.place(world.transfer(terms))
+        self.fill(world)
+        world.hong_kong.place(world.ack(terms))
+        world.clock.advance(25)
+        world.anchor(node)
+        assert (state(node, terms), node.findings()) == (State.OPEN, [])
+        world.anchor(node)
+        assert (state(node, terms), node.findings()) == (State.MATCHED, [])
+
+    def test_a_half_is_judged_with_those_behind_it(self, world: World) -> None:
+        """Rejected at the front of the backlog, accepted at its end."""
+        terms, node = world.terms(), world.mainland
+        node.place(world.transfer(terms))
+        world.hong_kong.place(world.ack(terms, outcome=pb.OUTCOME_REJECTED))
+        self.fill(world)
+        world.hong_kong.place(world.ack(terms))
+        for _ in range(2):
+            world.anchor(node)
+        assert (state(node, terms), node.findings()) == (State.MATCHED, [])
+
+    def test_an_own_half_waits_with_them(self, world: World) -> None:
+        terms, node = world.terms(), world.mainland
+        world.hong_kong.place(world.ack(terms, outcome=pb.OUTCOME_REJECTED))
+        self.fill(world)
+        world.hong_kong.place(world.ack(terms))
+        world.anchor(node)
+        node.place(world.transfer(terms))
+        assert (state(node, terms), node.findings()) == (State.OPEN, [])
+        world.anchor(node)
+        assert (state(node, terms), node.findings()) == (State.MATCHED, [])
+
+    def test_a_peer_that_goes_on_growing_does_not_put_judgement_off(self, world: World) -> None:
+        node = world.mainland
+        node.place(world.transfer())
+        world.clock.advance(25)
+        for _ in range(2):
+            self.fill(world)
+            world.anchor(node)
+        assert said(node.findings()) == [("K15.unacknowledged", False)]
+
+    def test_so_many_transfers_are_judged_and_the_rest_by_the_next(self, world: World) -> None:
+        node = world.mainland
+        node.append(*(world.transfer() for _ in range(ANCHOR_STEP + 5)))
+        world.clock.advance(25)
+        found = []
+        for _ in range(3):
+            world.anchor(node)
+            found.append(len(node.findings()))
+        assert found == [ANCHOR_STEP, ANCHOR_STEP + 5, ANCHOR_STEP + 5]
+
+    def test_the_audit_and_a_restart_agree(self, world: World) -> None:
+        self.test_an_own_half_waits_with_them(world)
+        self.fill(world)
+        world.anchor(world.mainland)
+        assert loaded(world.mainland).anchor == world.mainland.writer.machine.anchor
+        world.mainland.audit()
+
+
+class TestAnchorThatIsNone:
+    def refused(self, world: World, **changes: object) -> str:
+        node = world.mainland
+        fields = {"peer_origin": node.peer.origin, "checkpoint": b"-", "fetched_at": 1, **changes}
+        with pytest.raises(ChainError) as caught:
+            node.append(node.by_node(anchor=pb.Anchor(**fields)))  # type: ignore[arg-type]
+        return caught.value.message
+
+    def test_one_of_another_log_is_refused(self, world: World) -> None:
+        assert "not this log's peer" in self.refused(world, peer_origin="gba.example/macao")
+
+    def test_one_from_the_future_is_refused(self, world: World) -> None:
+        assert "fetched after" in self.refused(world, fetched_at=world.clock() + 1)
 
 
 def loaded(node: Node) -> Machine:
@@ -452,5 +574,5 @@ class TestPeerLog:
         node = world.mainland
         writer = node.new_writer(node.store, Failing())  # type: ignore[arg-type]
         with pytest.raises(LedgerError, match="replica"):
-            writer.commit([[node.anchor(5)]])
+            writer.commit([[node.anchor(3)]])
         assert node.size == 3

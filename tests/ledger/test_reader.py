@@ -7,12 +7,13 @@ import os
 import pytest
 from ledger.world import World
 
-from ledgerd.ledger.reader import SHARED_PAGE_HEADERS, Reader
+from ledgerd.ledger.reader import MAX_FINDINGS, SHARED_PAGE_HEADERS, Reader
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.memory import MemoryStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
+from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
     FieldError,
     NotFoundError,
@@ -338,6 +339,18 @@ class TestTransfer:
         world.mainland.append(late, other)
         (body,) = reader.transfer(late.facts.ref).findings
         assert pb.Body.FromString(body).finding.records[0].index == 3
+
+    def test_the_newest_findings_only(self, world: World, reader: Reader) -> None:
+        item = world.transfer()
+        node = world.mainland
+        node.place(item)
+        for number in range(MAX_FINDINGS + 1):
+            finding = pb.Finding(finding_id=u64(number) * 4, ref=item.facts.ref)
+            node.place(node.by_node(finding=finding))
+        shown = [
+            pb.Body.FromString(body).finding for body in reader.transfer(item.facts.ref).findings
+        ]
+        assert [f.finding_id for f in shown] == [u64(n) * 4 for n in range(1, MAX_FINDINGS + 1)]
 
     def test_the_next_deadline_is_none_while_nothing_is_awaited(self, reader: Reader) -> None:
         assert reader.next_deadline() is None

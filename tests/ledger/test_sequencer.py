@@ -238,6 +238,17 @@ class TestRefusals:
             await daemon.append(daemon.world.transfer())
         assert daemon.world.mainland.size == 3
 
+    async def test_a_call_that_waits_already_is_refused_too(self, daemon: Daemon) -> None:
+        """What stops appends stops them at once."""
+        first = await daemon.held_call(daemon.world.transfer())
+        waiting = daemon.call(daemon.world.transfer())
+        await turns()
+        daemon.sequencer.refuse = NotReadyError("rolled back", reason="ROLLED_BACK")
+        daemon.store.release()
+        results = await asyncio.gather(first, waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [AppendResult, NotReadyError]
+        assert daemon.world.mainland.size == 4
+
     async def test_when_it_is_ready_it_does(self, daemon: Daemon) -> None:
         daemon.sequencer.refuse = NotReadyError("not confirmed", reason="UNCONFIRMED")
         with pytest.raises(NotReadyError):

@@ -188,29 +188,29 @@ class TestConfirm:
         unconfirmed.standing.confirm(b"")
         assert reason(unconfirmed.standing) == "ROLLED_BACK"
 
-    def test_the_store_is_marked_from_then_on(self, unconfirmed: Gate) -> None:
+    async def test_the_store_is_marked_from_then_on(self, unconfirmed: Gate) -> None:
         unconfirmed.standing.confirm(b"")
-        unconfirmed.standing.write_mark()
+        await unconfirmed.standing.write_mark()
         again = unconfirmed.restarted()
         again.start()
         assert again.refusal is None
 
 
 class TestTheMark:
-    def test_follows_the_log(self, gate: Gate) -> None:
+    async def test_follows_the_log(self, gate: Gate) -> None:
         gate.start().grown(7)
-        gate.standing.write_mark()
+        await gate.standing.write_mark()
         mark = HighWater.parse((gate.directory / MARK_FILE).read_bytes())
         assert mark == HighWater(INSTANCE, 7)
 
-    def test_of_a_node_that_may_not_append_stays_as_it_is(self, gate: Gate) -> None:
+    async def test_of_a_node_that_may_not_append_stays_as_it_is(self, gate: Gate) -> None:
         gate.mark(99)
-        gate.start().write_mark()
+        await gate.start().write_mark()
         assert HighWater.parse((gate.directory / MARK_FILE).read_bytes()).size == 99
 
-    def test_is_not_written_again_while_the_log_is_idle(self, gate: Gate) -> None:
+    async def test_is_not_written_again_while_the_log_is_idle(self, gate: Gate) -> None:
         before = (gate.directory / MARK_FILE).stat()
-        gate.start().write_mark()
+        await gate.start().write_mark()
         assert (gate.directory / MARK_FILE).stat().st_ino == before.st_ino
 
     def test_reads_as_it_is_written_down(self) -> None:
@@ -234,3 +234,37 @@ class TestTheMark:
     def test_has_one_spelling(self, text: str) -> None:
         with pytest.raises(MalformedError):
             HighWater.parse(text.encode())
+
+
+class TestAMarkThatCannotBeWritten:
+    """Appends wait for the disk; the process does not end for it."""
+
+    @pytest.fixture
+    async def unmarked(self, gate: Gate) -> Gate:
+        gate.start().grown(7)
+        (gate.directory / "high-water.new").mkdir()
+        await gate.standing.write_mark()
+        return gate
+
+    async def test_stops_appends(self, unmarked: Gate) -> None:
+        assert reason(unmarked.standing) == "MARK_FAILED"
+
+    async def test_is_tried_again_and_appends_go_on(self, unmarked: Gate) -> None:
+        (unmarked.directory / "high-water.new").rmdir()
+        await unmarked.standing.write_mark()
+        assert unmarked.standing.refusal is None
+        assert HighWater.parse((unmarked.directory / MARK_FILE).read_bytes()).size == 7
+
+    async def test_is_said_once(self, unmarked: Gate) -> None:
+        await unmarked.standing.write_mark()
+        assert len(unmarked.said) == 1
+
+    async def test_does_not_hide_a_rollback(self, unmarked: Gate) -> None:
+        unmarked.standing.shown(unmarked.checkpoint(99))
+        (unmarked.directory / "high-water.new").rmdir()
+        await unmarked.standing.write_mark()
+        assert reason(unmarked.standing) == "ROLLED_BACK"
+
+    async def test_the_peers_word_does_not_open_appends(self, unmarked: Gate) -> None:
+        unmarked.standing.confirm(b"")
+        assert reason(unmarked.standing) == "MARK_FAILED"

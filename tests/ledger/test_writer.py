@@ -10,7 +10,7 @@ from ledger.stores import FaultyStore
 from ledger.world import World
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import PeerHalf
+from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.writer import AppendResult, Outcome
 from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.lmdb import LmdbStore

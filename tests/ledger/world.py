@@ -22,7 +22,7 @@ from builders import (
 
 from ledgerd.ledger.audit import Auditor, Report
 from ledgerd.ledger.founding import found_ledger
-from ledgerd.ledger.machine import PeerHalf, PeerLog
+from ledgerd.ledger.peer_log import PeerHalf, PeerLog
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.writer import Item, Outcome, Writer, sign_own
 from ledgerd.rules.ruleset import HOUR, make_rule_set
@@ -31,11 +31,11 @@ from ledgerd.store.memory import MemoryStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.chain import check_signatures
-from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
-from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.record import (
     Admitted,
     Key,
@@ -79,6 +79,14 @@ class OtherStore:
                 key = self.node.history().find(header.key_id)
                 assert key is not None
                 yield PeerHalf(header, key.subject)
+
+    def root(self, size: int) -> bytes:
+        assert self.node is not None
+        return self.node.reader.root(size)
+
+    def verified_history(self) -> KeyHistory:
+        assert self.node is not None
+        return self.node.history()
 
 
 class Node:
@@ -146,10 +154,12 @@ class Node:
         return sign_own(self.log.entry_key, self.log.origin, self.clock(), os.urandom, **record)
 
     def anchor(self, size: int, fetched_at: int | None = None) -> Admitted:
-        """An anchor of the peer's checkpoint of a size; its root is looked at by nobody here."""
-        signer = Signer(self.peer.origin, ED25519, self.peer.log_key)
-        note = sign_checkpoint(Checkpoint(self.peer.origin, size, bytes(32)), signer)
+        """An anchor of the peer's checkpoint of a size, cosigned."""
         fetched_at = fetched_at or self.clock()
+        checkpoint = Checkpoint(self.peer.origin, size, self.peer_log.root(size))
+        note = sign_checkpoint(checkpoint, Signer(self.peer.origin, ED25519, self.peer.log_key))
+        cosigner = Signer(self.log.origin, COSIGNATURE_V1, self.log.cosigner_key)
+        note = add_signatures(note, [cosign(checkpoint, cosigner, fetched_at // 1_000_000)])
         anchor = pb.Anchor(peer_origin=self.peer.origin, checkpoint=note, fetched_at=fetched_at)
         return self.by_node(anchor=anchor)
 

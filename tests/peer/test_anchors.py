@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
 import pytest
 from builders import HONG_KONG_PLACE, new_body
 from peer.conftest import Watch
 
+from ledgerd.ledger.peer_log import ANCHOR_STEP
 from ledgerd.peer.anchors import Anchored, anchor_due
+from ledgerd.peer.replica import Replica
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.checkpoint import open_checkpoint
 from ledgerd_client.core.errors import NotReadyError
+from ledgerd_client.core.header import Header
 from ledgerd_client.core.note import COSIGNATURE_V1, Signer
 
 NEWS, QUIET = True, False
@@ -99,6 +106,68 @@ class TestNews:
     async def test_once_anchored_it_is_not_news_after_a_restart(self, watch: Watch) -> None:
         await watch.side.reopen()
         assert await anchors_after(watch) == 0
+
+
+class TestBacklog:
+    """More than one anchor takes up: the next are appended at once, whatever the interval."""
+
+    @pytest.fixture(autouse=True)
+    def grown(self, watch: Watch) -> None:
+        log = watch.peer.log
+        watch.peer.page = 512
+        for _ in range(2 * ANCHOR_STEP - len(log.entries) + 1):
+            log.by_node(finding=pb.Finding(finding_id=bytes(32)))
+
+    async def steps(self, watch: Watch, count: int) -> list[bool]:
+        return [await watch.side.peer.monitor.step() for _ in range(count)]
+
+    async def test_the_same_checkpoint_is_anchored_until_it_is_taken_up(self, watch: Watch) -> None:
+        assert await self.steps(watch, 4) == [False, False, True, True]
+        assert len({anchor.checkpoint for anchor in watch.side.anchors}) == 1
+        assert len(watch.side.anchors) == 3
+
+    async def test_what_came_meanwhile_is_taken_up_too(self, watch: Watch) -> None:
+        await self.steps(watch, 2)
+        watch.peer.log.admit("hkbr.12345678", place=HONG_KONG_PLACE)
+        await self.steps(watch, 3)
+        assert watch.side.reader.anchor().taken_up == len(watch.peer.log.entries)
+
+    async def test_a_restart_goes_on(self, watch: Watch) -> None:
+        await self.steps(watch, 1)
+        await watch.side.reopen()
+        await self.steps(watch, 2)
+        assert watch.side.reader.anchor().taken_up == len(watch.peer.log.entries)
+
+    async def test_while_appends_are_refused_it_waits(self, watch: Watch) -> None:
+        await self.steps(watch, 1)
+        watch.side.sequencer.refuse = NotReadyError("not confirmed", reason="UNCONFIRMED")
+        assert await self.steps(watch, 1) == [True]
+
+    async def test_the_search_for_news_is_not_the_event_loops(self, watch: Watch) -> None:
+        searched_by: list[str] = []
+        replica = watch.side.peer.replica
+
+        def headers(start: int, stop: int) -> Iterator[Header]:
+            searched_by.append(threading.current_thread().name)
+            return Replica.headers(replica, start, stop)
+
+        await self.steps(watch, 3)
+        watch.side.peer._anchors._replica = cast("Any", Listening(replica, headers))
+        watch.peer.log.admit("hkbr.12345678", place=HONG_KONG_PLACE)
+        await self.steps(watch, 1)
+        assert searched_by
+        assert all(name.startswith("peer-writer") for name in searched_by)
+
+
+class Listening:
+    """A replica whose headers() a test hears of."""
+
+    def __init__(self, replica: Replica, headers: Callable[[int, int], Iterator[Header]]) -> None:
+        self.headers = headers
+        self._replica = replica
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._replica, name)
 
 
 class TestAnchor:

@@ -426,6 +426,36 @@ class TestConfirmation:
     async def test_more_than_it_holds_stops_it(self, both: Both) -> None:
         """The store is put back to an older copy; the peer remembers more."""
         side = both.mainland
+        await self.put_back(both)
+        side.standing.start()
+        with suppress(LedgerError):
+            await side.peer.submitter.step()
+        assert side.sequencer.refuse is not None
+        assert side.sequencer.refuse.reason == "ROLLED_BACK"
+
+    async def test_a_peer_that_has_lost_its_state_tells_what_it_anchored(self, both: Both) -> None:
+        side = both.mainland
+        await self.put_back(both)
+        for each in both.sides:
+            await self.lose_peer(each)
+        side.standing.start()
+        with suppress(LedgerError):
+            await side.peer.submitter.step()
+        assert side.sequencer.refuse is not None
+        assert side.sequencer.refuse.reason == "ROLLED_BACK"
+
+    async def test_what_it_cosigned_before_stops_it_whatever_it_says_now(self, both: Both) -> None:
+        """Our own disk holds its cosignature on more than the store has."""
+        side = both.mainland
+        await self.put_back(both)
+        side.standing.start()
+        side.standing.confirm(b"")
+        assert side.sequencer.refuse is not None
+        assert side.sequencer.refuse.reason == "ROLLED_BACK"
+
+    async def put_back(self, both: Both) -> None:
+        """Put an older copy of the store in its place; the peer's directory stays."""
+        side = both.mainland
         await side.close()
         copied = shutil.copytree(side.directory / "store", side.directory / "copy")
         await side.open()
@@ -435,8 +465,13 @@ class TestConfirmation:
         shutil.rmtree(side.directory / "store")
         copied.rename(side.directory / "store")
         await side.open()
-        side.standing.start()
-        with suppress(LedgerError):
-            await side.peer.submitter.step()
-        assert side.sequencer.refuse is not None
-        assert side.sequencer.refuse.reason == "ROLLED_BACK"
+
+    async def lose_peer(self, side: Side) -> None:
+        await side.close()
+        for name in ("peer", "rolled-back"):
+            path = side.directory / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        await side.open()

@@ -14,6 +14,7 @@ import pytest
 from builders import Log, new_key, node_of
 from peer.conftest import Watch
 from peer.sides import CrashError, FaultyStore, fork_of
+from structlog.testing import capture_logs
 
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.notes import parse_known
@@ -584,12 +585,38 @@ class TestLostState:
         await replayed(watch, 8)
         assert watch.side.peer.witness.cosigned_size == 8
 
+    async def test_what_was_anchored_is_told_again_with_our_cosignature(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        before = watch.side.peer.witness.cosigned()
+        await self.lose(watch)
+        assert watch.side.peer.witness.cosigned() == before
+
+    async def test_also_after_a_restart(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        before = watch.side.peer.witness.cosigned()
+        await self.lose(watch)
+        await watch.side.reopen()
+        assert watch.side.peer.witness.cosigned() == before
+
+    async def test_it_is_said_that_the_state_is_new(self, watch: Watch) -> None:
+        with capture_logs() as lines:
+            await self.lose(watch)
+        assert [line["event"] for line in lines] == ["peer_store_made"]
+
     async def test_nothing_below_the_anchor_is_cosigned(self, watch: Watch) -> None:
         await replayed(watch, 8)
         await self.lose(watch)
+        before = watch.side.peer.witness.cosigned()
         watch.peer.log = fork_of(watch.peer.log, 6)
         await watch.side.peer.monitor.step()
-        assert watch.side.peer.witness.cosigned() == b""
+        assert watch.side.peer.witness.cosigned() == before
+
+    async def test_nothing_is_cosigned_before_it_is_replayed(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await self.lose(watch)
+        log = grow(watch, watch.peer.log, 9)
+        with pytest.raises(UnavailableError):
+            await watch.side.peer.witness.add_checkpoint(8, proof(log, 8, 9), log.checkpoint())
 
     async def test_another_history_is_evidence(self, watch: Watch) -> None:
         await replayed(watch, 8)
@@ -603,9 +630,10 @@ class TestLostState:
     async def test_and_is_not_cosigned(self, watch: Watch) -> None:
         await replayed(watch, 8)
         await self.lose(watch)
+        before = watch.side.peer.witness.cosigned()
         watch.peer.log = grow(watch, fork_of(watch.peer.log, 5), 12)
         await watch.side.peer.monitor.step()
-        assert watch.side.peer.witness.cosigned() == b""
+        assert watch.side.peer.witness.cosigned() == before
 
     async def test_no_anchor_goes_back(self, watch: Watch) -> None:
         await replayed(watch, 8)

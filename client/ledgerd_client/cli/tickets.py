@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
+from ledgerd_client._tickets import check_receipt
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, parse_hex
 from ledgerd_client.cli.outbox import find_ticket
 from ledgerd_client.cli.output import Json, emit, say
 from ledgerd_client.cli.payloads import payload_of, sources_of
 from ledgerd_client.cli.receipts import proven, verify_offline
 from ledgerd_client.core.errors import InputError, VerificationError
-from ledgerd_client.core.header import Kind
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt
 from ledgerd_client.core.transfer import Ticket, parse_manifest, parse_terms, ref_of
 from ledgerd_client.keyfile import read_file
@@ -82,11 +82,6 @@ def _verify_receipt(ticket: Ticket, trust: Path, keys: Sequence[Path]) -> Verifi
             reason="TICKET_QUEUED",
             action="ask the exporter for the ticket with its receipt",
         )
-    terms = parse_terms(ticket.terms)
     verified = verify_offline(Receipt.parse(ticket.receipt), trust, keys)
-    header, halves = verified.header, verified.header.halves
-    found = (verified.checkpoint.origin, verified.institution, header.kind)
-    said = (terms.exporter.origin, terms.exporter.institution, Kind.TRANSFER)
-    if found != said or halves is None or halves.terms_digest != sha256(ticket.terms).digest():
-        raise VerificationError("the ticket's receipt is of something else than its terms")
+    check_receipt(ticket, parse_terms(ticket.terms), verified)
     return verified

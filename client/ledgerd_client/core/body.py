@@ -41,6 +41,7 @@ KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
 })  # fmt: skip
 BY_INSTITUTIONS = frozenset((Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION))
 BY_AUTHORITY = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
+BY_NODE = frozenset((Kind.ANCHOR, Kind.EVIDENCE, Kind.NODE))
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 

@@ -10,10 +10,6 @@ from ledgerd_client.core.errors import MalformedError
 U64_MAX = 2**64 - 1
 
 
-def u16(value: int) -> bytes:
-    return value.to_bytes(2, "big")
-
-
 def u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
@@ -21,11 +17,6 @@ def u64(value: int) -> bytes:
 def lp8(data: bytes) -> bytes:
     """Length as one byte, then data (at most 255 bytes)."""
     return len(data).to_bytes(1, "big") + data
-
-
-def lp16(data: bytes) -> bytes:
-    """Length as two bytes big-endian, then data (at most 65,535 bytes)."""
-    return len(data).to_bytes(2, "big") + data
 
 
 def encode_base64(data: bytes) -> str:
