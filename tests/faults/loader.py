@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import grpc
@@ -28,6 +29,8 @@ from ledgerd_client.core.record import SignedRecord, read_facts, sign_record
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 
+# The node is gone, or on its way out.
+AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 HISTORY = "/ledger.v1.LedgerService/GetKeyHistory"
 
 
@@ -35,7 +38,7 @@ async def main() -> None:
     settings, journal, size = Settings.from_file(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     assert settings.signing_key is not None
     key = read_key_file(settings.signing_key).key
-    asyncio.get_running_loop().run_in_executor(None, until_input_ends)
+    threading.Thread(target=until_input_ends, daemon=True).start()
     history = await key_history(settings)
     with journal.open("a") as file:  # noqa: ASYNC230 - one batch at a time is what is wanted
         number = 0
@@ -63,7 +66,7 @@ async def send(settings: Settings, number: int, records: list[SignedRecord]) -> 
             try:
                 return pb.AppendResponse.FromString(await call(request, timeout=30))
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in AGAIN:
                     raise
                 say("lost", number)
 

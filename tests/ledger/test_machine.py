@@ -411,6 +411,7 @@ class TestBacklog:
         """Rejected at the front of the backlog, accepted at its end."""
         terms, node = world.terms(), world.mainland
         node.place(world.transfer(terms))
+        world.anchor(node)
         world.hong_kong.place(world.ack(terms, outcome=pb.OUTCOME_REJECTED))
         self.fill(world)
         world.hong_kong.place(world.ack(terms))
