@@ -30,7 +30,11 @@ from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 
 # The node is gone, or on its way out.
-AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+AGAIN = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+}
 HISTORY = "/ledger.v1.LedgerService/GetKeyHistory"
 
 
