@@ -101,8 +101,10 @@ class TestServing:
     def test_logs_one_json_object_a_line(self, daemon: Daemon) -> None:
         daemon.wait_for("READY=1")
         events = [json.loads(line)["event"] for line in daemon.stop()[1]]
-        assert "serving" in events
-        assert events[-2:] == ["stopping", "stopped"]
+        # Between them the peer, which is away, may be missed at any moment.
+        course = [event for event in events if event in {"serving", "stopping", "stopped"}]
+        assert course == ["serving", "stopping", "stopped"]
+        assert events[-1] == "stopped"
 
     def test_names_the_process_that_serves_already(self, daemon: Daemon, founded: Side) -> None:
         daemon.wait_for("READY=1")
