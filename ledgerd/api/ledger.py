@@ -74,7 +74,7 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
         self._version = version("ledgerd")
         self._in_flight_bytes = 0
 
-    async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (interceptor)
+    async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (guard)
         self, request: bytes, context: Context
     ) -> pb.AppendResponse:
         caller, log = current_caller(), self._log

@@ -11,9 +11,9 @@ import grpc
 
 from ledgerd.api.admin import AdminHandlers
 from ledgerd.api.encode import TransferEncoder
+from ledgerd.api.guard import Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
-from ledgerd.api.interceptor import Guard, Registrar
 from ledgerd.api.ledger import LedgerHandlers, Log
 from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
 from ledgerd.api.regulator import RegulatorHandlers

@@ -15,8 +15,8 @@ from ledger.world import World
 from nodes import Client, refused
 
 from ledgerd.api.encode import TransferEncoder
+from ledgerd.api.guard import MAX_CALLS_OF_ONE
 from ledgerd.api.identity import Caller, set_caller
-from ledgerd.api.interceptor import MAX_CALLS_OF_ONE
 from ledgerd.api.ledger import MAX_IN_FLIGHT_BYTES, LedgerHandlers, Log
 from ledgerd.api.roles import Access
 from ledgerd.api.server import MAX_CALLS
