@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
@@ -16,8 +15,8 @@ from ledgerd.credentials import load_trust
 from ledgerd.ledger.audit import Auditor, Report
 from ledgerd.ledger.founding import NoPeerLog
 from ledgerd.ledger.peer_log import PeerLog
-from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
+from ledgerd.peer.stored import stored_replica
 from ledgerd.projections.registry import load_history
 from ledgerd.store.base import Store
 from ledgerd.store.lmdb import LmdbStore
@@ -42,7 +41,9 @@ def audit(config: Config, progress: Callable[[int, int], None]) -> Report:
     trust = load_trust(config)
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(config.data))
-        store = stack.enter_context(closing(LmdbStore.open(config.store, readonly=True)))
+        store = stack.enter_context(
+            closing(LmdbStore.open(config.store, readonly=True, from_end_to_end=True))
+        )
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ledgerd-audit-")))
         rebuilt = LmdbStore.create(scratch / "store", instance=bytes(16))
         return Auditor(
@@ -59,7 +60,7 @@ def audit(config: Config, progress: Callable[[int, int], None]) -> Report:
 def _peer_log(config: Config, trust: Trust, ledger: Store, stack: ExitStack) -> PeerLog:
     """The peer's log as the node has replayed it; nothing, before it ever reached its peer."""
     try:
-        store = LmdbStore.open(config.peer_store, readonly=True)
+        store = LmdbStore.open(config.peer_store, readonly=True, from_end_to_end=True)
     except StoreError as error:
         if error.reason != "NO_STORE":
             raise
@@ -68,15 +69,7 @@ def _peer_log(config: Config, trust: Trust, ledger: Store, stack: ExitStack) -> 
     with ledger.snapshot() as snapshot:
         own = load_history(snapshot, config.origin, trust.authority(config.origin))
     origin = own.need_genesis().peer_origin
-    return Replica(peer_store, origin, trust.authority(origin), check=_no_replay, clock=_now)
-
-
-async def _no_replay(checks: list[SignatureCheck]) -> None:
-    raise StoreError("an audit replays nothing of the peer")
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
+    return stored_replica(peer_store, origin, trust.authority(origin))
 
 
 class _SignatureChecker:

@@ -9,6 +9,7 @@ import structlog
 
 from ledgerd.background import Background
 from ledgerd.config import Config
+from ledgerd.ledger.child import tune_collector
 from ledgerd.node import Node
 from ledgerd.notify import Notifier
 
@@ -29,6 +30,7 @@ async def run(
     async with AsyncExitStack() as stack:
         node = Node(config, stack, background, notifier, throwaway=throwaway)
         port = await node.start()
+        tune_collector()
         _log.info("serving", origin=config.origin, port=port, size=node.reader.head().size)
         notifier.ready(node.status)
         ready.set_result(port)

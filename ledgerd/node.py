@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from prometheus_client import Histogram
 
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
@@ -24,19 +22,18 @@ from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.credentials import NodeFiles
 from ledgerd.ledger.admission import Admission
-from ledgerd.ledger.head import Head
+from ledgerd.ledger.committer import Committed
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.workers import Workers
-from ledgerd.ledger.writer import AppendResult, Item, Writer
 from ledgerd.metrics import OPEN, Metrics
 from ledgerd.notify import Notifier
 from ledgerd.peer.node import PeerSide
-from ledgerd.store.base import Store
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
+from ledgerd.writing import WriterProcess, Writing
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.core.header import Header
 
@@ -71,9 +68,10 @@ class Node:
         """Open whatever lies on the disk; raises LedgerError when it does not fit together."""
         self.config = config
         self.files = files = NodeFiles.load(config, throwaway=throwaway)
-        stack.enter_context(DirectoryLock(config.data))
+        lock = stack.enter_context(DirectoryLock(config.data))
+        # Only the writer's process writes it.
         self.store = stack.enter_context(
-            closing(LmdbStore.open(config.store, map_size=config.limits.map_size))
+            closing(LmdbStore.open(config.store, map_size=config.limits.map_size, readonly=True))
         )
         self.reader = Reader(self.store)
         self.keyring = Keyring(self.store, config.origin, files.trust.authority(config.origin))
@@ -87,18 +85,16 @@ class Node:
             files.keys.log_signer.verifier,
             on_change=self._standing_changed,
         )
-        self.sequencer = Sequencer(
-            self.store,
-            self._make_writer,
-            on_commit=self._committed,
-            on_fatal=background.fail,
-            reserve_bytes=config.limits.reserve_bytes,
-        )
         self._stack = stack
         self._background = background
         self._notifier = notifier
         self.workers = Workers(config.limits.workers)
-        stack.push_async_callback(asyncio.to_thread, self.workers.close)
+        stack.push_async_callback(self.workers.close)
+        self.sequencer = Sequencer(
+            WriterProcess(self._writing(lock)),
+            on_commit=self._committed,
+            on_fatal=background.fail,
+        )
         self.client = self._make_client()
         stack.push_async_callback(self.client.close)
         self.peer = self._make_peer()
@@ -196,21 +192,27 @@ class Node:
             timeout_s=self.config.timing.call_timeout_s,
         )
 
-    def _make_writer(self) -> Writer:
-        return _TimedWriter(
-            self.metrics.commit_seconds,
-            self.store,
-            log_key=self.files.keys.log_signer,
-            entry_key=self.files.keys.entry,
+    def _writing(self, lock: DirectoryLock) -> Writing:
+        config, files, peer_origin = self.config, self.files, self.genesis.peer_origin
+        return Writing(
+            lock=lock,
+            store=config.store,
+            map_size=config.limits.map_size,
+            reserve_bytes=config.limits.reserve_bytes,
+            log_key=files.keys.log_signer,
+            entry_key=files.keys.entry,
             authority=self.keyring.history.authority,
-            peer_log=self.peer.peer_log,
-            clock=now,
-            random=os.urandom,
+            peer_store=config.peer_store,
+            peer_map_size=config.limits.replica_quota_bytes,
+            peer_origin=peer_origin,
+            peer_authority=files.trust.authority(peer_origin),
         )
 
     # -- following ------------------------------------------------------------------------
 
-    def _committed(self, head: Head) -> None:
+    def _committed(self, committed: Committed) -> None:
+        head = committed.head
+        self.metrics.commit_seconds.observe(committed.seconds)
         self.standing.grown(head.size)
         self.keyring.refresh()
         self.peer.on_commit(head)
@@ -247,13 +249,3 @@ class Node:
             return 0.0
         waiting = Header.parse(self.reader.entry(cosigned)[0])
         return max(0, now() - waiting.recorded_at) / 1_000_000
-
-
-class _TimedWriter(Writer):
-    def __init__(self, seconds: Histogram, store: Store, **given: Any) -> None:
-        super().__init__(store, **given)
-        self._seconds = seconds
-
-    def commit(self, calls: Sequence[Sequence[Item]]) -> list[AppendResult]:
-        with self._seconds.time():
-            return super().commit(calls)

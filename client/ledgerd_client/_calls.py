@@ -75,5 +75,5 @@ def unknown_fate(why: str) -> UnavailableError:
     return UnavailableError(
         f"the record is in the outbox, and whether the node has it is not known yet: {why}",
         reason="FATE_UNKNOWN",
-        action="call again with the same caller_ref, or flush(): it is recorded once",
+        action="call again with the same caller_ref, or flush the outbox: it is recorded once",
     )

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._results import Outcome
 from ledgerd_client._terms import seal
-from ledgerd_client.core.errors import FieldError
-from ledgerd_client.core.header import Header
-from ledgerd_client.core.receipt import Receipt
-from ledgerd_client.core.record import read_facts
+from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.transfer import (
     COMMITMENT_SALT_SIZE,
     NONCE_SIZE,
     Ticket,
     commit_payload,
+    parse_manifest,
     parse_terms,
     ref_of,
 )
-from ledgerd_client.outbox import OutboxRecord
 from ledgerd_client.payload import PayloadDigest
 
 _NUMBERS: Mapping[Outcome, pb.Outcome.ValueType] = MappingProxyType({
@@ -34,6 +32,8 @@ _NUMBERS: Mapping[Outcome, pb.Outcome.ValueType] = MappingProxyType({
 OUTCOMES: Mapping[int, Outcome] = MappingProxyType(
     {number: name for name, number in _NUMBERS.items()}
 )
+# Of names in a message.
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +43,31 @@ class Draft:
     kind: str
     message: pb.Transfer | pb.Ack | pb.Cancel
     ref: bytes
+    # What the caller stated, payload included, without what every call makes anew: nonce, salt and
+    # times. The same call says the same.
+    statement: bytes = field(repr=False)
     # Of a transfer: still without the record or its receipt.
     ticket: Ticket | None = None
-    # Of an ACK: a number of pb.Outcome.
+    # Of an ACK: a number of pb.Outcome, and the declared parts that are not what arrived.
     outcome: int = 0
-
-    def is_said_by(self, row: OutboxRecord) -> bool:
-        """Whether a record in the outbox says the same of the same transfer (not a TRANSFER)."""
-        if (row.kind, row.ref) != (self.kind, self.ref):
-            return False
-        if row.receipt is None:
-            return read_facts(row.body)[1].outcome == self.outcome
-        halves = Header.parse(Receipt.parse(row.receipt).header).halves
-        return halves is not None and halves.outcome == self.outcome
+    differing_parts: tuple[str, ...] = ()
 
 
 def draft_transfer(terms: pb.Terms, payload: PayloadDigest) -> Draft:
     """Commit to a payload under a fresh salt and state the terms."""
-    salt = commitment = b""
-    if payload.digest:
-        salt = secrets.token_bytes(COMMITMENT_SALT_SIZE)
-        commitment = commit_payload(salt, payload.digest, parts=payload.manifest is not None)
-    encoded = seal(terms, secrets.token_bytes(NONCE_SIZE), commitment)
+    salt = secrets.token_bytes(COMMITMENT_SALT_SIZE) if payload.digest else b""
+    encoded = _seal(terms, secrets.token_bytes(NONCE_SIZE), salt, payload)
+    statement = _seal(terms, bytes(NONCE_SIZE), bytes(COMMITMENT_SALT_SIZE), payload)
     ticket = Ticket(encoded, salt, payload.manifest or b"")
-    return Draft("transfer", pb.Transfer(terms=encoded), ref_of(parse_terms(encoded)), ticket)
+    ref = ref_of(parse_terms(encoded))
+    return Draft("transfer", pb.Transfer(terms=encoded), ref, statement, ticket)
 
 
-def restates(ticket: Ticket, terms: pb.Terms) -> bool:
-    """Whether the ticket's terms are these, payload aside."""
-    known = parse_terms(ticket.terms)
-    return seal(terms, known.nonce, known.commitment) == ticket.terms
+def _seal(terms: pb.Terms, nonce: bytes, salt: bytes, payload: PayloadDigest) -> bytes:
+    commitment = b""
+    if payload.digest:
+        commitment = commit_payload(salt, payload.digest, parts=payload.manifest is not None)
+    return seal(terms, nonce, commitment)
 
 
 def draft_ack(
@@ -84,26 +79,66 @@ def draft_ack(
     received_subjects: int,
     reason: str,
 ) -> Draft:
-    """State what was received; outcome None: as the payload turns out. Raises FieldError."""
+    """
+    State what was received; outcome None: as the payload turns out.
+
+    Raises FieldError, and InputError OTHER_PARTS when it is to turn out of parts that are missing
+    or have other names.
+    """
     terms = parse_terms(ticket.terms)
+    declared, arrived = _parts(ticket.manifest), _parts(payload.manifest)
     received = b""
     if payload.digest:
         received = ticket.recommit(payload.digest, parts=payload.manifest is not None)
+        if outcome is None:
+            _check_names(declared.keys() ^ arrived.keys(), declared)
     number = _outcome(terms, received, outcome)
-    ack = pb.Ack(
-        terms=ticket.terms,
-        outcome=number,
-        received_at=received_at,
-        received_subjects=received_subjects,
-        received_commitment=received,
-        reason=reason,
-    )
-    return Draft("ack", ack, ref_of(terms), outcome=number)
+    try:
+        ack = pb.Ack(
+            terms=ticket.terms,
+            outcome=number,
+            received_subjects=received_subjects,
+            received_commitment=received,
+            reason=reason,
+        )
+        statement = encode_message(ack)
+        ack.received_at = received_at
+    except (TypeError, ValueError) as error:  # protobuf's way to say so
+        raise FieldError(f"what was received cannot be stated so: {error}") from None
+    differing = tuple(name for name in declared if arrived.get(name) != declared[name])
+    return Draft("ack", ack, ref_of(terms), statement, outcome=number, differing_parts=differing)
 
 
 def draft_cancel(ticket: Ticket, reason: str) -> Draft:
     ref = ref_of(parse_terms(ticket.terms))
-    return Draft("cancel", pb.Cancel(terms=ticket.terms, reason=reason), ref)
+    cancel = pb.Cancel(terms=ticket.terms, reason=reason)
+    return Draft("cancel", cancel, ref, encode_message(cancel))
+
+
+def _parts(manifest: bytes | None) -> dict[str, tuple[bytes, int]]:
+    if not manifest:
+        return {}
+    return {part.name: (part.digest, part.size) for part in parse_manifest(manifest).parts}
+
+
+def _check_names(odd: Iterable[str], declared: Container[str]) -> None:
+    """Other names are a slip at this end sooner than another payload: nobody is accused for it."""
+    missing = sorted(name for name in odd if name in declared)
+    unknown = sorted(name for name in odd if name not in declared)
+    what = [f"missing: {_listed(missing)}"] * bool(missing)
+    what += [f"not declared by that name: {_listed(unknown)}"] * bool(unknown)
+    if what:
+        raise InputError(
+            f"these are not the parts that were declared ({'; '.join(what)})",
+            reason="OTHER_PARTS",
+            action="give every part under the name it was declared by, or say the outcome"
+            " (outcome=, --outcome): partial, rejected or digest_mismatch",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_LISTED
+    return ", ".join(map(repr, names[:_MAX_LISTED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _outcome(terms: pb.Terms, received: bytes, said: Outcome | None) -> pb.Outcome.ValueType:

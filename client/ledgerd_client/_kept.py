@@ -19,9 +19,16 @@ from ledgerd_client.core.errors import (
     StoreError,
     VerificationError,
 )
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.merkle import verify_consistency
 from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.receipt import open_log_checkpoint
 
+# StoreError.reason: what this machine kept is damaged. Nothing was sent when a call raises it.
+KEPT_FILE = "KEPT_FILE"
+
+# The key history of the log, fetched if there is none here.
+Keys = Callable[[], Awaitable[KeyHistory]]
 # (old size, new size) -> consistency proof
 Prove = Callable[[int, int], Awaitable[Sequence[bytes]]]
 
@@ -37,13 +44,16 @@ class KeptFile:
         return cls(directory / f"{sha256(origin.encode()).hexdigest()[:16]}.{suffix}")
 
     def read(self) -> bytes:
-        """The content; empty when there is no file. Raises InputError."""
+        """The content; empty when there is no file. Raises InputError, or StoreError for a void."""
         try:
-            return self.path.read_bytes()
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return b""
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+        if not data:
+            raise self._damaged("it is empty")
+        return data
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -51,11 +61,15 @@ class KeptFile:
         try:
             yield
         except (InputError, VerificationError) as error:
-            raise StoreError(
-                f"{self.path} is not as it was left: {error.message}",
-                reason="KEPT_FILE",
-                action="put it back from a copy: without it a node that was rolled back passes",
-            ) from error
+            raise self._damaged(error.message) from error
+
+    def _damaged(self, how: str) -> StoreError:
+        return StoreError(
+            f"{self.path} is not as it was left on this machine: {how}",
+            reason=KEPT_FILE,
+            action="put it back from a copy, however old; without one, move it away: then nobody"
+            " here knows any more what the node showed, and a rollback until now goes unnoticed",
+        )
 
     def replace(self, old: bytes, new: bytes) -> bool:
         """
@@ -97,19 +111,43 @@ class TrustedHead:
     """
     The newest checkpoint of one log that was verified here, by this process or another.
 
-    It advances or raises, and raising leaves it as it was. A restart still knows it.
+    It advances or raises, and raising leaves it as it was. A restart still knows it, and believes
+    its own file no more than the node: the log's key signed what is kept, or nothing goes on.
     """
 
-    def __init__(self, file: KeptFile, prove: Prove) -> None:
-        """Raises InputError, and StoreError when the file holds something else."""
+    def __init__(self, file: KeptFile, keys: Keys, prove: Prove) -> None:
+        self.note = b""
+        self.size = 0
         self._file = file
+        self._keys = keys
         self._prove = prove
-        with file.whole():
-            self._take(file.read())
+        self._loaded = False
+
+    async def load(self) -> int:
+        """
+        Return how many entries the node has shown; what earlier processes kept counts.
+
+        Raises InputError, StoreError KEPT_FILE when the file is not as it was left, and what
+        getting the key history raises.
+        """
+        if not self._loaded:
+            kept = await self._read()
+            if not self._loaded:  # else another call has got further in the meantime
+                self._take(kept)
+        return self.size
+
+    async def _read(self) -> bytes:
+        kept = await asyncio.to_thread(self._file.read)
+        if kept and kept != self.note:
+            history = await self._keys()
+            with self._file.whole():
+                open_log_checkpoint(kept, history)
+        return kept
 
     def _take(self, note: bytes) -> None:
         self.note = note
         self.size = _parse(note).size if note else 0
+        self._loaded = True
 
     async def advance(
         self, note: bytes, *, floor: int = 0, prefix: tuple[int, bytes] | None = None
@@ -123,7 +161,7 @@ class TrustedHead:
         proof need be fetched.
 
         Raises ForkError, ProofError, or VerificationError ROLLBACK, all with both signed notes in
-        `__notes__`; UnavailableError when the proof cannot be fetched now.
+        `__notes__`; UnavailableError when the proof cannot be fetched now; and as load does.
         """
         new = _parse(note)
         if new.size < floor:
@@ -134,7 +172,7 @@ class TrustedHead:
             )
             raise _with_notes(error, self.note, note)
         while True:
-            kept = await asyncio.to_thread(self._file.read)
+            kept = await self._read()
             if head := kept or self.note:
                 await self._check_consistent(head, note, prefix)
             if kept and _parse(kept).size >= new.size:

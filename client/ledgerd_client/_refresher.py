@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from hashlib import sha256
 
-from ledgerd_client._steps import outcome_of
+from ledgerd_client._steps import is_own, outcome_of
 from ledgerd_client._time import Time
 from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import LedgerError, NotFoundError, NotReadyError, VerificationError
-from ledgerd_client.core.header import Header
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.outbox import Outbox, OutboxRecord
 
@@ -94,9 +92,8 @@ class Refresher:
         return done, done < len(rows) or len(rows) == _PAGE
 
     async def _fetch(self, row: OutboxRecord, receipt: Receipt) -> Receipt:
-        own = Header.parse(receipt.header).body_digest == sha256(row.body).digest()
-        # An ACK that said again what was accepted has the first one's receipt, and no id there.
-        which = row.record_id if own else receipt.index
+        # Under another one's receipt the node does not know it by its id.
+        which = row.record_id if is_own(row, receipt) else receipt.index
         try:
             cosigned = await self._view.receipt(which, cosigned=True, known=receipt)
         except NotFoundError as error:

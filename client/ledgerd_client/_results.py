@@ -51,9 +51,14 @@ class Declared(Submitted):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged(Submitted):
-    """A transfer that was acknowledged, and as what."""
+    """
+    A transfer that was acknowledged, and as what. Said again, it is the first record.
+
+    differing_parts: the declared parts that arrived changed, or not at all.
+    """
 
     outcome: Outcome
+    differing_parts: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:

@@ -19,6 +19,7 @@ from ledgerd_client._steps import (
     may_be_stored,
     outcome_of,
     release,
+    set_aside,
     take_back,
 )
 from ledgerd_client._time import Time
@@ -155,6 +156,7 @@ class Sender:
         for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, LedgerError):
                 logger.warning("record %s is refused: %s", row.record_id.hex(), outcome.reason)
+                outcome = set_aside(outcome)  # noqa: PLW2901 -- the same one
             self._calls.tell(row.record_id, outcome)
         self._recorded.set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,18 +14,26 @@ from ledgerd_client._drafts import Draft
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._refresher import Refresher
 from ledgerd_client._sender import Sender
-from ledgerd_client._steps import outcome_of
+from ledgerd_client._steps import is_own, outcome_of
 from ledgerd_client._time import Time
 from ledgerd_client._view import LogView
 from ledgerd_client.config import Settings
 from ledgerd_client.core.body import SALT_SIZE
-from ledgerd_client.core.errors import ConflictError, FieldError, InputError, LedgerError
+from ledgerd_client.core.errors import (
+    ConflictError,
+    FieldError,
+    InputError,
+    LedgerError,
+    RefusedError,
+    TrustError,
+    UnavailableError,
+)
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, sign_record
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
-from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref
+from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref, hash_statement
 from ledgerd_client.payload import Payload, PayloadDigest, digest_payload
 from ledgerd_client.transport import GrpcTransport, Transport
 
@@ -70,34 +78,42 @@ class Session:
     async def peer_origin(self) -> str:
         return await self.view.histories.peer(self.configured_peer)
 
-    async def submit(
-        self,
-        how: Submission,
-        draft: Callable[[], Awaitable[Draft]],
-        restated: Callable[[OutboxRecord], bool],
-    ) -> tuple[OutboxRecord, Receipt | None]:
+    async def submit(self, how: Submission, draft: Draft) -> tuple[OutboxRecord, Receipt | None]:
         """
         Sign a record, keep it, and wait for its receipt; None when it stays queued.
 
-        A caller_ref that was used before gives the record of that time; restated says whether this
-        is what the call means. Raises ConflictError if not, and as Sender.settle does.
+        A caller_ref that was used before gives the record of that time. Raises ConflictError if
+        that one states something else, and as Sender.settle does.
         """
-        reference = self._hash(how.caller_ref)
-        row = None
-        if reference is not None:
-            row = await asyncio.to_thread(self.outbox.find_caller_ref, reference)
-        mine = False
-        if row is None:
-            signed = self._sign(await draft(), how.occurred_at, reference)
-            row = await asyncio.to_thread(self.outbox.put, signed)
-            mine = row.record_id == signed.record_id
-        if not mine and not restated(row):
+        signed = self._sign(draft, how)
+        row = await asyncio.to_thread(self.outbox.put, signed)
+        mine = row.record_id == signed.record_id
+        if row.statement_hash != signed.statement_hash:
             raise ConflictError(
-                "this caller_ref was used for something else",
+                f"this caller_ref stands for record {row.record_id.hex()}, which states something"
+                " else, or another payload",
                 reason="CALLER_REF_REUSED",
-                action="use a caller_ref of its own for each transfer",
+                action="call as at the first time, or give what is new a caller_ref of its own",
             )
         return row, await self._settle(row, mine, how.if_unreachable)
+
+    async def recorded_id(self, row: OutboxRecord, receipt: Receipt | None) -> bytes:
+        """
+        The id under which the log has a record: the first one's for an accepted ACK said again.
+
+        Raises VerificationError, and UnavailableError FATE_UNKNOWN when the node does not tell.
+        """
+        if receipt is None or is_own(row, receipt):
+            return row.record_id
+        try:
+            return await self.view.record_id(receipt)
+        except (RefusedError, UnavailableError) as error:
+            raise UnavailableError(
+                f"the transfer was acknowledged before, as which record is not told now:"
+                f" {error.message}",
+                reason="FATE_UNKNOWN",
+                action="call again: it is recorded once",
+            ) from error
 
     async def _settle(
         self, row: OutboxRecord, mine: bool, if_unreachable: IfUnreachable
@@ -109,13 +125,13 @@ class Session:
             return outcome
         return await self.sender.settle(row, mine=mine, may_queue=if_unreachable == "queue")
 
-    def _sign(self, draft: Draft, occurred_at: int, reference: bytes | None) -> OutboxRecord:
+    def _sign(self, draft: Draft, how: Submission) -> OutboxRecord:
         record_id = make_record_id(self.time.now(), secrets.token_bytes(10))
         body = make_body(
             origin=self.us.origin,
             author=self.us.institution,
             record_id=record_id,
-            occurred_at=occurred_at,
+            occurred_at=how.occurred_at,
             salt=secrets.token_bytes(SALT_SIZE),
             **{draft.kind: draft.message},
         )
@@ -125,15 +141,17 @@ class Session:
             ticket = replace(
                 draft.ticket, body=body, key_id=record.key_id, signature=record.signature
             ).encode()
-        return OutboxRecord(
-            record_id, body, record.key_id, record.signature, draft.kind, draft.ref,
-            ticket=ticket, caller_ref_hash=reference,
-        )  # fmt: skip
-
-    def _hash(self, caller_ref: str | None) -> bytes | None:
-        if caller_ref is None:
-            return None
-        return hash_caller_ref(self.outbox.caller_ref_key, caller_ref)
+        row = OutboxRecord(
+            record_id, body, record.key_id, record.signature, draft.kind, draft.ref, ticket
+        )
+        if how.caller_ref is None:
+            return row
+        key = self.outbox.caller_ref_key
+        return replace(
+            row,
+            caller_ref_hash=hash_caller_ref(key, how.caller_ref),
+            statement_hash=hash_statement(key, draft.kind, draft.statement),
+        )
 
 
 @asynccontextmanager
@@ -156,6 +174,7 @@ async def open_session(
             transport = GrpcTransport.connect(settings, trust)
             stack.push_async_callback(transport.close)
         view = LogView(transport, trust, settings.origin, settings.keys_directory)
+        await view.open()
         patience_us = int(settings.timeout_s * _PATIENCE_CALLS * 1_000_000)
         queued, recorded = asyncio.Event(), asyncio.Event()
         sender = Sender(
@@ -181,6 +200,13 @@ async def _running(worker: Sender | Refresher) -> AsyncIterator[None]:
 
 def _read_trust(settings: Settings) -> Trust:
     try:
-        return Trust.parse(settings.trust.read_bytes())
+        trust = Trust.parse(settings.trust.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {settings.trust}: {error.strerror}") from error
+    try:
+        trust.authority(settings.origin)
+    except TrustError as error:
+        raise InputError(
+            f"{settings.trust}: {error.message}", action="mend trust or origin in the settings"
+        ) from None
+    return trust

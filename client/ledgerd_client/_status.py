@@ -77,7 +77,15 @@ def to_status(error: LedgerError) -> tuple[grpc.StatusCode, str, bytes]:
 def from_rpc_error(error: grpc.aio.AioRpcError) -> LedgerError:
     """The error that the node stated, or what the status code says if it stated none."""
     cls = _FALLBACKS.get(error.code(), LedgerError)
-    return stated(error) or cls(f"{error.code().name}: {error.details()}")
+    text = f"{error.code().name}: {error.details()}"
+    return stated(error) or cls(text, action=connect_action(error))
+
+
+def connect_action(error: grpc.aio.AioRpcError) -> str | None:
+    """What to do when there was no connection, if it is not just to wait."""
+    if "handshake" not in (error.details() or "").lower():
+        return None
+    return "see whether endpoint, trust file and certificate are of one side, and none has expired"
 
 
 def stated(error: grpc.aio.AioRpcError) -> LedgerError | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ledgerd_client._kept import KEPT_FILE
 from ledgerd_client.core.errors import InputError, LedgerError, RefusedError, UnavailableError
+from ledgerd_client.core.header import Header
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.outbox import Outbox, OutboxRecord
@@ -63,7 +65,7 @@ def may_be_stored(error: LedgerError) -> bool:
     """Whether records may be in the log although sending them ended in error."""
     if isinstance(error, UnavailableError):
         return error.reason == REPLY_LOST
-    return not isinstance(error, InputError | RefusedError)
+    return not isinstance(error, InputError | RefusedError) and error.reason != KEPT_FILE
 
 
 def take_back(outbox: Outbox, record_id: bytes, error: LedgerError, now: int) -> bool:
@@ -80,6 +82,15 @@ def take_back(outbox: Outbox, record_id: bytes, error: LedgerError, now: int) ->
     return True
 
 
+def is_own(row: OutboxRecord, receipt: Receipt) -> bool:
+    """
+    Whether a receipt of row is of this very record.
+
+    An accepted ACK said again is not stored again: it gets the receipt of the first one.
+    """
+    return Header.parse(receipt.header).signature == row.signature
+
+
 def receipt_of(row: OutboxRecord) -> Receipt | None:
     """The receipt of a record that is in the log; one that the node lost has it no more."""
     if row.receipt is None or row.state not in {"recorded", "done"}:
@@ -93,9 +104,16 @@ def outcome_of(row: OutboxRecord) -> Receipt | LedgerError | None:
         return receipt
     if row.state == "queued":
         return None
-    error = from_refusal(row.last_reason, row.last_message)
-    error.action = "see it with `ledgerctl outbox`; retry it there, or drop it and call again"
-    return error
+    return set_aside(from_refusal(row.last_reason, row.last_message))
+
+
+def set_aside(refusal: LedgerError) -> LedgerError:
+    """A refusal as a caller is told it, whose record is in the outbox still."""
+    refusal.action = (
+        "`ledgerctl outbox list` shows the record; mend the cause, then `outbox retry` sends it"
+        " again, or `outbox drop` gives it up"
+    )
+    return refusal
 
 
 def with_receipt(row: OutboxRecord, receipt: Receipt | None) -> Ticket | None:

@@ -48,7 +48,8 @@ async def check_ticket(
         raise VerificationError(
             "the ticket has no receipt: the transfer is not in the exporter's log yet",
             reason="TICKET_QUEUED",
-            action="ask the exporter for the ticket with its receipt, or allow_queued_ticket",
+            action="ask the exporter for the ticket with its receipt, or take it without one:"
+            " allow_queued_ticket, or --allow-queued",
         )
     return terms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,13 +26,13 @@ from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import (
     InputError,
     LedgerError,
+    NotReadyError,
     ProofError,
     RefusedError,
     TrustError,
     UnavailableError,
     VerificationError,
 )
-from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, check_body, open_log_checkpoint
 from ledgerd_client.core.record import SignedRecord
@@ -45,8 +46,8 @@ class LogView:
     """
     Asks a node and believes nothing.
 
-    Methods raise what the node states, UnavailableError, and VerificationError when an answer does
-    not prove itself or contradicts an earlier one.
+    Methods raise what the node states, UnavailableError, VerificationError when an answer does not
+    prove itself or contradicts an earlier one, and StoreError when what was kept here is damaged.
     """
 
     def __init__(self, transport: Transport, trust: Trust, origin: str, directory: Path) -> None:
@@ -54,8 +55,18 @@ class LogView:
         self.origin = origin
         self.histories = Histories(transport, trust, directory, origin)
         self._transport = transport
-        self._head = TrustedHead(KeptFile.of_origin(directory, origin, "checkpoint"), self._prove)
-        transport.known_checkpoint = self._head.note
+        file = KeptFile.of_origin(directory, origin, "checkpoint")
+        self._head = TrustedHead(file, lambda: self.histories.get(origin), self._prove)
+
+    async def open(self) -> None:
+        """
+        Take over the checkpoint that earlier processes kept, so that the node hears of it.
+
+        Raises StoreError when it is not as it was left. It is left to the first call if the keys
+        that it is verified with are kept no more, and the node cannot be asked for them now.
+        """
+        with suppress(UnavailableError, NotReadyError):
+            await self._shown()
 
     async def append(self, records: Sequence[SignedRecord]) -> list[Receipt | LedgerError]:
         """
@@ -64,7 +75,7 @@ class LogView:
         Raises as Transport.append does; REPLY_LOST also when the answer cannot be verified yet,
         whatever is in the way: the node may have stored what it was sent.
         """
-        floor = self._head.size
+        floor = await self._shown()
         request = pb.AppendRequest(
             records=[
                 pb.Record(body=r.body, key_id=r.key_id, signature=r.signature) for r in records
@@ -97,7 +108,7 @@ class LogView:
         known: what it must be of, the record itself or an earlier receipt. Without it the node must
         show the body of a record_id.
         """
-        floor = 0 if cosigned else self._head.size
+        floor = 0 if cosigned else await self._shown()
         peer = await self.histories.get(await self.histories.peer()) if cosigned else None
         request = pb.GetReceiptRequest(cosigned=cosigned)
         if isinstance(which, bytes):
@@ -108,15 +119,19 @@ class LogView:
         verified = await self._judge(lambda history: check_receipt(receipt, history, peer))
         if known is not None or isinstance(which, int):
             await self._judge(lambda _: _check_known(which, known, receipt, verified))
-        else:
-            entry = await self._transport.get_entry(pb.GetEntryRequest(index=receipt.index))
-            await self._judge(lambda _: _check_shown(which, entry.body, receipt))
+        elif await self.record_id(receipt) != which:
+            raise other_record(verified.header)
         await self._believe(receipt.checkpoint, floor)
         return receipt
 
+    async def record_id(self, receipt: Receipt) -> bytes:
+        """The record_id in the body of an entry of ours, of which this is a verified receipt."""
+        entry = await self._transport.get_entry(pb.GetEntryRequest(index=receipt.index))
+        return await self._judge(lambda _: _read_record_id(entry.body, receipt))
+
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
         """The newest checkpoint, or the newest that the other side's node cosigned."""
-        floor = 0 if cosigned else self._head.size
+        floor = 0 if cosigned else await self._shown()
         peer = await self.histories.get(await self.histories.peer()) if cosigned else None
         request = pb.GetCheckpointRequest(cosigned=cosigned)
         note = (await self._transport.get_checkpoint(request)).checkpoint
@@ -128,7 +143,7 @@ class LogView:
 
     async def transfer(self, ref: bytes) -> TransferView:
         """The node's view of a transfer; TransferView says what of it is proven."""
-        floor = self._head.size
+        floor = await self._shown()
         response = await self._transport.get_transfer(pb.GetTransferRequest(ref=ref))
         note = response.transfer.checkpoint
 
@@ -160,6 +175,12 @@ class LogView:
     async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
         return await self.histories.judge(self.origin, check)
 
+    async def _shown(self) -> int:
+        """How many entries the node has shown here."""
+        size = await self._head.load()
+        self._transport.known_checkpoint = self._head.note
+        return size
+
     async def _believe(self, note: bytes, floor: int, prefix: Prefix | None = None) -> None:
         await self._head.advance(note, floor=floor, prefix=prefix)
         self._transport.known_checkpoint = self._head.note
@@ -188,7 +209,6 @@ def _check_known(
         raise other_record(verified.header)
 
 
-def _check_shown(record_id: bytes, body: bytes, receipt: Receipt) -> None:
+def _read_record_id(body: bytes, receipt: Receipt) -> bytes:
     check_body(receipt, body)
-    if parse_body(body).record_id != record_id:
-        raise other_record(Header.parse(receipt.header))
+    return parse_body(body).record_id

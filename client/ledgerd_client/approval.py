@@ -103,10 +103,14 @@ class Approval:
         """
         Refuse what the authority of trust did not sign.
 
-        Raises TrustError or SignatureError.
+        Raises TrustError or SignatureError; FieldError WRONG_ORIGIN for one of another log.
         """
         if trust.origin != self.origin:
-            raise TrustError(f"the approval is for {self.origin}, not for {trust.origin}")
+            raise FieldError(
+                f"the approval is for {self.origin}, not for {trust.origin}",
+                reason="WRONG_ORIGIN",
+                action="take the approval that your side's authority sent",
+            )
         if self.body:
             if self.key_id != key_id(trust.authority.public):
                 raise TrustError(f"the approval is not by the authority of {self.origin}")

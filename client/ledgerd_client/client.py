@@ -20,14 +20,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self, Unpack
 
-from ledgerd_client._drafts import (
-    OUTCOMES,
-    Draft,
-    draft_ack,
-    draft_cancel,
-    draft_transfer,
-    restates,
-)
+from ledgerd_client._drafts import OUTCOMES, draft_ack, draft_cancel, draft_transfer
 from ledgerd_client._results import (
     Acknowledged,
     Cancelled,
@@ -38,7 +31,7 @@ from ledgerd_client._results import (
     TransferView,
 )
 from ledgerd_client._session import IfUnreachable, Session, Submission, open_session
-from ledgerd_client._steps import receipt_of, with_receipt
+from ledgerd_client._steps import is_own, receipt_of, with_receipt
 from ledgerd_client._terms import Statement, make_terms
 from ledgerd_client._tickets import check_ticket
 from ledgerd_client._time import Time, system_now, to_micros
@@ -70,7 +63,8 @@ class LedgerClient:
     Calls that record something take
 
     * caller_ref: your own name for it. The same call with the same caller_ref, today or next year,
-      returns the first record, ticket and receipt. It is kept as a keyed hash only.
+      returns the first record, ticket and receipt; one that states something else, or another
+      payload, raises ConflictError CALLER_REF_REUSED. Both are kept as keyed hashes only.
     * if_unreachable: "raise" (UnavailableError, and nothing will be sent later; when a reply was
       lost for good the reason is FATE_UNKNOWN and the record stays queued), or "queue" (return
       with status "queued", and send it when the node is back).
@@ -136,16 +130,10 @@ class LedgerClient:
         never held whole. See Statement for the rest.
         """
         session = self._opened()
+        how = self._how(occurred_at, caller_ref, if_unreachable)
         terms = make_terms(session.us, await session.peer_origin(), statement)
-
-        async def draft() -> Draft:
-            return draft_transfer(terms, await session.measure(payload))
-
-        row, receipt = await session.submit(
-            self._how(occurred_at, caller_ref, if_unreachable),
-            draft,
-            lambda row: row.ticket is not None and restates(Ticket.parse(row.ticket), terms),
-        )
+        draft = draft_transfer(terms, await session.measure(payload))
+        row, receipt = await session.submit(how, draft)
         ticket = with_receipt(row, receipt)
         assert ticket is not None  # noqa: S101 -- a transfer's row has a ticket
         return Declared(row.record_id, row.ref, receipt, ticket)
@@ -169,10 +157,12 @@ class LedgerClient:
 
         The outcome is "accepted" or "digest_mismatch", as the payload turns out; "partial" and
         "rejected" are yours to say. payload is as in declare, None when nothing arrived.
-        received_subjects is by default as many as were declared.
+        received_subjects is by default as many as were declared. An accepted transfer acknowledged
+        again is not recorded again: the first record is returned.
 
-        Raises ForbiddenError NOT_RECIPIENT, and VerificationError for a ticket that proves nothing:
-        one without a receipt (TICKET_QUEUED) is taken only if allow_queued_ticket.
+        Raises ForbiddenError NOT_RECIPIENT, VerificationError for a ticket that proves nothing (one
+        without a receipt, TICKET_QUEUED, is taken only if allow_queued_ticket), and, when outcome
+        is left to parts that are missing or have other names, InputError OTHER_PARTS.
         """
         session = self._opened()
         ticket = _parsed(ticket)
@@ -188,8 +178,10 @@ class LedgerClient:
             received_subjects=terms.subjects if received_subjects is None else received_subjects,
             reason=reason,
         )
-        row, receipt = await session.submit(how, _made(draft), draft.is_said_by)
-        return Acknowledged(row.record_id, row.ref, receipt, OUTCOMES[draft.outcome])
+        row, receipt = await session.submit(how, draft)
+        record_id = await session.recorded_id(row, receipt)
+        outcome = OUTCOMES[draft.outcome]
+        return Acknowledged(record_id, row.ref, receipt, outcome, draft.differing_parts)
 
     async def cancel(
         self,
@@ -203,7 +195,7 @@ class LedgerClient:
         """Take back a transfer of one's own that was not sent, or not accepted."""
         draft = draft_cancel(_parsed(ticket), reason)
         how = self._how(occurred_at, caller_ref, if_unreachable)
-        row, receipt = await self._opened().submit(how, _made(draft), draft.is_said_by)
+        row, receipt = await self._opened().submit(how, draft)
         return Cancelled(row.record_id, row.ref, receipt)
 
     async def flush(self) -> None:
@@ -226,7 +218,9 @@ class LedgerClient:
         known: SignedRecord | Receipt | None = None
         if row is not None:
             known = receipt_of(row)
-            if known is None and row.body:
+            if known is not None and not is_own(row, known):
+                which = known.index
+            elif known is None and row.body:
                 known = SignedRecord(row.body, row.key_id, row.signature)
         return await session.view.receipt(which, cosigned=cosigned, known=known)
 
@@ -291,10 +285,3 @@ class LedgerClient:
 
 def _parsed(ticket: Ticket | bytes) -> Ticket:
     return ticket if isinstance(ticket, Ticket) else Ticket.parse(ticket)
-
-
-def _made(draft: Draft) -> Callable[[], Awaitable[Draft]]:
-    async def make() -> Draft:
-        return draft
-
-    return make

@@ -104,7 +104,11 @@ def _read(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}",
+            action="name the client.toml that `ledgerctl enrol install` wrote: with --config, or in"
+            " LEDGERCTL_CONFIG",
+        ) from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path} is not TOML: {error}") from None
 

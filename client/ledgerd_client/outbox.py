@@ -8,7 +8,7 @@ says so: a crash, a killed process, a lost reply or a node's lost tail loses non
 | state    | it is                                      | then                                   |
 |----------|--------------------------------------------|----------------------------------------|
 | queued   | durable, to be sent                        | recorded, cosigned, refused, dropped   |
-| recorded | in a node's log, its receipt not cosigned  | cosigned, dropped; queued by `requeue` |
+| recorded | in a node's log, its receipt not cosigned  | cosigned; queued by `requeue`          |
 | refused  | set aside, with the node's reason          | queued by `retry`, dropped             |
 | done     | cosigned; kept to answer its caller_ref    |                                        |
 | dropped  | given up by an operator, with a reason     |                                        |
@@ -35,7 +35,7 @@ from typing import Self, TypeAlias, get_args
 from ledgerd_client.core.errors import NotFoundError, NotReadyError
 from ledgerd_client.outbox_file import OutboxRecord, State, open_file, to_record, translated
 
-__all__ = ["Outbox", "OutboxRecord", "State", "backoff", "hash_caller_ref"]
+__all__ = ["Outbox", "OutboxRecord", "State", "backoff", "hash_caller_ref", "hash_statement"]
 
 _BACKOFF_BASE = 200_000
 _BACKOFF_CAP = 60_000_000
@@ -54,7 +54,7 @@ class Outbox:
     """
 
     def __init__(self, db: sqlite3.Connection, caller_ref_key: bytes, now: Callable[[], int]):
-        self.caller_ref_key = caller_ref_key  # 32 bytes, for hash_caller_ref
+        self.caller_ref_key = caller_ref_key  # 32 bytes, for hash_caller_ref and hash_statement
         self._db = db
         self._now = now
         self._me = secrets.token_bytes(16)
@@ -101,8 +101,9 @@ class Outbox:
                 return to_record(known)
             db.execute(
                 "INSERT INTO record VALUES (NULL, :record_id, :body, :key_id, :signature, :kind,"
-                " :ref, :ticket, :receipt, :caller_ref_hash, :created_at, :state, :attempts,"
-                " :next_attempt_at, :last_reason, :last_message, :claimed_by, :claimed_until)",
+                " :ref, :ticket, :receipt, :caller_ref_hash, :statement_hash, :created_at, :state,"
+                " :attempts, :next_attempt_at, :last_reason, :last_message,"
+                " :claimed_by, :claimed_until)",
                 asdict(row),
             )
         return row
@@ -143,7 +144,7 @@ class Outbox:
         """Let go of a record whose receipt is covered by a cosignature; keep ticket and receipt."""
         self._update(
             record_id,
-            "UPDATE record SET state = 'done', receipt = :receipt, body = x'', signature = x''"
+            "UPDATE record SET state = 'done', receipt = :receipt, body = x''"
             " WHERE record_id = :id AND state IN ('queued', 'recorded', 'refused')",
             receipt=receipt,
         )
@@ -204,13 +205,6 @@ class Outbox:
         with self._exclusive() as db:
             return _find(db, record_id)
 
-    def find_caller_ref(self, caller_ref_hash: bytes) -> OutboxRecord | None:
-        with self._exclusive() as db:
-            row = db.execute(
-                "SELECT * FROM record WHERE caller_ref_hash = ?", (caller_ref_hash,)
-            ).fetchone()
-        return to_record(row) if row else None
-
     def list(
         self, state: State | None = None, *, limit: int, after: bytes | None = None
     ) -> Records:
@@ -251,14 +245,20 @@ class Outbox:
         """
         Give a record up because an operator said so; a tombstone with the reason stays.
 
-        Body, signature and ticket are cleared, and its caller_ref may be declared anew. What a
-        node has recorded of it stays recorded. Raises NotReadyError for a record that is done or
-        dropped already, or that a process is sending.
+        Body, signature and ticket are cleared, and its caller_ref may be declared anew. Raises
+        NotReadyError for a record that is in the log, dropped already, or being sent by a process.
+        One that is queued may be in the log all the same, if an answer was lost.
         """
         with self._transaction() as db:
             row = _find(db, record_id)
-            if row.state in {"done", "dropped"}:
-                raise NotReadyError(f"record {record_id.hex()} is {row.state} already")
+            if row.state == "dropped":
+                raise NotReadyError(f"record {record_id.hex()} is dropped already")
+            if row.state in {"recorded", "done"}:
+                raise NotReadyError(
+                    f"record {record_id.hex()} is in the log, and stays there",
+                    reason="RECORDED",
+                    action="take back a transfer with `ledgerctl cancel`, if it must be",
+                )
             if row.state == "queued" and row.claimed_until > self._now():
                 raise NotReadyError(
                     f"record {record_id.hex()} is being sent", action="wait for its outcome"
@@ -266,7 +266,7 @@ class Outbox:
             db.execute(
                 "UPDATE record SET state = 'dropped', last_reason = 'DROPPED', last_message = ?,"
                 " body = x'', signature = x'', ticket = NULL, receipt = NULL,"
-                " caller_ref_hash = NULL WHERE record_id = ?",
+                " caller_ref_hash = NULL, statement_hash = NULL WHERE record_id = ?",
                 (reason, record_id),
             )
 
@@ -308,6 +308,11 @@ def hash_caller_ref(key: bytes, caller_ref: str) -> bytes:
     A reference may be an order or a customer number, which a plain hash would give away.
     """
     return hmac.digest(key, caller_ref.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def hash_statement(key: bytes, kind: str, statement: bytes) -> bytes:
+    """Return the 32 bytes that stand for what was stated under a caller_ref (HMAC-SHA256)."""
+    return hmac.digest(key, kind.encode() + b"\0" + statement, "sha256")
 
 
 def backoff(attempt: int, random: Callable[[], float]) -> int:

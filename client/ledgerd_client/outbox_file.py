@@ -24,7 +24,7 @@ from ledgerd_client.core.errors import (
 State: TypeAlias = Literal["queued", "recorded", "done", "refused", "dropped"]
 
 _APPLICATION_ID = 0x6C64676F  # "ldgo", for file(1) and for us
-_VERSION = 1
+_VERSION = 2
 _LOCK_WAIT_S = 5.0
 # Each commit is fsynced; NORMAL would lose acknowledged ones when the power goes.
 _DURABLE = "PRAGMA synchronous = FULL"
@@ -43,6 +43,7 @@ CREATE TABLE record (
     ticket BLOB,
     receipt BLOB,
     caller_ref_hash BLOB UNIQUE,
+    statement_hash BLOB,
     created_at INTEGER NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL,
@@ -64,8 +65,8 @@ class OutboxRecord:
     """
     One signed record and how far it got. Times are µs since the epoch, UTC.
 
-    Whoever puts one gives the fields up to caller_ref_hash; the outbox sets the rest. A receipt is
-    there exactly while state is recorded or done. Done and dropped rows have no body or signature.
+    Whoever puts one gives the fields up to statement_hash; the outbox sets the rest. A receipt is
+    there from recorded on. Done and dropped rows have no body, dropped ones no signature either.
     """
 
     record_id: bytes
@@ -78,7 +79,10 @@ class OutboxRecord:
     # Opens the commitment: never printed.
     ticket: bytes | None = field(default=None, repr=False)
     receipt: bytes | None = field(default=None, repr=False)
+    # With a caller_ref: it, and what was stated under it, payload included. Keyed with the outbox's
+    # own key: whoever has the file can test a guess, as with the ticket.
     caller_ref_hash: bytes | None = None
+    statement_hash: bytes | None = None
     created_at: int = 0
     state: State = "queued"
     # Attempts that failed since it was queued, and why the last one did.

@@ -21,6 +21,7 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub
 from ledgerd_client._status import (
     STATUS_METADATA,
+    connect_action,
     from_refusal,
     from_rpc_error,
     stated,
@@ -178,7 +179,9 @@ class GrpcTransport:
             await self._raw_call(self._stub.GetInfo, pb.GetInfoRequest())
         except grpc.aio.AioRpcError as error:
             unreachable = UnavailableError(
-                f"the node cannot be reached: {error.details()}", reason=UNREACHABLE
+                f"the node cannot be reached: {error.details()}",
+                reason=UNREACHABLE,
+                action=connect_action(error),
             )
             raise stated(error) or unreachable from None
 

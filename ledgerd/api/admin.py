@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ledgerd.api.encode import encode_receipt
 from ledgerd.api.errors import Context
+from ledgerd.ledger.call import Call
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
@@ -38,7 +39,7 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         )
         if item.facts.kind != Kind.KEY:
             raise FieldError(f"this is no key event but {Kind(item.facts.kind).name}")
-        outcome = (await self._sequencer.append([item])).outcomes[0]
+        outcome = (await self._sequencer.append(Call.of([item]))).outcomes[0]
         if isinstance(outcome, LedgerError):
             raise outcome
         # Now and not a moment after the reply: whoever was admitted may call at once.

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 from google.protobuf.message import DecodeError
 
+from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.workers import Workers
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import InputError, LedgerError, MalformedError, TooLargeError
-from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
+from ledgerd_client.core.record import Facts, Key, SignedRecord, read_record, verified
 
 MAX_RECORDS = 1000
 # Enough work for one passage to cost little beside it, and as much as is worth a second worker:
@@ -25,7 +26,9 @@ MAX_RECORDS = 1000
 _BATCH_BYTES = 128 * 1024
 _WORTH_BYTES = 16 * 1024
 
-Checked = list[Admitted | LedgerError]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Request(NamedTuple):
@@ -42,17 +45,17 @@ class Admission:
     def __init__(self, origin: str, workers: Workers) -> None:
         self._origin = origin
         self._workers = workers
-        self._waiting: OrderedDict[asyncio.Future[Checked], Request] = OrderedDict()
+        self._waiting: OrderedDict[asyncio.Future[Call], Request] = OrderedDict()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def check(self, request: Request) -> Checked:
+    async def check(self, request: Request) -> Call:
         """
-        Check every record of a request; each gets an Admitted or the error that refuses it.
+        Check every record of a request; each becomes an Admitted or the error that refuses it.
 
         Raises InputError for a request that can't be read or is too large, UnavailableError.
         """
-        future: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         self._waiting[future] = request
         self._waiting_bytes += len(request.raw)
         self._pump()
@@ -70,8 +73,8 @@ class Admission:
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 
-    def _take(self) -> list[tuple[asyncio.Future[Checked], Request]]:
-        taken: list[tuple[asyncio.Future[Checked], Request]] = []
+    def _take(self) -> list[tuple[asyncio.Future[Call], Request]]:
+        taken: list[tuple[asyncio.Future[Call], Request]] = []
         size = 0
         for future, request in self._waiting.items():
             if taken and size + len(request.raw) > _BATCH_BYTES:
@@ -88,9 +91,9 @@ class Admission:
         self._tasks.discard(task)
         self._pump()
 
-    async def _work(self, taken: list[tuple[asyncio.Future[Checked], Request]]) -> None:
+    async def _work(self, taken: list[tuple[asyncio.Future[Call], Request]]) -> None:
         requests = [request for _, request in taken]
-        results: list[Checked | LedgerError]
+        results: list[Call | LedgerError]
         try:
             results = list(await self._workers.run(check_requests, self._origin, requests))
         except LedgerError as error:
@@ -106,25 +109,42 @@ class Admission:
                 future.set_result(result)
 
 
-def check_requests(origin: str, requests: list[Request]) -> list[Checked | LedgerError]:
-    """Run in a worker: check requests, each with a result or an error of its own."""
-    results: list[Checked | LedgerError] = []
-    for request in requests:
-        try:
-            results.append(check_request(origin, request))
-        except InputError as error:
-            results.append(error)
-        except Exception as error:  # noqa: BLE001 - the requests beside it must not suffer
-            results.append(_unexpected(error))
-    return results
+_Read = list[tuple[SignedRecord, Facts] | LedgerError]
+
+
+def check_requests(origin: str, requests: list[Request]) -> list[Call | LedgerError]:
+    """
+    Run in a worker: check requests, each with a result or an error of its own.
+
+    First what they say, then all signatures: taken by turns, the two would push each other out of
+    the processor's caches, which costs a signature's check a fifth more.
+    """
+    read = [_try(_read, origin, request) for request in requests]
+    return [
+        each if isinstance(each, LedgerError) else _try(_pack, origin, request, each)
+        for request, each in zip(requests, read, strict=True)
+    ]
+
+
+def check_request(origin: str, request: Request) -> list[Item]:
+    """Check one request; raises MalformedError or TooLargeError for the request as a whole."""
+    return _verify(origin, request, _read(origin, request))
+
+
+def _try(check: Callable[[Unpack[Ts]], T], *args: *Ts) -> T | LedgerError:
+    try:
+        return check(*args)
+    except InputError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - the requests beside it must not suffer
+        return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> LedgerError:
     return LedgerError(f"the request could not be checked: {type(error).__name__}")
 
 
-def check_request(origin: str, request: Request) -> Checked:
-    """Check one request; raises MalformedError or TooLargeError for the request as a whole."""
+def _read(origin: str, request: Request) -> _Read:
     try:
         records = pb.AppendRequest.FromString(request.raw).records
     except DecodeError:
@@ -134,11 +154,27 @@ def check_request(origin: str, request: Request) -> Checked:
             f"a call holds 1 to {MAX_RECORDS} records, not {len(records)}",
             reason="BATCH_TOO_LARGE" if records else "BATCH_EMPTY",
         )
-    checked: Checked = []
+    read: _Read = []
     for record in records:
         signed = SignedRecord(record.body, record.key_id, record.signature)
         try:
-            checked.append(admit(signed, origin=origin, author=request.author, keys=request.keys))
+            read.append((signed, read_record(signed, origin=origin, author=request.author)))
         except LedgerError as error:
-            checked.append(error)
-    return checked
+            read.append(error.with_traceback(None))  # which would keep this frame, and all of read
+    return read
+
+
+def _verify(origin: str, request: Request, read: _Read) -> list[Item]:
+    items: list[Item] = []
+    for each in read:
+        try:
+            if isinstance(each, LedgerError):
+                raise each
+            items.append(verified(*each, origin, request.keys))
+        except LedgerError as error:
+            items.append(error.with_traceback(None))
+    return items
+
+
+def _pack(origin: str, request: Request, read: _Read) -> Call:
+    return Call.of(_verify(origin, request, read))

@@ -8,7 +8,7 @@ daemon decides about them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -78,6 +78,12 @@ class Machine:
             machine.rule_set, machine.rules = int.from_bytes(index, "big"), body.rule_set
         machine.anchor = AnchorState.load(snapshot)
         return machine
+
+    def read(self, transaction: Transaction, coming: Iterable[Facts]) -> None:
+        """Read at once what apply() will look up for these, each of which it may be given."""
+        coming = list(coming)
+        self.records.read(transaction, ((facts.author, facts.record_id) for facts in coming))
+        self.transfers.read(transaction, (facts.ref for facts in coming if facts.ref))
 
     def apply(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
         """
@@ -170,9 +176,11 @@ class Machine:
         return due
 
     def _changed_findings(
-        self, ref: bytes, transfer: Transfer, conditions: Iterable[Condition]
+        self, ref: bytes, transfer: Transfer, conditions: Sequence[Condition]
     ) -> list[pb.Finding]:
         """Open a finding for each new condition and close those whose condition is gone."""
+        if not (conditions or transfer.findings):
+            return []
         wanted = {(condition.rule, condition.records): condition for condition in conditions}
         standing = {(found.rule, found.records): found for found in transfer.findings}
         due = []

@@ -1,22 +1,12 @@
-"""
-Worker processes for what costs processor time: parsing and checking signatures.
-
-Threads that drop the GIL for a signature wait for it again behind whoever computes; processes do
-not. They are spawned, never forked: a fork would carry the store's open environment along.
-"""
+"""Worker processes for what costs processor time: parsing and checking signatures."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
+from ledgerd.ledger.child import Child
 from ledgerd_client.core.errors import UnavailableError
 
 P = ParamSpec("P")
@@ -24,54 +14,67 @@ R = TypeVar("R")
 
 
 class Workers:
-    """A pool of processes. Belongs to one event loop."""
+    """A pool of processes, each given one call at a time. Belongs to one event loop."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = self._new_pool()
+        self._children: set[Child] = set()
+        self._idle: asyncio.LifoQueue[Child] = asyncio.LifoQueue()
+        self._closed = False
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.count, context, initializer=_prepare)
+    @property
+    def pids(self) -> list[int | None]:
+        return [child.pid for child in self._children]
 
     async def start(self) -> None:
         """Return when every worker answers, so that the first call does not pay for it."""
-        await asyncio.gather(*(self.run(_ready) for _ in range(self.count)))
+        for child in await asyncio.gather(*(self._new() for _ in range(self.count))):
+            self._idle.put_nowait(child)
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """
         Call a module-level function in a worker; its exception is raised here.
 
-        Raises UnavailableError when the worker died; the pool is then replaced.
+        Raises UnavailableError when the worker died, which is then replaced, or when there are
+        none any more.
         """
-        pool = self._pool
+        if self._closed:
+            raise UnavailableError("the node is stopping; try again in a moment", reason="STOPPING")
+        child = await self._idle.get()
         try:
-            return await asyncio.wrap_future(pool.submit(function, *args, **kwargs))
-        except BrokenProcessPool:
-            if pool is self._pool:
-                self._pool = self._new_pool()
-            raise UnavailableError("a worker process died; try again") from None
+            result: R = await child.ask(function, args, kwargs)
+        except UnavailableError:
+            if not child.answers:
+                child = await self._replaced(child)
+            raise
+        finally:
+            # Also when the caller went away: questions are answered in their order.
+            self._idle.put_nowait(child)
+        return result
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the workers; calls under way are finished first."""
-        self._pool.shutdown()
+        self._closed = True
+        await asyncio.gather(*(child.close() for child in self._children))
+        self._children.clear()
+
+    async def _replaced(self, child: Child) -> Child:
+        self._children.discard(child)
+        await child.close()
+        return await self._new()
+
+    async def _new(self) -> Child:
+        child = Child(_make_caller)
+        self._children.add(child)
+        await child.start()
+        return child
 
 
-def _prepare() -> None:
-    # The parent drains first and ends its workers itself, also when a terminal signals both.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A parent that was killed ends nobody, and its workers would wait for calls for ever: each
-    # holds the other end of the queue open itself.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _make_caller() -> Callable[..., object]:
+    return _call
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _ready() -> None:
-    """Nothing: that it was called is the answer."""
+def _call(
+    function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+) -> object:
+    return function(*args, **kwargs)

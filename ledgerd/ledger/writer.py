@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
+from ledgerd.ledger.call import Item
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import Entry, Machine
 from ledgerd.ledger.peer_log import PeerLog
@@ -35,7 +37,6 @@ from ledgerd_client.core.record import (
     sign_admitted,
 )
 
-Item = Admitted | LedgerError
 Outcome = int | Receipt | LedgerError
 
 
@@ -57,15 +58,13 @@ class _Batch:
     first: int
     last_time: int
     last_leaf: bytes
+    next: int
     headers: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
 
-    @property
-    def next(self) -> int:
-        return self.first + len(self.headers)
-
     def add(self, header: bytes, body: bytes) -> None:
+        self.next += 1
         self.last_leaf = merkle.leaf_hash(header)
         self.headers.append(header)
         self.bodies.append(body)
@@ -172,7 +171,11 @@ class Writer:
     ) -> tuple[Head, list[AppendResult]]:
         self._check_unchanged(transaction)
         now = max(self._clock(), self.head.last_time)
-        batch = _Batch(self.head.size, now, self.head.last_leaf)
+        batch = _Batch(self.head.size, now, self.head.last_leaf, self.head.size)
+        items = chain.from_iterable(calls)
+        self.machine.read(
+            transaction, [item.facts for item in items if not isinstance(item, LedgerError)]
+        )
         placed = [self._place_call(transaction, batch, call) for call in calls]
         if not batch.headers:
             # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from ledgerd.ledger.call import Call
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.store import PeerStore
@@ -115,7 +116,7 @@ class Accusations:
         key = Key(0, self._entry_key.public)
         item = verified(signed, read_facts(self._entry)[1], self._origin, {signed.key_id: key})
         # Appended twice it is one entry: the log knows its record_id.
-        for outcome in (await sequencer.append([item])).outcomes:
+        for outcome in (await sequencer.append(Call.of([item]))).outcomes:
             if isinstance(outcome, LedgerError):
                 raise outcome
         await self._store.run(self._forget, _ENTRY_KEY)

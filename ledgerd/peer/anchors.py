@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from ledgerd.ledger.call import Call
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.writer import sign_own
@@ -125,7 +126,7 @@ class Anchors:
         )
         now = self._clock()
         item = sign_own(self._entry_key, self._origin, now, self._random, anchor=anchor)
-        for outcome in (await self._sequencer.append([item])).outcomes:
+        for outcome in (await self._sequencer.append(Call.of([item]))).outcomes:
             if isinstance(outcome, LedgerError):
                 raise outcome
         # Lost in a crash, this costs one more anchor.

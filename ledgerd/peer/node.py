@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.sequencer import RESERVE_BYTES, Sequencer
+from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.workers import Workers
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.anchors import Anchored, Anchors, newest_anchor
@@ -142,11 +142,6 @@ class PeerSide:
         self._submitting = Rounds("submit", self.submitter.step, random=random, **timing)
         self._tasks: list[asyncio.Task[None]] = []
 
-    @property
-    def peer_log(self) -> PeerLog:
-        """The peer's log as far as it is verified; any thread may read it."""
-        return self.replica
-
     def status(self) -> PeerStatus:
         verified, rounds = self.replica.verified, (self._following, self._submitting)
         return PeerStatus(
@@ -189,7 +184,7 @@ class PeerSide:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close(self) -> None:
-        """Close the store, once nobody reads peer_log any more."""
+        """Close the store, once nobody reads the replica any more."""
         self._store.close()
 
     def on_commit(self, head: Head) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
 
 import structlog
 
-from ledgerd.ledger.sequencer import RESERVE_BYTES
+from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client.core.errors import StoreError

@@ -6,7 +6,7 @@ RECORDS: lp8(author) ‖ record_id → u64 index ‖ body_digest. AUTHORS: lp8(a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,21 +31,33 @@ class Records:
 
     def __init__(self) -> None:
         self._new: dict[bytes, Known] = {}
+        self._read: dict[bytes, bytes | None] = {}
         self._authored: list[bytes] = []
+
+    def read(self, transaction: Transaction, names: Iterable[tuple[str, bytes]]) -> None:
+        """Read at once what find() will be asked for: authors and record ids."""
+        keys = {record_key(author, record_id) for author, record_id in names}
+        self._read = {**dict.fromkeys(keys), **transaction.get_many(Table.RECORDS, keys)}
 
     def find(self, transaction: Transaction, author: str, record_id: bytes) -> Known | None:
         key = record_key(author, record_id)
-        return self._new.get(key) or _parse(transaction.get(Table.RECORDS, key))
+        if key in self._new:
+            return self._new[key]
+        if key in self._read:
+            return _parse(self._read[key])
+        return _parse(transaction.get(Table.RECORDS, key))
 
     def add(self, author: str, record_id: bytes, index: int, body_digest: bytes) -> None:
-        self._new[record_key(author, record_id)] = Known(index, body_digest)
-        self._authored.append(_prefix(author) + u64(index))
+        prefix = _prefix(author)
+        self._new[prefix + record_id] = Known(index, body_digest)
+        self._authored.append(prefix + u64(index))
 
     def flush(self, transaction: Transaction) -> None:
         pairs = ((key, u64(known.position) + known.body_digest) for key, known in self._new.items())
         transaction.put_many(Table.RECORDS, pairs)
         transaction.put_many(Table.AUTHORS, ((key, b"") for key in self._authored))
         self._new.clear()
+        self._read.clear()
         self._authored.clear()
 
 

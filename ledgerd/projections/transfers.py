@@ -7,6 +7,7 @@ TRANSFERS: ref → the row below. DEADLINES: u64 due (µs) ‖ ref → "".
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -76,11 +77,13 @@ class Transfer:
     findings: list[OpenFinding] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        own = sum(half.own for half in self.halves)
-        counts = own, len(self.halves) - own, len(self.findings)
-        parts = [_ROW.pack(self.state, self.due, *counts)]
+        own = 0
+        parts = [b""]
         for half in self.halves:
+            own += half.own
             parts += (_HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty))
+        counts = own, len(self.halves) - own, len(self.findings)
+        parts[0] = _ROW.pack(self.state, self.due, *counts)
         for finding in self.findings:
             places = b"".join(_POSITION.pack(*place) for place in finding.records)
             parts += (finding.finding_id, _text(finding.rule), lp8(places))
@@ -113,8 +116,14 @@ class Transfers:
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
+        self._read: dict[bytes, bytes | None] = {}
         # Key of DEADLINES, and whether it is to be there.
         self._deadlines: dict[bytes, bool] = {}
+
+    def read(self, transaction: Transaction, refs: Iterable[bytes]) -> None:
+        """Read at once the rows that get() will be asked for."""
+        wanted = set(refs)
+        self._read = {**dict.fromkeys(wanted), **transaction.get_many(Table.TRANSFERS, wanted)}
 
     def get(self, transaction: Transaction, ref: bytes) -> Transfer:
         """The transfer of ref, or an empty one."""
@@ -149,7 +158,11 @@ class Transfers:
         return [key[8:] for key, _ in islice(rows, most)]
 
     def _row(self, transaction: Transaction, ref: bytes) -> bytes | None:
-        return self._rows.get(ref) or transaction.get(Table.TRANSFERS, ref)
+        if ref in self._rows:
+            return self._rows[ref]
+        if ref in self._read:
+            return self._read[ref]
+        return transaction.get(Table.TRANSFERS, ref)
 
     def flush(self, transaction: Transaction) -> None:
         transaction.put_many(Table.TRANSFERS, self._rows.items())
@@ -159,6 +172,7 @@ class Transfers:
             if not there:
                 transaction.delete(Table.DEADLINES, key)
         self._rows.clear()
+        self._read.clear()
         self._deadlines.clear()
 
 

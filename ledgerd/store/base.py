@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -25,6 +25,9 @@ class Snapshot(Protocol):
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return the value, which may be empty, or None when there is no such key."""
+
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        """Return the values of those keys that are there: as `get`, but faster."""
 
     def scan(
         self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
@@ -109,8 +112,17 @@ def misuse(message: str) -> StoreError:
 
 
 def check_key(key: bytes) -> None:
-    if not 0 < len(key) <= MAX_KEY_BYTES:
-        raise misuse(f"a key has {len(key)} bytes, not 1 to {MAX_KEY_BYTES}")
+    _check_key_length(len(key))
+
+
+def _check_key_length(length: int) -> None:
+    if not 0 < length <= MAX_KEY_BYTES:
+        raise misuse(f"a key has {length} bytes, not 1 to {MAX_KEY_BYTES}")
+
+
+def check_keys(keys: Iterable[bytes]) -> None:
+    for length in set(map(len, keys)):
+        _check_key_length(length)
 
 
 def check_bounds(start: bytes, stop: bytes | None) -> None:

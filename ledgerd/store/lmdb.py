@@ -20,6 +20,7 @@ from ledgerd.store.base import (
     WriteTurn,
     check_bounds,
     check_key,
+    check_keys,
 )
 from ledgerd.store.tables import INSTANCE_KEY, Table
 from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
@@ -100,9 +101,18 @@ class LmdbStore:
 
     @classmethod
     @_store_errors
-    def open(cls, path: Path, *, map_size: int = MAP_SIZE, readonly: bool = False) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        map_size: int = MAP_SIZE,
+        readonly: bool = False,
+        from_end_to_end: bool = False,
+    ) -> Self:
         """
         Open a store that `create` made; `map_size` is the most it may grow to, in bytes.
+
+        from_end_to_end: how it will be read, for the kernel to read ahead.
 
         Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is.
         """
@@ -110,7 +120,9 @@ class LmdbStore:
         data = path / _DATA
         if not (data.is_file() and data.stat().st_size):
             raise _no_store(f"there is no store in {path}")
-        environment = _environment(path, map_size=map_size, readonly=readonly)
+        environment = _environment(
+            path, map_size=map_size, readonly=readonly, readahead=from_end_to_end
+        )
         try:
             return cls(path, environment)
         except lmdb.NotFoundError:
@@ -178,7 +190,7 @@ def _no_store(message: str) -> StoreError:
     )
 
 
-def _environment(path: Path, *, map_size: int, readonly: bool = False) -> lmdb.Environment:
+def _environment(path: Path, *, map_size: int, readonly: bool, readahead: bool) -> lmdb.Environment:
     return lmdb.open(
         os.fspath(path),
         map_size=map_size,
@@ -187,8 +199,7 @@ def _environment(path: Path, *, map_size: int, readonly: bool = False) -> lmdb.E
         mode=0o700,  # LMDB takes the x bits away for its files
         create=False,
         readonly=readonly,
-        # The daemon reads here and there; whoever opens read-only reads from end to end.
-        readahead=readonly,
+        readahead=readahead,
         # Pages are cleared before use: signing keys lie in the same heap, and the file travels.
         meminit=True,
         # Named, because LMDB_DEFAULT_LIB_VERSION in the environment could choose another format.
@@ -251,11 +262,20 @@ class _LmdbSnapshot(View):
         # The binding gives a reader's slot back when the object goes, and not when it ends.
         del self._transaction
 
-    @_store_errors
     def get(self, table: Table, key: bytes) -> bytes | None:
         self._check_live()
         check_key(key)
-        return self._transaction.get(key, db=self._databases[table])
+        try:
+            return self._transaction.get(key, db=self._databases[table])
+        except lmdb.Error as error:
+            raise _ours(error) from error
+
+    @_store_errors
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        self._check_live()
+        ordered = sorted(keys)
+        check_keys(ordered)
+        return dict(self._transaction.cursor(self._databases[table]).getmulti(ordered))
 
     @_store_errors
     def scan(
@@ -295,9 +315,9 @@ class _LmdbTransaction(_LmdbSnapshot):
 
     @_store_errors
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
-        ordered = sorted(dict(items).items())
-        for key, _ in ordered:
-            check_key(key)
+        values = dict(items)
+        check_keys(values)
+        ordered = sorted(values.items())
         if ordered:
             database = self._changing(table)
             cursor = self._transaction.cursor(database)

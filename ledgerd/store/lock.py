@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ledgerd_client.core.errors import NotReadyError, StoreError
 
 _MAX_PID_DIGITS = 20
+# For how long a process that died may keep its lock by a commit that is still under way.
+_PATIENCE_S = 10.0
+_LOOK_EVERY_S = 0.01
 
 
 class DirectoryLock:
@@ -18,14 +23,18 @@ class DirectoryLock:
     Exclusive hold of a directory while the `with` block lasts.
 
     The kernel keeps it (flock on `serve.lock`) and drops it however the process ends, kill -9
-    included, so a file left behind means nothing. A forked child would share it: spawn instead.
+    included, so a file left behind means nothing. Given to a process that is being spawned, it is
+    held until both have ended: a commit that outlives its node keeps the next one waiting.
     Entering raises NotReadyError "ALREADY_SERVED", naming the holder's process id, or StoreError
     when the directory cannot be locked at all.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, descriptor: int = -1) -> None:
         self._path = directory / "serve.lock"
-        self._descriptor = -1
+        self._descriptor = descriptor
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _share, (self._path.parent, DupFd(self._descriptor))
 
     def __enter__(self) -> Self:
         try:
@@ -48,10 +57,14 @@ class DirectoryLock:
         os.close(self._descriptor)
 
 
+def _share(directory: Path, descriptor: Any) -> DirectoryLock:
+    return DirectoryLock(directory, descriptor.detach())
+
+
 def _take(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, path)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     except BaseException:
@@ -60,11 +73,38 @@ def _take(path: Path) -> int:
     return descriptor
 
 
+def _lock(descriptor: int, path: Path) -> None:
+    """Raise BlockingIOError while somebody serves; wait a little for a dead one's last commit."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if _lives(_holder(path)) or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            return
+
+
+def _lives(holder: str) -> bool:
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return True
+
+
+def _holder(path: Path) -> str:
+    # It may not have written its number yet; the file is never trusted for more.
+    return path.read_bytes()[:_MAX_PID_DIGITS].decode("ascii", "replace") or "unknown"
+
+
 def _held(path: Path) -> NotReadyError:
-    # The holder may not have written its number yet; the file is never trusted for more.
-    holder = path.read_bytes()[:_MAX_PID_DIGITS].decode("ascii", "replace") or "unknown"
     return NotReadyError(
-        f"{path.parent} is already served by process {holder}",
+        f"{path.parent} is already served by process {_holder(path)}",
         reason="ALREADY_SERVED",
         action="stop that process first, or give this one a directory of its own",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ledgerd.store.base import (
@@ -101,6 +101,10 @@ class _MemorySnapshot(View):
         self._check_live()
         check_key(key)
         return self.tables[table].values.get(key)
+
+    def get_many(self, table: Table, keys: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        found = ((key, self.get(table, key)) for key in keys)
+        return {key: value for key, value in found if value is not None}
 
     def scan(
         self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False

@@ -55,6 +55,18 @@ class TestGoodReceipts:
         said = (proven["institution"], proven["body_digest"])
         assert said == (entry["body_fields"]["author"], entry["body_digest"])
 
+    @pytest.mark.parametrize("receipt", RECEIPTS, ids=named)
+    def test_the_first_line_says_what_is_verified(
+        self, verifier: Tool, receipt: dict[str, Any]
+    ) -> None:
+        verifier.path("a.tlog-proof").write_text(receipt["file"])
+        options = ("--trust", "trust.txt", "--keys", "keys")
+        first = verifier.ok("receipt", "verify", "a.tlog-proof", *options).out.splitlines()[0]
+        place = f"entry {receipt['index']} of {receipt['origin']}"
+        cosigned = "cosigned" if receipt["cosigned"] else "not cosigned"
+        assert first.split(maxsplit=1)[0] == "verified"
+        assert f"{place}, in its checkpoint of {receipt['size']} entries, {cosigned} by" in first
+
     def test_times_are_utc(self, verifier: Tool) -> None:
         genesis = next(receipt for receipt in RECEIPTS if receipt["index"] == 0)
         # date -u -d @1785718800
@@ -107,8 +119,12 @@ class TestBadReceipts:
     def test_a_receipt_that_is_not_cosigned_does_not_do_where_it_must_be(
         self, verifier: Tool
     ) -> None:
+        """
+        Nor is it proof of tampering: exit code 3.
+        """
         receipt = next(receipt for receipt in RECEIPTS if not receipt["cosigned"])
-        assert verify(verifier, receipt["file"], "--require-cosignature").code == 1
+        ran = verify(verifier, receipt["file"], "--require-cosignature")
+        assert (ran.code, ran.out, "has not cosigned it" in ran.err) == (3, "", True)
 
 
 class TestMissingPieces:
@@ -150,6 +166,14 @@ class TestMissingPieces:
         verifier.ok("authority", "init", "--dir", "other", "--origin", "other.example/log")
         verifier.path("trust.txt").write_bytes(verifier.path("other/trust.txt").read_bytes())
         assert verify(verifier, COSIGNED["file"]).code == 2
+
+    def test_a_trust_file_of_one_side_is_bad_input(self, verifier: Tool) -> None:
+        whole = VECTORS["trust"]["file"]
+        head, *sides = whole.split("origin ")
+        (own,) = (side for side in sides if side.startswith(MAINLAND["origin"]))
+        verifier.path("trust.txt").write_text(f"{head}origin {own}")
+        ran = verify(verifier, COSIGNED["file"])
+        assert (ran.code, "`ledgerctl trust make`" in ran.err) == (2, True)
 
     @pytest.mark.parametrize("refused", VECTORS["refuse"]["trust_files"], ids=lambda r: r["reason"])
     def test_a_bad_trust_file_is_bad_input(self, verifier: Tool, refused: dict[str, Any]) -> None:

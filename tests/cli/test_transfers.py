@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import pytest
 from cli.node import ServedNode, save
 from cli.tool import Ran, Tool
 
+from ledgerd_client._time import system_now
+from ledgerd_client.config import Settings
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.outbox import Outbox
 from ledgerd_client.testing import MemoryNode
 
 EXPORTER = "uscc.12440300MB0000001U"
@@ -109,9 +113,10 @@ class TestSubmit:
         config = ("--config", "mainland-ops/client.toml")
         assert border.tool("enrol", "submit", "mainland-ops.approval", *config).code == 2
 
-    def test_an_approval_by_a_wrong_authority_is_not_sent(self, border: Border) -> None:
+    def test_an_approval_for_the_other_side_is_bad_input(self, border: Border) -> None:
         config = ("--config", "mainland-ops/client.toml")
-        assert border.tool("enrol", "submit", "clinic.approval", *config).code == 1
+        ran = border.tool("enrol", "submit", "clinic.approval", *config)
+        assert (ran.code, "WRONG_ORIGIN" in ran.err) == (2, True)
 
     def test_a_node_that_is_not_there_is_not_asked(self, border: Border) -> None:
         path = border.tool.path("mainland-ops/client.toml")
@@ -188,6 +193,16 @@ class TestDeclare:
         again = border.declare("batch.csv", "--caller-ref", "order 7").data
         assert again == first
 
+    @pytest.mark.parametrize(
+        "args", [("image.png",), ("batch.csv", "image.png"), ("batch.csv", "--subjects", "7")]
+    )
+    def test_a_caller_ref_stands_for_one_declaration(
+        self, border: Border, args: tuple[str, ...]
+    ) -> None:
+        first = border.declare("batch.csv", "--caller-ref", "order 7").data
+        ran = border.declare(*args, "--caller-ref", "order 7")
+        assert (ran.code, ran.out, first["record_id"] in ran.err) == (2, "", True)
+
     def test_a_node_that_is_down_is_told_and_nothing_is_sent_later(self, border: Border) -> None:
         down(border)
         ran = border.declare("batch.csv")
@@ -211,6 +226,22 @@ def outbox(border: Border, *args: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
+def revoke(border: Border) -> None:
+    """The exporter's key is good no more."""
+    log = border.mainland.node.log
+    (key,) = log.keys_of(EXPORTER).values()
+    log.revoke_key(EXPORTER, key.public)
+
+
+def refused(border: Border) -> str:
+    """A queued record, which the node will refuse at the next flush; its id."""
+    down(border)
+    record_id: str = border.declare("batch.csv", "--queue").data["record_id"]
+    up(border)
+    revoke(border)
+    return record_id
+
+
 class TestOutbox:
     def test_what_is_queued_shows(self, border: Border) -> None:
         down(border)
@@ -229,11 +260,25 @@ class TestOutbox:
         down(border)
         border.declare("batch.csv", "--queue")
         up(border)
-        log = border.mainland.node.log
-        (key,) = log.keys_of(EXPORTER).values()
-        log.revoke_key(EXPORTER, key.public)
+        revoke(border)
         assert border.exporter("outbox", "flush", "--json").data["refused"] == 1
         assert [row["last_reason"] for row in outbox(border)] == ["KEY_REVOKED"]
+
+    def test_flush_names_what_is_refused_and_exits_3(self, border: Border) -> None:
+        record_id = refused(border)
+        ran = border.exporter("outbox", "flush")
+        assert (ran.code, record_id in ran.err, "KEY_REVOKED" in ran.err) == (3, True, True)
+
+    def test_as_long_as_nobody_has_seen_to_it(self, border: Border) -> None:
+        record_id = refused(border)
+        again = [border.exporter("outbox", "flush").code for _ in range(2)]
+        border.exporter("outbox", "drop", record_id, "--reason", "enrolled anew")
+        assert (again, border.exporter("outbox", "flush").code) == ([3, 3], 0)
+
+    def test_whoever_declares_is_told_where_a_refused_record_is(self, border: Border) -> None:
+        revoke(border)
+        ran = border.declare("batch.csv")
+        assert (ran.code, "`ledgerctl outbox list`" in ran.err) == (3, True)
 
     def test_the_ticket_gets_its_receipt_later(self, border: Border) -> None:
         down(border)
@@ -262,9 +307,42 @@ class TestOutbox:
         record_id = border.declare("batch.csv").data["record_id"]
         assert border.exporter("outbox", "retry", record_id).code == 3
 
-    def test_retry_of_all_counts_them(self, border: Border) -> None:
+    def test_a_refused_record_is_queued_again(self, border: Border) -> None:
+        record_id = refused(border)
+        border.exporter("outbox", "flush")
+        assert border.exporter("outbox", "retry", record_id, "--json").data == {"queued": 1}
+
+    def test_all_are_queued_again_only_if_that_is_said(self, border: Border) -> None:
+        refused(border)
+        border.exporter("outbox", "flush")
+        assert border.exporter("outbox", "retry", "--all", "--json").data == {"queued": 1}
+
+    @pytest.mark.parametrize("args", [(), ("--all", "00" * 16)], ids=["neither", "both"])
+    def test_retry_asks_which(self, border: Border, args: tuple[str, ...]) -> None:
         border.declare("batch.csv")
-        assert border.exporter("outbox", "retry", "--json").data == {"queued": 0}
+        ran = border.exporter("outbox", "retry", *args)
+        assert (ran.code, "--all" in ran.err) == (2, True)
+
+    def test_what_is_in_the_log_is_not_dropped(self, border: Border) -> None:
+        record_id = border.declare("batch.csv").data["record_id"]
+        ran = border.exporter("outbox", "drop", record_id, "--reason", "sent twice")
+        assert (ran.code, "is in the log" in ran.err) == (3, True)
+        assert [row["state"] for row in outbox(border)] == ["recorded"]
+
+    def test_whoever_drops_what_may_be_in_the_log_is_told(self, border: Border) -> None:
+        down(border)
+        record_id = border.declare("batch.csv", "--queue").data["record_id"]
+        path = Settings.from_file(border.tool.path("hospital/client.toml")).outbox
+        assert path is not None
+        with closing(Outbox.open(path, now=system_now)) as opened:
+            opened.failed(bytes.fromhex(record_id), "REPLY_LOST", "no answer", 0)
+        ran = border.exporter("outbox", "drop", record_id, "--reason", "in haste")
+        assert (ran.code, "an answer was lost" in ran.err) == (0, True)
+
+    def test_a_list_of_nothing_says_so(self, border: Border) -> None:
+        border.exporter("outbox", "flush")
+        ran = border.exporter("outbox", "list")
+        assert (ran.out, ran.err) == ("", "There is nothing to do.\n")
 
     @pytest.mark.parametrize("record_id", ["", "zz", "00", "00" * 17])
     def test_what_is_no_record_id_is_bad_input(self, border: Border, record_id: str) -> None:
@@ -296,6 +374,43 @@ class TestAck:
         assert (ran.code, ran.data["outcome"]) == (1, "digest_mismatch")
         assert border.hongkong.node.log.size == 3
 
+    def test_parts_that_differ_are_named(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        border.tool.path("image.png").write_bytes(b"GIF89a")
+        ran = border.acknowledge("--payload", "batch.csv", "--payload", "image.png")
+        assert (ran.code, ran.data["outcome"]) == (1, "digest_mismatch")
+        assert ran.data["differing_parts"] == ["image.png"]
+
+    def test_a_part_that_is_missing_is_named_and_nothing_recorded(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        ran = border.acknowledge("--payload", "batch.csv")
+        assert (ran.code, "missing: 'image.png'" in ran.err) == (2, True)
+        assert border.hongkong.node.log.size == 2
+
+    def test_so_is_a_part_that_was_renamed(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        border.tool.path("image.png").rename(border.tool.path("IMAGE~1.PNG"))
+        ran = border.acknowledge("--payload", "batch.csv", "--payload", "IMAGE~1.PNG")
+        assert (ran.code, "'IMAGE~1.PNG'" in ran.err, "--outcome" in ran.err) == (2, True, True)
+        assert border.hongkong.node.log.size == 2
+
+    def test_the_outcome_may_be_said_instead(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        ran = border.acknowledge("--payload", "batch.csv", "--outcome", "digest_mismatch")
+        assert (ran.code, ran.data["outcome"]) == (1, "digest_mismatch")
+
+    def test_said_again_it_is_the_record_that_is_in_the_log(self, border: Border) -> None:
+        border.declare("batch.csv")
+        first, again = (border.acknowledge("--payload", "batch.csv").data for _ in range(2))
+        assert again == first
+        got = border.recipient("receipt", "get", again["record_id"], "--out", "a.tlog-proof")
+        assert got.code == 0
+
+    def test_a_count_beyond_all_people_is_bad_input(self, border: Border) -> None:
+        border.declare("batch.csv")
+        count = ("--received-subjects", "9" * 30)
+        assert border.acknowledge("--payload", "batch.csv", *count).code == 2
+
     def test_a_rejection_is_recorded_as_said(self, border: Border) -> None:
         border.declare("batch.csv")
         ran = border.acknowledge("--outcome", "rejected", "--reason", "no contract")
@@ -308,7 +423,8 @@ class TestAck:
     def test_a_ticket_without_a_receipt_is_not_taken(self, border: Border) -> None:
         down(border)
         border.declare("batch.csv", "--queue")
-        assert border.acknowledge("--payload", "batch.csv").code == 1
+        ran = border.acknowledge("--payload", "batch.csv")
+        assert (ran.code, "--allow-queued" in ran.err) == (3, True)
 
     def test_a_ticket_for_somebody_else_is_refused(self, border: Border) -> None:
         border.declare("batch.csv")
@@ -373,6 +489,16 @@ class TestReceiptGet:
         border.exporter("receipt", "get", index, "--out", "a.tlog-proof")
         assert Receipt.parse(border.tool.path("a.tlog-proof").read_bytes()).index == index
 
+    def test_waiting_is_for_a_record_id(self, border: Border) -> None:
+        index = border.declare("batch.csv").data["index"]
+        args = ("receipt", "get", index, "--wait", 9, "--out", "a.tlog-proof")
+        assert border.exporter(*args).code == 2
+
+    @pytest.mark.parametrize("index", ["\u0662", "+2", "2.0", "9" * 20])
+    def test_an_index_has_one_spelling(self, border: Border, index: str) -> None:
+        border.declare("batch.csv")
+        assert border.exporter("receipt", "get", index, "--out", "a.tlog-proof").code == 2
+
     def test_the_checkpoint_is_the_signed_note(self, border: Border) -> None:
         shown = border.exporter("checkpoint").out
         assert shown.startswith(f"{border.mainland.authority.origin}\n")
@@ -424,7 +550,7 @@ class TestOpen:
     def test_a_queued_ticket_proves_nothing(self, border: Border) -> None:
         down(border)
         border.declare("batch.csv", "--queue")
-        assert self.open(border, "a.ticket", "--payload", "batch.csv", *self.PROVING).code == 1
+        assert self.open(border, "a.ticket", "--payload", "batch.csv", *self.PROVING).code == 3
 
     def test_one_part_of_several_is_recognised(self, border: Border) -> None:
         border.declare("batch.csv", "image.png")
@@ -469,6 +595,40 @@ class TestTampering:
         ran = border.exporter("checkpoint")
         signatures = [line for line in ran.err.splitlines() if line.startswith("\u2014 ")]
         assert (ran.code, ran.out, len(signatures)) == (1, "", 2)
+
+
+class TestWhatIsOursToMend:
+    """None of it exits 1, which says that something proves tampering."""
+
+    def test_a_damaged_checkpoint_of_ours(self, border: Border) -> None:
+        border.declare("batch.csv")
+        (kept,) = border.tool.path("hospital/keys").glob("*.checkpoint")
+        kept.write_bytes(kept.read_bytes().replace(b"\n3\n", b"\n7\n"))
+        ran = border.exporter("checkpoint")
+        assert (ran.code, kept.name in ran.err, "from a copy" in ran.err) == (3, True, True)
+
+    def test_a_trust_file_of_other_logs(self, border: Border) -> None:
+        other = border.tool.path("hongkong/trust.txt").read_bytes()
+        border.tool.path("hospital/trust.txt").write_bytes(other)
+        ran = border.exporter("checkpoint")
+        assert (ran.code, "hospital/trust.txt" in ran.err) == (2, True)
+
+    def test_settings_that_are_not_there(self, border: Border) -> None:
+        ran = border.tool("checkpoint")
+        assert (ran.code, "--config" in ran.err) == (2, True)
+
+    def test_a_certificate_of_another_side(self, border: Border) -> None:
+        path = border.tool.path("hospital/client.toml")
+        path.write_text(
+            path.read_text().replace(border.mainland.endpoint, border.hongkong.endpoint)
+        )
+        ran = border.tool.program("checkpoint", "--config", path)
+        assert (ran.code, ran.err.count("\n"), "certificate" in ran.err) == (3, 1, True)
+
+    @pytest.mark.parametrize("command", [("show",), ("open", "--payload", "batch.csv")])
+    def test_a_name_that_no_file_can_have(self, border: Border, command: tuple[str, ...]) -> None:
+        ran = border.exporter(*command, "x" * 300)
+        assert (ran.code, "File name too long" in ran.err) == (2, True)
 
 
 def test_the_paths_in_the_settings_are_relative_to_the_file(border: Border) -> None:

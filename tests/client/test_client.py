@@ -37,6 +37,7 @@ from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.transfer import parse_manifest, parse_terms
 from ledgerd_client.keyfile import KeyFile, write_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, State
+from ledgerd_client.payload import Payload
 from ledgerd_client.testing import HONG_KONG
 from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST
 
@@ -282,12 +283,6 @@ class TestCallerRef:
             again = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
         assert again == first
 
-    async def test_the_payload_is_not_read_again(self, world: World) -> None:
-        async with world.client() as ledger:
-            first = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
-            again = await ledger.declare(unreadable, **STATEMENT, caller_ref="order 1")
-        assert again == first
-
     async def test_two_at_once_are_one(self, world: World) -> None:
         async with world.client() as ledger:
             both = await asyncio.gather(*(
@@ -315,13 +310,86 @@ class TestCallerRef:
             with pytest.raises(ConflictError, match="caller_ref"):
                 await ledger.cancel(declared.ticket, "", caller_ref="order 1")
 
-    async def test_an_acknowledgement_has_one_outcome(self, world: World) -> None:
+    @pytest.mark.parametrize(
+        "payload", [b"another", b"", {"batch.csv": PAYLOAD}], ids=["other", "empty", "parts"]
+    )
+    async def test_it_stands_for_one_payload_only(self, world: World, payload: Payload) -> None:
+        async with world.client() as ledger:
+            await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            with pytest.raises(ConflictError) as told:
+                await ledger.declare(payload, **STATEMENT, caller_ref="order 1")
+        assert (told.value.reason, transfers(world)) == ("CALLER_REF_REUSED", 1)
+
+    async def test_that_is_told_before_anything_else_of_it(self, world: World) -> None:
+        """
+        A refused record does not answer for what it does not state.
+        """
+        async with world.client(with_another_key(world)) as ledger:
+            with pytest.raises(ForbiddenError):
+                await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            with pytest.raises(ConflictError):
+                await ledger.declare(b"another", **STATEMENT, caller_ref="order 1")
+
+    async def test_the_refusal_names_the_record_that_has_it(self, world: World) -> None:
+        async with world.client() as ledger:
+            first = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            with pytest.raises(ConflictError, match=first.record_id.hex()):
+                await ledger.declare(b"another", **STATEMENT, caller_ref="order 1")
+
+    async def test_of_two_payloads_at_once_one_is_declared(self, world: World) -> None:
+        async with world.client() as ledger:
+            both = await asyncio.gather(
+                *(
+                    ledger.declare(payload, **STATEMENT, caller_ref="order 1")
+                    for payload in (PAYLOAD, b"another")
+                ),
+                return_exceptions=True,
+            )
+        assert {type(one) for one in both} == {Declared, ConflictError}
+
+    async def test_another_time_is_the_same_call(self, world: World) -> None:
+        moments = [datetime(2026, 8, day, tzinfo=UTC) for day in (1, 2)]
+        async with world.client() as ledger:
+            both = [
+                await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="1", occurred_at=moment)
+                for moment in moments
+            ]
+        assert both[0] == both[1]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"payload": b""},
+            {"outcome": "rejected"},
+            {"reason": "unreadable"},
+            {"received_subjects": 7},
+        ],
+        ids=str,
+    )
+    async def test_an_acknowledgement_says_one_thing(
+        self, world: World, changes: dict[str, Any]
+    ) -> None:
+        """
+        Also when it is cosigned, and its body is kept no more.
+        """
+        call: dict[str, Any] = {"payload": b"not what was declared", "caller_ref": "1"}
         async with world.client() as ours, world.client(world.recipient) as theirs:
             ticket = (await ours.declare(PAYLOAD, **STATEMENT)).ticket
-            first = await theirs.acknowledge(ticket, PAYLOAD, caller_ref="1")
-            again = await theirs.acknowledge(ticket, PAYLOAD, caller_ref="1")
+            first = await theirs.acknowledge(ticket, **call)
+            world.hong_kong.cosign()
+            await theirs.wait_cosigned(first)
+            again = await theirs.acknowledge(ticket, **call)
             with pytest.raises(ConflictError, match="caller_ref"):
-                await theirs.acknowledge(ticket, b"", caller_ref="1")
+                await theirs.acknowledge(ticket, **call | changes)
+        assert (again.record_id, again.outcome) == (first.record_id, "digest_mismatch")
+
+    async def test_a_cancellation_has_one_reason(self, world: World) -> None:
+        async with world.client() as ledger:
+            ticket = (await ledger.declare(PAYLOAD, **STATEMENT)).ticket
+            first = await ledger.cancel(ticket, "exported twice", caller_ref="1")
+            again = await ledger.cancel(ticket, "exported twice", caller_ref="1")
+            with pytest.raises(ConflictError, match="caller_ref"):
+                await ledger.cancel(ticket, "wrong desk", caller_ref="1")
         assert again == first
 
     async def test_it_is_nowhere_on_the_disk_and_in_no_log(
@@ -762,6 +830,10 @@ class TestWaitingForACosignature:
             both = [await theirs.acknowledge(ticket, PAYLOAD) for _ in range(2)]
             world.hong_kong.cosign()
             receipts = [await theirs.wait_cosigned(one) for one in both]
+            path = world.recipient.outbox
+            assert path is not None
+            with closing(Outbox.open(path, now=world.time.now)) as outbox:
+                await world.until(lambda: outbox.counts()["done"] == 2)
         assert receipts[0] == receipts[1]
 
 

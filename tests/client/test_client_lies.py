@@ -462,7 +462,7 @@ def add_ack(reply: pb.GetTransferResponse, log: MemoryLog, **signed: Any) -> Non
     """Say that the recipient acknowledged in log what the first half declares."""
     declared = Header.parse(reply.transfer.halves[0].header)
     assert declared.halves is not None
-    halves = replace(declared.halves, outcome=1, counterparty_origin=MAINLAND)
+    halves = declared.halves._replace(outcome=1, counterparty_origin=MAINLAND)
     ack = replace(declared, index=log.size, kind=Kind.ACK, halves=halves, **signed)
     reply.transfer.halves.append(
         pb.Half(origin=log.origin, index=ack.index, institution=RECIPIENT, header=ack.encode())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,13 +18,16 @@ from ledgerd_client import (
     Declared,
     FieldError,
     ForbiddenError,
+    InputError,
     LedgerClient,
     MalformedError,
     Ticket,
     TrustError,
+    UnavailableError,
     VerificationError,
 )
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._results import Outcome
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.checkpoint import add_signatures
 from ledgerd_client.core.keys import SigningKey
@@ -29,6 +35,8 @@ from ledgerd_client.core.note import ED25519, Signer, parse_note
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record, verified
 from ledgerd_client.core.transfer import parse_terms
+from ledgerd_client.outbox import Outbox
+from ledgerd_client.payload import Payload
 
 
 @dataclass(slots=True)
@@ -54,6 +62,10 @@ class Desks:
 
     def newest_ack(self) -> pb.Ack:
         return pb.Body.FromString(self.world.hong_kong.log.bodies[-1]).ack
+
+    def recipients_outbox(self) -> Outbox:
+        assert self.world.recipient.outbox is not None
+        return Outbox.open(self.world.recipient.outbox, now=self.world.time.now)
 
     async def queued_ticket(self) -> Ticket:
         self.world.mainland.go_down()
@@ -245,6 +257,21 @@ class TestTheOutcome:
         with pytest.raises(FieldError):
             await desks.recipient.acknowledge(desks.ticket, b"other", outcome="accepted")
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"received_subjects": -1},
+            {"reason": 7},
+            {"received_at": datetime(1969, 12, 31, tzinfo=UTC)},
+        ],
+        ids=str,
+    )
+    async def test_what_no_record_can_hold_is_a_field_error(
+        self, desks: Desks, said: dict[str, Any]
+    ) -> None:
+        with pytest.raises(FieldError):
+            await desks.recipient.acknowledge(desks.ticket, PAYLOAD, **said)
+
     async def test_an_unknown_outcome_is_refused(self, desks: Desks) -> None:
         with pytest.raises(FieldError, match="maybe"):
             await desks.recipient.acknowledge(desks.ticket, PAYLOAD, outcome="maybe")  # type: ignore[arg-type]
@@ -253,6 +280,116 @@ class TestTheOutcome:
         said = STATEMENT | {"transmission": "remote_view"}
         ticket = (await desks.exporter.declare(None, **said)).ticket
         assert (await desks.recipient.acknowledge(ticket, None)).accepted
+
+
+class TestParts:
+    """Of a payload that was declared in parts: which names arrived, and which content."""
+
+    PARTS: Mapping[str, bytes] = MappingProxyType({"a.csv": b"1", "b.csv": b"2"})
+
+    async def ticket(self, desks: Desks) -> Ticket:
+        return (await desks.exporter.declare(self.PARTS, **STATEMENT)).ticket
+
+    @pytest.mark.parametrize(
+        ("arrived", "said"),
+        [
+            ({"a.csv": b"1"}, "missing: 'b.csv'"),
+            ({"a.csv": b"1", "B.CSV": b"2"}, "not declared by that name: 'B.CSV'"),
+            ({"a.csv": b"1", "b.csv": b"2", "c.csv": b"3"}, "'c.csv'"),
+            (b"1", "missing: 'a.csv', 'b.csv'"),
+        ],
+        ids=["incomplete", "renamed", "one too many", "not in parts"],
+    )
+    async def test_other_names_are_no_mismatch_unasked(
+        self, desks: Desks, arrived: Payload, said: str
+    ) -> None:
+        ticket, size = await self.ticket(desks), desks.world.hong_kong.log.size
+        with pytest.raises(InputError, match=said) as told:
+            await desks.recipient.acknowledge(ticket, arrived)
+        assert (told.value.reason, desks.world.hong_kong.log.size) == ("OTHER_PARTS", size)
+
+    async def test_parts_of_what_was_declared_whole_are_no_mismatch_either(
+        self, desks: Desks
+    ) -> None:
+        with pytest.raises(InputError, match="not declared by that name"):
+            await desks.recipient.acknowledge(desks.ticket, {"batch.csv": PAYLOAD})
+
+    async def test_only_some_of_many_are_listed(self, desks: Desks) -> None:
+        parts = {f"{number:03}.csv": b"" for number in range(200)}
+        ticket = (await desks.exporter.declare(parts, **STATEMENT)).ticket
+        with pytest.raises(InputError, match=r"'004\.csv' and 194 more"):
+            await desks.recipient.acknowledge(ticket, {"199.csv": b""})
+
+    @pytest.mark.parametrize("outcome", ["partial", "rejected", "digest_mismatch"])
+    async def test_the_caller_may_say_what_comes_of_it(
+        self, desks: Desks, outcome: Outcome
+    ) -> None:
+        ticket = await self.ticket(desks)
+        done = await desks.recipient.acknowledge(ticket, {"a.csv": b"1"}, outcome=outcome)
+        assert (done.outcome, done.differing_parts) == (outcome, ("b.csv",))
+
+    async def test_changed_content_is_a_mismatch_and_named(self, desks: Desks) -> None:
+        ticket = await self.ticket(desks)
+        done = await desks.recipient.acknowledge(ticket, {**self.PARTS, "b.csv": b"3"})
+        assert (done.outcome, done.differing_parts) == ("digest_mismatch", ("b.csv",))
+
+
+class TestAcknowledgingAgain:
+    """An accepted acknowledgement is in the log once, whoever says it again."""
+
+    async def test_it_is_the_first_record(self, desks: Desks) -> None:
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert await desks.recipient.acknowledge(desks.ticket, PAYLOAD) == first
+
+    async def test_also_from_another_machine(self, desks: Desks) -> None:
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        elsewhere = replace(desks.world.recipient, outbox=desks.world.directory / "other.sqlite")
+        async with desks.world.client(elsewhere) as other:
+            again = await other.acknowledge(desks.ticket, PAYLOAD)
+        assert again.record_id == first.record_id
+
+    async def test_also_years_later_under_its_caller_ref(self, desks: Desks) -> None:
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD, caller_ref="1")
+        desks.world.hong_kong.cosign()
+        with closing(desks.recipients_outbox()) as outbox:
+            await desks.world.until(lambda: outbox.counts()["done"] == 2)
+        again = await desks.recipient.acknowledge(desks.ticket, PAYLOAD, caller_ref="1")
+        assert again.record_id == first.record_id
+
+    async def test_the_first_answers_for_itself_while_the_node_is_down(self, desks: Desks) -> None:
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD, caller_ref="1")
+        desks.world.hong_kong.cosign()
+        await desks.recipient.wait_cosigned(first)
+        desks.world.hong_kong.go_down()
+        again = await desks.recipient.acknowledge(desks.ticket, PAYLOAD, caller_ref="1")
+        assert again.record_id == first.record_id
+
+    async def test_the_id_in_the_outbox_has_the_firsts_receipt(self, desks: Desks) -> None:
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        with closing(desks.recipients_outbox()) as outbox:
+            _, second = outbox.list(limit=9)
+        assert (await desks.recipient.receipt(second.record_id)).index == first.index
+
+    async def test_a_node_that_does_not_tell_is_asked_again(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        way = desks.world.detour(desks.world.recipient)
+        way.errors["get_entry"] = UnavailableError("too busy")
+        async with desks.world.client(desks.world.recipient, way) as recipient:
+            with pytest.raises(UnavailableError, match="too busy") as told:
+                await recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert told.value.reason == "FATE_UNKNOWN"
+
+    async def test_a_node_that_shows_another_record_is_not_believed(self, desks: Desks) -> None:
+        await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        way = desks.world.detour(desks.world.recipient)
+        other = desks.world.hong_kong.log.bodies[0]
+        way.lies["get_entry"] = lambda reply: setattr(reply, "body", other)
+        async with desks.world.client(desks.world.recipient, way) as recipient:
+            with pytest.raises(VerificationError) as told:
+                await recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert told.value.reason == "BODY_MISMATCH"
 
 
 class TestCancelling:

@@ -25,7 +25,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
     StoreError,
 )
-from ledgerd_client.outbox import Outbox, OutboxRecord, backoff, hash_caller_ref
+from ledgerd_client.outbox import Outbox, OutboxRecord, backoff, hash_caller_ref, hash_statement
 
 WORKER = Path(__file__).with_name("outbox_worker.py")
 HASH = bytes(range(32))
@@ -145,8 +145,8 @@ class TestOpen:
     ) -> None:
         outbox.close()
         with closing(sqlite3.connect(path)) as later:
-            later.execute("PRAGMA user_version = 2")
-        with pytest.raises(StoreError, match="version 2; this program knows version 1") as refusal:
+            later.execute("PRAGMA user_version = 3")
+        with pytest.raises(StoreError, match="version 3; this program knows version 2") as refusal:
             Outbox.open(path, now=clock)
         assert refusal.value.reason == "OUTBOX_VERSION"
 
@@ -341,9 +341,12 @@ class TestProgress:
         row = outbox.get(put_in_state(outbox, "done"))
         assert (row.ticket, row.receipt) == (b"ticket", b"cosigned receipt")
 
-    def test_a_cosigned_record_keeps_nothing_to_send(self, outbox: Outbox) -> None:
+    def test_a_cosigned_record_keeps_no_body(self, outbox: Outbox) -> None:
+        assert outbox.get(put_in_state(outbox, "done")).body == b""
+
+    def test_its_signature_tells_whether_a_receipt_is_its_own(self, outbox: Outbox) -> None:
         row = outbox.get(put_in_state(outbox, "done"))
-        assert (row.body, row.signature) == (b"", b"")
+        assert row.signature == make_record(row.record_id).signature
 
     def test_what_a_node_lost_is_sent_again_whole(self, outbox: Outbox) -> None:
         record_id = put_in_state(outbox, "recorded")
@@ -451,14 +454,6 @@ class TestOperator:
         put = put_some(outbox, 5)
         assert ids(outbox.list(state, limit=2, after=put[1])) == put[2:4]
 
-    def test_a_caller_ref_is_found(self, outbox: Outbox) -> None:
-        stored = outbox.put(make_record(caller_ref_hash=HASH))
-        assert outbox.find_caller_ref(HASH) == stored
-
-    def test_a_caller_ref_never_put_is_none(self, outbox: Outbox) -> None:
-        outbox.put(make_record())
-        assert outbox.find_caller_ref(HASH) is None
-
     def test_a_refused_record_is_retried_from_the_start(self, outbox: Outbox) -> None:
         record_id = put_in_state(outbox, "queued")
         outbox.failed(record_id, "UNAVAILABLE", "", START + 5)
@@ -478,7 +473,7 @@ class TestOperator:
         with pytest.raises(NotReadyError, match=f"is {state}, not refused"):
             outbox.retry(record_id)
 
-    @pytest.mark.parametrize("state", ["queued", "recorded", "refused"])
+    @pytest.mark.parametrize("state", ["queued", "refused"])
     def test_a_dropped_record_leaves_a_tombstone_with_the_reason(
         self, outbox: Outbox, state: str
     ) -> None:
@@ -496,11 +491,23 @@ class TestOperator:
         outbox.drop(first.record_id, "wrong purpose")
         assert outbox.put(make_record(caller_ref_hash=HASH)).record_id != first.record_id
 
-    @pytest.mark.parametrize("state", ["done", "dropped"])
-    def test_what_is_out_of_the_work_is_not_dropped(self, outbox: Outbox, state: str) -> None:
-        record_id = put_in_state(outbox, state)
-        with pytest.raises(NotReadyError, match=f"is {state} already"):
+    def test_a_record_is_dropped_once(self, outbox: Outbox) -> None:
+        record_id = put_in_state(outbox, "dropped")
+        with pytest.raises(NotReadyError, match="is dropped already"):
             outbox.drop(record_id, "twice")
+
+    @pytest.mark.parametrize("state", ["recorded", "done"])
+    def test_what_is_in_the_log_is_not_dropped(self, outbox: Outbox, state: str) -> None:
+        record_id = put_in_state(outbox, state)
+        with pytest.raises(NotReadyError, match="is in the log"):
+            outbox.drop(record_id, "too late")
+        assert outbox.get(record_id).state == state
+
+    def test_nor_does_a_dropped_record_keep_what_it_stated(self, outbox: Outbox) -> None:
+        entry = make_record(caller_ref_hash=HASH, statement_hash=HASH)
+        record_id = outbox.put(entry).record_id
+        outbox.drop(record_id, "wrong purpose")
+        assert outbox.get(record_id).statement_hash is None
 
     def test_what_is_being_sent_is_not_dropped(self, outbox: Outbox, other: Outbox) -> None:
         [record_id] = put_some(outbox, 1)
@@ -723,6 +730,14 @@ class TestCallerRef:
     def test_it_is_hashed_as_rfc_4231_test_case_2(self) -> None:
         assert hash_caller_ref(b"Jefe", "what do ya want for nothing?") == bytes.fromhex(
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        )
+
+    def test_a_statement_is_hashed_with_the_kind_of_record(self) -> None:
+        """
+        HMAC-SHA256 of "ack", a zero byte and "said", computed with OpenSSL.
+        """
+        assert hash_statement(b"Jefe", "ack", b"said") == bytes.fromhex(
+            "b74a60b6bf687e5ec27aaff8ac2580b4907c07e0111982d90aec02a71c126f6d"
         )
 
     def test_any_text_has_a_hash(self) -> None:

@@ -93,10 +93,10 @@ STATED: list[dict[str, Any]] = [
     {"body_digest": bytes(32)},
     {"key_id": b"\x01" + bytes(32)},
     {"halves": None},
-    {"halves": replace(HALVES, ref=bytes(32))},
-    {"halves": replace(HALVES, terms_digest=bytes(32))},
-    {"halves": replace(HALVES, outcome=1)},
-    {"halves": replace(HALVES, counterparty_origin=ORIGIN)},
+    {"halves": HALVES._replace(ref=bytes(32))},
+    {"halves": HALVES._replace(terms_digest=bytes(32))},
+    {"halves": HALVES._replace(outcome=1)},
+    {"halves": HALVES._replace(counterparty_origin=ORIGIN)},
 ]
 
 NO_ORIGIN = {
@@ -168,7 +168,7 @@ class TestLayout:
         assert Header.parse(NODE_BYTES) == NODE
 
     def test_largest_one_is_under_700_bytes(self) -> None:
-        largest = replace(HALVES, counterparty_origin="a" * 200)
+        largest = HALVES._replace(counterparty_origin="a" * 200)
         assert len(replace(TRANSFER, halves=largest).encode()) < 700
 
     def test_is_a_place_in_the_chain_and_a_tail(self) -> None:

@@ -36,7 +36,7 @@ from ledgerd_client.core.errors import (
     SignatureError,
     TooLargeError,
 )
-from ledgerd_client.core.header import Halves, Kind, signed_bytes
+from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
 from ledgerd_client.core.keys import verify
 from ledgerd_client.core.record import (
     Admitted,
@@ -301,7 +301,8 @@ class TestAdmission:
     def test_returns_what_the_header_needs(self, border: Border, record: SignedRecord) -> None:
         _, facts = read_facts(record.body)
         digest = sha256(record.body).digest()
-        expected = Admitted(facts, record.body, digest, record.key_id, 1, record.signature)
+        tail = header_tail(Kind.TRANSFER, digest, 1, record.key_id, record.signature, facts.halves)
+        expected = Admitted(facts, record.body, digest, record.key_id, 1, tail)
         assert admit_for(border.exporter, record) == expected
 
     def test_of_ones_own_entry_is_as_that_of_the_same_record(
@@ -332,20 +333,20 @@ class TestAdmission:
         assert refusal(elsewhere, record) == "WRONG_ORIGIN"
 
     def test_without_a_signature_is_refused(self, border: Border, record: SignedRecord) -> None:
-        assert refusal(border.exporter, replace(record, signature=b"")) == "UNSIGNED"
+        assert refusal(border.exporter, record._replace(signature=b"")) == "UNSIGNED"
 
     @pytest.mark.parametrize("size", [1, 63, 65])
     def test_with_a_signature_of_another_size_is_refused(
         self, border: Border, record: SignedRecord, size: int
     ) -> None:
-        short = replace(record, signature=bytes(size))
+        short = record._replace(signature=bytes(size))
         assert refusal(border.exporter, short) == "FIELD_OUT_OF_RANGE"
 
     @pytest.mark.parametrize("size", [0, 32, 34])
     def test_with_a_key_id_of_another_size_is_refused(
         self, border: Border, record: SignedRecord, size: int
     ) -> None:
-        short = replace(record, key_id=bytes(size))
+        short = record._replace(key_id=bytes(size))
         assert refusal(border.exporter, short) == "FIELD_OUT_OF_RANGE"
 
     def test_by_a_key_that_was_not_admitted_is_refused(
@@ -363,13 +364,13 @@ class TestAdmission:
         self, border: Border, record: SignedRecord
     ) -> None:
         other = sign_record(border.exporter.body(transfer=border.transfer()), border.exporter.key)
-        mixed = replace(record, signature=other.signature)
+        mixed = record._replace(signature=other.signature)
         assert refusal(border.exporter, mixed) == "BAD_SIGNATURE"
 
     def test_with_another_keys_signature_is_refused(
         self, border: Border, record: SignedRecord
     ) -> None:
-        mixed = replace(record, signature=sign_record(record.body, new_key()).signature)
+        mixed = record._replace(signature=sign_record(record.body, new_key()).signature)
         assert refusal(border.exporter, mixed) == "BAD_SIGNATURE"
 
     def test_does_not_survive_a_changed_bit_of_its_body(
@@ -380,7 +381,7 @@ class TestAdmission:
             changed = bytearray(record.body)
             changed[bit // 8] ^= 1 << bit % 8
             try:
-                admit_for(border.exporter, replace(record, body=bytes(changed)))
+                admit_for(border.exporter, record._replace(body=bytes(changed)))
             except LedgerError:
                 continue
             survived.append(bit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
 import socket
@@ -66,6 +67,18 @@ class Daemon:
         lines = map(json.loads, self.process.stderr)
         return next(int(line["port"]) for line in lines if line["event"] == "serving")
 
+    def writer(self, side: Side) -> int:
+        """The one process of its own that has the store's file open."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        data = side.directory / "data" / "store" / "data.mdb"
+        (found,) = (
+            int(child)
+            for child in children
+            if any(fd.resolve() == data.resolve() for fd in Path(f"/proc/{child}/fd").iterdir())
+        )
+        return found
+
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[str]]:
         """Exit code, and the lines on standard error."""
         self.process.send_signal(number)
@@ -112,16 +125,30 @@ class TestServing:
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
         assert f"already served by process {daemon.process.pid}" in second.stderr
 
-    async def test_ends_with_70_when_its_store_fails(self, daemon: Daemon, sides: Sides) -> None:
+    async def test_ends_with_70_when_its_store_fails(
+        self, daemon: Daemon, sides: Sides, founded: Side
+    ) -> None:
         daemon.wait_for("READY=1")
         node = Node(*sides, daemon.port)
         # From now on no file grows: what a commit writes fails.
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        resource.prlimit(daemon.writer(founded), resource.RLIMIT_FSIZE, (4096, 4096))
         error = await refused(node.institution())
         await node.close()
         code, lines = daemon.end()
         assert (code, error.reason) == (70, "COMMIT_FAILED")
         assert lines[-1].startswith("ledgerd: a commit failed")
+
+    async def test_ends_with_70_when_its_writer_is_killed(
+        self, daemon: Daemon, sides: Sides, founded: Side
+    ) -> None:
+        daemon.wait_for("READY=1")
+        node = Node(*sides, daemon.port)
+        os.kill(daemon.writer(founded), signal.SIGKILL)
+        error = await refused(node.institution())
+        await node.close()
+        code, lines = daemon.end()
+        assert (code, error.reason) == (70, "WRITER_DIED")
+        assert lines[-1].startswith("ledgerd: the process that writes the store died")
 
     async def test_finishes_the_calls_in_flight(self, daemon: Daemon, sides: Sides) -> None:
         daemon.wait_for("READY=1")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,11 +14,11 @@ from builders import EXPORTER, HONG_KONG, MAINLAND, Border, Institution, new_bor
 from ledgerd.ledger.admission import (
     MAX_RECORDS,
     Admission,
-    Checked,
     Request,
     check_request,
     check_requests,
 )
+from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.workers import Workers
 from ledgerd_client._proto import service_pb2
 from ledgerd_client.core.errors import (
@@ -34,8 +31,6 @@ from ledgerd_client.core.errors import (
     UnavailableError,
 )
 from ledgerd_client.core.record import Admitted, Key, SignedRecord, sign_record
-
-PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +60,7 @@ def request(border: Border, *records: SignedRecord, **changes: Any) -> Request:
     return whole._replace(**changes)
 
 
-def outcomes(checked: Checked) -> list[type]:
+def outcomes(checked: list[Item]) -> list[type]:
     return [type(each) for each in checked]
 
 
@@ -79,7 +74,8 @@ class TestRequest:
         signed = record(border)
         (admitted,) = check_request(MAINLAND, request(border, signed))
         assert isinstance(admitted, Admitted)
-        assert (admitted.body, admitted.signature) == (signed.body, signed.signature)
+        assert admitted.body == signed.body
+        assert signed.signature in admitted.tail
 
     def test_each_record_has_an_outcome_of_its_own(self, border: Border) -> None:
         good = record(border)
@@ -178,84 +174,50 @@ class TestRequestsTogether:
     def test_a_bad_request_leaves_the_others(self, border: Border) -> None:
         good = request(border, record(border))
         results = check_requests(MAINLAND, [good, request(border, raw=b"\xff"), good])
-        assert [type(result) for result in results] == [list, MalformedError, list]
+        assert [type(result) for result in results] == [Call, MalformedError, Call]
 
     def test_a_fault_nobody_thought_of_leaves_the_others_too(self, border: Border) -> None:
         good = request(border, record(border))
         strange = good._replace(keys=None)  # type: ignore[arg-type]  # what no caller passes
         results = check_requests(MAINLAND, [good, strange, good])
-        assert [type(result) for result in results] == [list, LedgerError, list]
+        assert [type(result) for result in results] == [Call, LedgerError, Call]
 
 
-def ended(pid: int) -> bool:
-    """Wait for a process that need not be a child of this one."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(PATIENCE_MS))
-    finally:
-        os.close(descriptor)
-
-
-ORPHANS = """
-import asyncio, signal
-from ledgerd.ledger.workers import Workers
-
-async def main():
-    workers = Workers(2)
+async def started(count: int) -> Workers:
+    workers = Workers(count)
     await workers.start()
-    print(*workers._pool._processes, flush=True)
-    signal.pause()
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
+    return workers
 
 
 class TestWorkers:
     async def test_they_are_processes_of_their_own(self) -> None:
-        workers = Workers(1)
-        await workers.start()
+        workers = await started(1)
         assert await workers.run(os.getpid) != os.getpid()
-        workers.close()
+        await workers.close()
 
     async def test_an_error_of_ours_comes_back_whole(self) -> None:
-        workers = Workers(1)
+        workers = await started(1)
         with pytest.raises(MalformedError) as caught:
             await workers.run(check_request, MAINLAND, Request(b"\xff", EXPORTER, {}))
         assert caught.value.reason == "MALFORMED"
-        workers.close()
+        await workers.close()
 
     async def test_a_killed_worker_is_told_and_replaced(self, border: Border) -> None:
         """Its call may be made again, and the next one is served."""
-        workers = Workers(1)
+        workers = await started(1)
         admission = Admission(MAINLAND, workers)
         os.kill(await workers.run(os.getpid), signal.SIGKILL)
         with pytest.raises(UnavailableError):
             await admission.check(request(border, record(border)))
         checked = await admission.check(request(border, record(border)))
-        assert outcomes(checked) == [Admitted]
-        workers.close()
+        assert outcomes(checked.items()) == [Admitted]
+        await workers.close()
 
     async def test_calls_after_closing_are_answered(self, border: Border) -> None:
         workers = Workers(1)
-        workers.close()
+        await workers.close()
         with pytest.raises(LedgerError):
             await Admission(MAINLAND, workers).check(request(border, record(border)))
-
-    def test_a_killed_parent_leaves_no_worker_behind(self) -> None:
-        parent = subprocess.Popen(
-            [sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert parent.stdout is not None
-        pids = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-        parent.communicate()
-        assert [ended(pid) for pid in pids] == [True, True]
 
 
 class Gated:
@@ -269,36 +231,38 @@ class Gated:
 
     async def run(
         self, _check: object, _origin: str, requests: list[Request]
-    ) -> list[Checked | LedgerError]:
+    ) -> list[Call | LedgerError]:
         self.batches.append(requests)
         self.called.set()
         await self.gate.wait()
-        return [[] for _ in requests]
+        return [Call.of([]) for _ in requests]
 
 
 class TestAdmission:
     async def test_one_call_after_the_other_finds_the_worker_free(self, border: Border) -> None:
         """The next call comes in the turn of the loop in which the last one is answered."""
-        workers = Workers(1)
+        workers = await started(1)
         admission = Admission(MAINLAND, workers)
         for _ in range(3):
             checked = await admission.check(request(border, record(border)))
-            assert outcomes(checked) == [Admitted]
-        workers.close()
+            assert outcomes(checked.items()) == [Admitted]
+        await workers.close()
 
     async def test_many_requests_are_each_answered_with_their_own(self, border: Border) -> None:
-        workers = Workers(2)
+        workers = await started(2)
         admission = Admission(MAINLAND, workers)
         records = [record(border) for _ in range(40)]
         checked = await asyncio.gather(
             *(admission.check(request(border, *[each] * 3)) for each in records)
         )
-        bodies = [[item.body for item in each if isinstance(item, Admitted)] for each in checked]
+        bodies = [
+            [item.body for item in each.items() if isinstance(item, Admitted)] for each in checked
+        ]
         assert bodies == [[each.body] * 3 for each in records]
-        workers.close()
+        await workers.close()
 
     async def test_a_caller_that_went_away_disturbs_nobody(self, border: Border) -> None:
-        workers = Workers(1)
+        workers = await started(1)
         admission = Admission(MAINLAND, workers)
         calls = [
             asyncio.create_task(admission.check(request(border, record(border)))) for _ in range(10)
@@ -307,10 +271,10 @@ class TestAdmission:
         for call in calls[::2]:
             call.cancel()
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert [outcomes(result) for result in results[1::2] if isinstance(result, list)] == [
-            [Admitted]
-        ] * 5
-        workers.close()
+        assert [
+            outcomes(result.items()) for result in results[1::2] if isinstance(result, Call)
+        ] == [[Admitted]] * 5
+        await workers.close()
 
     async def test_what_a_caller_that_went_away_asked_is_neither_kept_nor_checked(
         self, border: Border
@@ -329,11 +293,11 @@ class TestAdmission:
         assert workers.batches[1:] == [[asked[-1]]]
 
     async def test_a_bad_request_is_raised_to_its_caller_alone(self, border: Border) -> None:
-        workers = Workers(1)
+        workers = await started(1)
         admission = Admission(MAINLAND, workers)
         good, bad = request(border, record(border)), request(border, raw=b"\xff")
         results = await asyncio.gather(
             *(admission.check(each) for each in (good, bad, good)), return_exceptions=True
         )
-        assert [type(result) for result in results] == [list, MalformedError, list]
-        workers.close()
+        assert [type(result) for result in results] == [Call, MalformedError, Call]
+        await workers.close()

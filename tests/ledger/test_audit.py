@@ -40,6 +40,7 @@ from ledgerd_client.core.header import (
     Kind,
     genesis_previous,
     header_bytes,
+    header_tail,
     signed_bytes,
 )
 from ledgerd_client.core.history import KeyHistory
@@ -684,7 +685,11 @@ class TestNode:
 
     def test_a_signature_that_fails(self) -> None:
         item = honest().transfer()
-        message = found_out(added(item._replace(signature=bytes(64))))
+        header = Header.parse(header_bytes(0, 0, bytes(32), item.tail))
+        # What stands before the tail is of fixed size.
+        before = len(header.encode()) - len(item.tail)
+        forged = replace(header, signature=bytes(64)).encode()[before:]
+        message = found_out(added(item._replace(tail=forged)))
         assert message == f"entry {size()}: signature does not verify"
 
     @pytest.mark.parametrize("field", ["ref", "terms_digest", "counterparty_origin"])
@@ -738,4 +743,5 @@ def signed_by(
         )
     digest, origin = sha256(body).digest(), world.mainland.log.origin
     message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
-    return Admitted(facts, body, digest, key.key_id, key_index, key.sign(message))
+    tail = header_tail(facts.kind, digest, key_index, key.key_id, key.sign(message), facts.halves)
+    return Admitted(facts, body, digest, key.key_id, key_index, tail)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -89,7 +88,7 @@ class TestFounding:
 
     def test_so_does_a_signature_that_fails(self, store: Store, log: Log) -> None:
         with pytest.raises(LedgerError):
-            found(store, log, replace(genesis(log), signature=bytes(64)))
+            found(store, log, genesis(log)._replace(signature=bytes(64)))
         assert head(store) is None
 
     def test_so_does_another_record_of_the_authority(self, store: Store, log: Log) -> None:

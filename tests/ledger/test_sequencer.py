@@ -1,4 +1,4 @@
-"""Many callers, one writer thread: nothing is lost, shown too early, or left without an answer."""
+"""Many callers, one writer: nothing is lost, shown too early, or left without an answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 from ledger.stores import FaultyStore, reopened
+from ledger.threaded import InThread
 from ledger.world import World
 
+from ledgerd.ledger.call import Call, Item
+from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.sequencer import MAX_GROUP, MAX_WAITING, Sequencer
-from ledgerd.ledger.writer import AppendResult, Item
+from ledgerd.ledger.sequencer import MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
+from ledgerd.ledger.writer import AppendResult
 from ledgerd.store.base import Store
 from ledgerd.store.memory import MemoryStore
 from ledgerd_client.core.errors import (
@@ -23,6 +26,7 @@ from ledgerd_client.core.errors import (
     LedgerError,
     NotReadyError,
     StoreError,
+    UnavailableError,
 )
 from ledgerd_client.core.receipt import Receipt, verify_receipt
 from ledgerd_client.core.record import Admitted
@@ -40,26 +44,31 @@ def poisoned(item: Admitted) -> Admitted:
 class Daemon:
     """A sequencer on the Mainland's store, and what it told its owner."""
 
-    def __init__(self, world: World, store: Store) -> None:
+    def __init__(self, world: World, store: Store, linger_s: float = 0.0) -> None:
         self.world = world
         self.inner = store
         self.store = FaultyStore(store)
         world.mainland.store = store
         self.heads: list[Head] = []
         self.fatal: list[StoreError] = []
+        self.committer = Committer(
+            self.store, lambda: world.mainland.new_writer(self.store), reserve_bytes=1000
+        )
         self.sequencer = Sequencer(
-            self.store,
-            lambda: world.mainland.new_writer(self.store),
-            on_commit=self.heads.append,
+            InThread(self.committer),
+            on_commit=self._committed,
             on_fatal=self.fatal.append,
-            reserve_bytes=1000,
+            linger_s=linger_s,
         )
 
+    def _committed(self, committed: Committed) -> None:
+        self.heads.append(committed.head)
+
     def call(self, *items: Item) -> asyncio.Task[AppendResult]:
-        return asyncio.create_task(self.sequencer.append(items))
+        return asyncio.create_task(self.append(*items))
 
     async def append(self, *items: Item) -> AppendResult:
-        return await self.sequencer.append(items)
+        return await self.sequencer.append(Call.of(items))
 
     async def held_call(self, *items: Item) -> asyncio.Task[AppendResult]:
         """A call whose commit is under way, and waits for store.release()."""
@@ -140,7 +149,8 @@ class TestStart:
 class TestAppend:
     async def test_records_get_their_places(self, daemon: Daemon) -> None:
         result = await daemon.append(daemon.world.transfer(), REFUSED, daemon.world.transfer())
-        assert result.outcomes == [3, REFUSED, 4]
+        assert [result.outcomes[0], result.outcomes[2]] == [3, 4]
+        assert isinstance(result.outcomes[1], FieldError)
 
     async def test_the_owner_hears_of_the_commit(self, daemon: Daemon) -> None:
         result = await daemon.append(daemon.world.transfer())
@@ -212,6 +222,56 @@ class TestGroups:
         assert (await call).outcomes == [3]
 
 
+class TestLingering:
+    """A commit waits for as many callers as the last one had; here it would wait for an hour."""
+
+    @pytest.fixture
+    async def patient(self, world: World) -> AsyncIterator[Daemon]:
+        assert isinstance(world.mainland.store, MemoryStore)
+        again = reopened(world.mainland.store, Path())
+        async with Daemon(world, again, linger_s=3600).running() as daemon:
+            yield daemon
+
+    async def together(self, daemon: Daemon, count: int) -> None:
+        """Have one commit take so many calls."""
+        first = await daemon.held_call(daemon.world.transfer())
+        calls = [daemon.call(daemon.world.transfer()) for _ in range(count)]
+        await turns()
+        daemon.store.release()
+        await asyncio.gather(first, *calls)
+
+    async def test_one_caller_alone_never_waits(self, patient: Daemon) -> None:
+        for index in (3, 4, 5):
+            assert (await patient.append(patient.world.transfer())).outcomes == [index]
+
+    async def test_callers_who_come_again_one_by_one_go_together(self, patient: Daemon) -> None:
+        await self.together(patient, 3)
+        calls = []
+        for _ in range(3):
+            calls.append(patient.call(patient.world.transfer()))
+            await turns()
+        await asyncio.gather(*calls)
+        await turns()
+        assert [head.size for head in patient.heads] == [4, 7, 10]
+
+    async def test_it_waits_no_longer_once_it_has_enough_records(self, patient: Daemon) -> None:
+        await self.together(patient, 3)
+        items = [patient.world.transfer() for _ in range(WORTH_A_COMMIT)]
+        assert (await patient.append(*items)).outcomes[0] == 7
+
+    async def test_nor_when_the_node_stops(self, patient: Daemon) -> None:
+        await self.together(patient, 3)
+        call = patient.call(patient.world.transfer())
+        await turns()
+        await patient.sequencer.stop()
+        assert (await call).outcomes == [7]
+
+    async def test_who_does_not_come_again_is_not_waited_for_long(self, patient: Daemon) -> None:
+        await self.together(patient, 3)
+        patient.sequencer._linger_s = 0.0
+        assert (await patient.append(patient.world.transfer())).outcomes == [7]
+
+
 class TestCancelledCaller:
     async def test_the_others_are_not_disturbed(self, daemon: Daemon) -> None:
         first = await daemon.held_call(daemon.world.transfer())
@@ -280,7 +340,7 @@ class TestRefusals:
     async def test_a_disk_that_is_nearly_full_is_noticed_before_the_transaction(
         self, daemon: Daemon
     ) -> None:
-        daemon.sequencer._reserve = 1 << 62
+        daemon.committer._reserve = 1 << 62
         with pytest.raises(BusyError) as caught:
             await daemon.append(daemon.world.transfer())
         assert caught.value.reason == "DISK_FULL"
@@ -354,7 +414,8 @@ class TestCulprits:
     async def test_what_admission_refused_keeps_its_own_error(self, daemon: Daemon) -> None:
         conflict = ConflictError("mine")
         result = await daemon.append(conflict, poisoned(daemon.world.transfer()))
-        assert result.outcomes[0] is conflict
+        assert isinstance(result.outcomes[0], ConflictError)
+        assert result.outcomes[0].message == conflict.message
 
     async def test_the_next_call_is_served(self, daemon: Daemon) -> None:
         await daemon.append(poisoned(daemon.world.transfer()))
@@ -383,7 +444,7 @@ class TestFailedCommit:
 
     async def test_the_caller_is_told(self, daemon: Daemon, lands: bool) -> None:
         daemon.store.fails, daemon.store.lands = True, lands
-        with pytest.raises(StoreError) as caught:
+        with pytest.raises(UnavailableError) as caught:
             await daemon.append(daemon.world.transfer())
         assert caught.value.reason == "COMMIT_FAILED"
 
@@ -404,16 +465,16 @@ class TestFailedCommit:
         daemon.store.fails, daemon.store.lands = True, lands
         daemon.store.release()
         results = await asyncio.gather(first, waiting, return_exceptions=True)
-        assert [type(result) for result in results] == [StoreError, StoreError]
+        assert [type(result) for result in results] == [UnavailableError, UnavailableError]
 
     async def test_those_who_come_just_then_are_told_too(self, daemon: Daemon, lands: bool) -> None:
         first = await daemon.held_call(daemon.world.transfer())
         daemon.store.fails, daemon.store.lands = True, lands
-        late = asyncio.ensure_future(daemon.sequencer.append([daemon.world.transfer()]))
+        late = daemon.call(daemon.world.transfer())
         await asyncio.sleep(0)
         daemon.store.release()
         results = await asyncio.gather(first, late, return_exceptions=True)
-        assert [type(result) for result in results] == [StoreError, StoreError]
+        assert [type(result) for result in results] == [UnavailableError, UnavailableError]
 
     async def test_nothing_more_is_written(self, daemon: Daemon, lands: bool) -> None:
         await self.test_the_caller_is_told(daemon, lands)
@@ -438,7 +499,7 @@ class TestChangedStore:
         daemon = Daemon(world, ours)
         async with daemon.running():
             ours._tables = theirs._tables
-            with pytest.raises(StoreError) as caught:
+            with pytest.raises(UnavailableError) as caught:
                 await daemon.append(item)
             await turns()
         assert [caught.value.reason, *(e.reason for e in daemon.fatal)] == ["STORE_CHANGED"] * 2

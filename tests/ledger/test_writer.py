@@ -26,7 +26,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
-from ledgerd_client.core.record import CLOCK_AHEAD, Admitted, sign_record
+from ledgerd_client.core.record import CLOCK_AHEAD, Admitted, Key, sign_record, verified
 
 REFUSED = FieldError("refused by admission")
 
@@ -161,7 +161,8 @@ class TestRepeatedRecords:
         world.mainland.place(item)
         second = world.mainland.enrol(world.exporter.id)
         signed = sign_record(item.body, second.key)
-        again = item._replace(key_id=signed.key_id, key_index=4, signature=signed.signature)
+        keys = {signed.key_id: Key(4, second.key.public)}
+        again = verified(signed, item.facts, world.mainland.log.origin, keys)
         assert self.repeated(world, again).index == 3
 
     def test_only_repeated_records_write_nothing(self, tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from builders import MINUTE, START, Institution, Log, new_body, new_key
+from ledger.threaded import InThread
 
+from ledgerd.ledger.call import Call
+from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.founding import found_ledger
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.reader import Reader
@@ -178,11 +181,9 @@ class Side:
         self.store = LmdbStore.open(self.directory / "store")
         self.reader = Reader(self.store)
         self.sequencer = Sequencer(
-            self.store,
-            self._make_writer,
+            InThread(Committer(self.store, self._make_writer, reserve_bytes=0)),
             on_commit=self._committed,
             on_fatal=self.fatal.append,
-            reserve_bytes=0,
         )
         self.standing = Standing(
             self.directory,
@@ -202,7 +203,7 @@ class Side:
             log_key=self.log_signer,
             entry_key=self.log.entry_key,
             authority=self.log.authority.public,
-            peer_log=self.peer.peer_log,
+            peer_log=self.peer.replica,
             clock=self.clock,
             random=os.urandom,
         )
@@ -228,7 +229,8 @@ class Side:
             **self.options,
         }
 
-    def _committed(self, head: Head) -> None:
+    def _committed(self, committed: Committed) -> None:
+        head = committed.head
         self.standing.grown(head.size)
         self.peer.on_commit(head)
 
@@ -249,7 +251,7 @@ class Side:
 
     async def place(self, item: Admitted) -> int:
         """Append a record that must be taken; return its index."""
-        outcome = (await self.sequencer.append([item])).outcomes[0]
+        outcome = (await self.sequencer.append(Call.of([item]))).outcomes[0]
         assert isinstance(outcome, int), outcome
         return outcome
 

@@ -255,14 +255,14 @@ class TestReconciliation:
         await both.acknowledge(transfer)
         await both.settle()
         side = both.mainland
-        halves = side.peer.peer_log.halves(0, both.hong_kong.size, side.log.origin)
+        halves = side.peer.replica.halves(0, both.hong_kong.size, side.log.origin)
         assert [half.institution for half in halves] == [RECIPIENT]
 
     async def test_halves_for_another_log_are_not_ours(self, both: Both) -> None:
         transfer = both.transfer()
         await both.acknowledge(transfer)
         await both.settle()
-        halves = both.mainland.peer.peer_log.halves(0, both.hong_kong.size, "gba.example/macao")
+        halves = both.mainland.peer.replica.halves(0, both.hong_kong.size, "gba.example/macao")
         assert list(halves) == []
 
     async def test_a_transfer_that_the_peer_knows_nothing_of_stays_open(self, both: Both) -> None:

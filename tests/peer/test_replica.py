@@ -121,7 +121,7 @@ class TestCutStream:
 
     async def test_they_are_shown_to_nobody(self, watch: Watch) -> None:
         with pytest.raises(UnavailableError):
-            list(watch.side.peer.peer_log.halves(0, 9, watch.side.log.origin))
+            list(watch.side.peer.replica.halves(0, 9, watch.side.log.origin))
 
     async def test_nothing_more_is_cosigned(self, watch: Watch) -> None:
         assert watch.side.peer.witness.cosigned_size == 6
@@ -549,16 +549,16 @@ class TestHalves:
     async def test_beyond_what_is_verified_there_are_none_yet(self, watch: Watch) -> None:
         await replayed(watch)
         with pytest.raises(UnavailableError):
-            list(watch.side.peer.peer_log.halves(0, 7, watch.side.log.origin))
+            list(watch.side.peer.replica.halves(0, 7, watch.side.log.origin))
 
     async def test_a_store_that_fails_is_unavailable(self, watch: Watch) -> None:
         await replayed(watch)
         watch.side.peer._store.close()
         with pytest.raises(UnavailableError):
-            list(watch.side.peer.peer_log.halves(0, 6, watch.side.log.origin))
+            list(watch.side.peer.replica.halves(0, 6, watch.side.log.origin))
 
     async def test_they_are_found_across_pages(self, watch: Watch) -> None:
         watch.peer.page = 512
         await replayed(watch, entries=1200)
-        halves = watch.side.peer.peer_log.halves(1, 1150, watch.side.log.origin)
+        halves = watch.side.peer.replica.halves(1, 1150, watch.side.log.origin)
         assert [half.header.index for half in halves] == list(range(2, 1150))

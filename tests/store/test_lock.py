@@ -1,23 +1,38 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from store.processes import started
 
+from ledgerd.ledger.child import Child
 from ledgerd.store.lock import DirectoryLock
 from ledgerd_client.core.errors import NotReadyError, StoreError
 
 HOLDING = """
 import sys
 from pathlib import Path
+from ledgerd.ledger.child import Child
 from ledgerd.store.lock import DirectoryLock
 
 with DirectoryLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
+"""
+
+
+ENTERING = """
+import sys
+from pathlib import Path
+from ledgerd.ledger.child import Child
+from ledgerd.store.lock import DirectoryLock
+
+with DirectoryLock(Path(sys.argv[1])):
+    pass
 """
 
 
@@ -87,3 +102,44 @@ class TestDirectoryLock:
         with pytest.raises(StoreError), DirectoryLock(tmp_path / "absent"):
             pass
         assert list(tmp_path.iterdir()) == []
+
+
+def keeping(lock: DirectoryLock) -> Callable[[], DirectoryLock]:
+    return lambda: lock
+
+
+def enter(directory: Path) -> None:
+    with DirectoryLock(directory):
+        pass
+
+
+class TestSharedWithAProcess:
+    """A node's writer may outlive it by a commit."""
+
+    async def test_it_is_held_until_both_have_ended(self, tmp_path: Path) -> None:
+        with DirectoryLock(tmp_path) as lock:
+            child = Child(keeping, lock)
+            await child.start()
+        with pytest.raises(NotReadyError):
+            enter(tmp_path)
+        await child.close()
+        enter(tmp_path)
+
+    async def test_while_we_hold_it_the_others_end_does_not_free_it(self, tmp_path: Path) -> None:
+        with DirectoryLock(tmp_path) as lock:
+            child = Child(keeping, lock)
+            await child.start()
+            await child.close()
+            with started(ENTERING, tmp_path) as process:
+                assert process.wait() == 1
+
+    async def test_the_next_node_waits_for_a_dead_ones_writer(self, tmp_path: Path) -> None:
+        with DirectoryLock(tmp_path) as lock:
+            child = Child(keeping, lock)
+            await child.start()
+        dead = await asyncio.create_subprocess_exec("true")
+        await dead.wait()
+        (tmp_path / "serve.lock").write_text(str(dead.pid))
+        entering = asyncio.create_task(asyncio.to_thread(enter, tmp_path))
+        await child.close()
+        await entering

@@ -90,6 +90,22 @@ class TestValues:
             transaction.delete(TABLE, b"absent")
         assert items_of(store) == [(b"k", b"v")]
 
+    @pytest.mark.parametrize("where", ["snapshot", "write"])
+    def test_many_come_back_at_once(self, store: Store, where: str) -> None:
+        put(store, [(b"b", b"2"), (b"a", b"1"), (b"c", b"")])
+        with getattr(store, where)() as view:
+            found = view.get_many(TABLE, [b"c", b"absent", b"a", b"a"])
+        assert dict(found) == {b"a": b"1", b"c": b""}
+
+    def test_many_of_none_are_none(self, store: Store) -> None:
+        with store.snapshot() as snapshot:
+            assert dict(snapshot.get_many(TABLE, [])) == {}
+
+    def test_many_see_what_the_transaction_wrote(self, store: Store) -> None:
+        with store.write() as transaction:
+            transaction.put(TABLE, b"k", b"v")
+            assert dict(transaction.get_many(TABLE, [b"k"])) == {b"k": b"v"}
+
     def test_tables_are_apart(self, store: Store) -> None:
         with store.write() as transaction:
             for table in Table:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# gRPC's own lines on standard error say no more than our errors do; read when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 try:
     from ledgerd_client.cli.program import app, main

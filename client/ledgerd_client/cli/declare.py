@@ -145,7 +145,7 @@ def _write_ticket(path: Path, declared: Declared) -> None:
 
 
 def _code(text: str | None) -> Code | None:
-    return int(text) if text and text.isascii() and text.isdigit() else text
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _codes(texts: list[str]) -> list[Code | None]:

@@ -17,6 +17,7 @@ from ledgerd_client.cli.authority import (
     domain_of,
     make_directory,
 )
+from ledgerd_client.cli.keys import side_of
 from ledgerd_client.cli.output import Json, emit, say
 from ledgerd_client.config import Settings
 from ledgerd_client.core.encoding import encode_base64
@@ -106,7 +107,7 @@ def submit(
     settings = Settings.from_file(config)
     trust = Trust.parse(read_file(settings.trust))
     approved = Approval.parse(read_file(approval))
-    approved.verify(trust[settings.origin])
+    approved.verify(side_of(trust, settings.origin))
     receipt = asyncio.run(submit_key_event(settings, trust, approved.record))
     emit({"id": approved.id, "origin": approved.origin, "index": receipt.index}, as_json=as_json)
 
@@ -126,7 +127,7 @@ def install(
     """
     asked = EnrolmentRequest.parse(read_file(directory / "request.json"))
     approved, trusted = Approval.parse(read_file(approval)), Trust.parse(read_file(trust))
-    approved.verify(trusted[asked.origin])
+    approved.verify(side_of(trusted, asked.origin))
     certificate = approved.tls_certificate
     tls_key = TlsKey.parse(read_secret(directory / "tls.key"))
     if certificate.holder != asked.certificate_request.holder or not certificate.is_of(tls_key):

@@ -10,7 +10,7 @@ import typer
 
 from ledgerd_client.cli.output import Json, emit, say
 from ledgerd_client.core.encoding import encode_base64
-from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.errors import InputError, TrustError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Verifier
 from ledgerd_client.core.trust import OriginTrust, Trust
@@ -55,6 +55,16 @@ def show(
 ) -> None:
     """Print whom a trust file trusts, and its fingerprint to compare over the telephone."""
     _show(Trust.parse(read_file(file)), as_json=as_json)
+
+
+def side_of(trusted: Trust, origin: str) -> OriginTrust:
+    """What a trust file that was named says of a side; raises InputError if it says nothing."""
+    try:
+        return trusted[origin]
+    except TrustError as error:
+        raise InputError(
+            error.message, action="give the trust file of both sides: `ledgerctl trust make`"
+        ) from None
 
 
 def _show(shown: Trust, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from ledgerd_client._time import system_now
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
-from ledgerd_client.cli.output import Json, emit, say, to_iso
+from ledgerd_client.cli.output import COULD_NOT_ASK, Json, emit, say, shorten, to_iso
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import FieldError, InputError, NotFoundError
 from ledgerd_client.core.transfer import Ticket
@@ -23,6 +23,8 @@ app = typer.Typer(no_args_is_help=True, help="Records that wait for the node, or
 RecordId = Annotated[str, typer.Argument(metavar="RECORD_ID", help="In hex, from `outbox list`.")]
 
 _PAGE = 1_000
+# Of refused records named one by one.
+_SHOWN = 20
 _TO_DO: tuple[State, ...] = ("queued", "recorded", "refused")
 
 
@@ -35,36 +37,60 @@ def list_records(
     as_json: Json = False,
 ) -> None:
     """List what is to do: queued, recorded but not cosigned yet, or refused."""
+    listed = 0
     with closing(_open(config)) as outbox:
         for row in _rows(outbox):
             if everything or row.state in _TO_DO:
+                listed += 1
                 emit(_row(row), as_json=as_json)
                 if not as_json:
                     typer.echo()
+    if not listed:
+        say("There is nothing to do." if not everything else "The outbox is empty.")
 
 
 @app.command()
 def flush(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Send now all that is queued, and count what is left to do."""
+    """
+    Send now all that is queued, and count what is left to do.
+
+    Exit code 3 as long as there are records that the node refused, now or earlier.
+    """
     ask(config, lambda client: client.flush())
     with closing(_open(config)) as outbox:
-        counts = outbox.counts()
+        counts, refused = outbox.counts(), outbox.list("refused", limit=_SHOWN)
     emit({state: counts[state] for state in _TO_DO}, as_json=as_json)
-    if counts["refused"]:
-        say("The node refused some: `ledgerctl outbox list` says why.")
+    for row in refused:
+        why = shorten(f"{row.last_message} ({row.last_reason})")
+        say(f"Refused: {row.kind} {row.record_id.hex()}: {why}")
+    if refused:
+        more = counts["refused"] - len(refused)
+        say(
+            (f"And {more} more: `ledgerctl outbox list`. " if more else "")
+            + "Mend the cause, then `ledgerctl outbox retry`; or give them up with `outbox drop`."
+        )
+        raise typer.Exit(COULD_NOT_ASK)
 
 
 @app.command()
 def retry(
-    record_id: Annotated[str, typer.Argument(help="In hex; without it, all refused ones.")] = "",
+    record_id: Annotated[
+        str, typer.Argument(metavar="[RECORD_ID]", help="In hex, from `outbox list`.")
+    ] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All that were refused.")] = False,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Queue refused records again, once what they were refused for is mended."""
+    if everything == bool(record_id):
+        raise FieldError(
+            "which of the refused records?", action="name a RECORD_ID, or say --all for all of them"
+        )
     with closing(_open(config)) as outbox:
-        queued = outbox.retry(parse_record_id(record_id) if record_id else None)
+        queued = outbox.retry(None if everything else parse_record_id(record_id))
     emit({"queued": queued}, as_json=as_json)
-    say("`ledgerctl outbox flush` sends them.")
+    if queued:
+        say("`ledgerctl outbox flush` sends them.")
 
 
 @app.command()
@@ -73,11 +99,16 @@ def drop(
     reason: Annotated[str, typer.Option(help="Why it need not be recorded; it is kept.")],
     config: Config = DEFAULT_CONFIG,
 ) -> None:
-    """Give a record up: it is never sent again, and its ticket is gone."""
+    """Give up a record that is not in the log: it is never sent again, and its ticket is gone."""
     if not reason.strip():
         raise FieldError("a reason says why the record is given up")
+    wanted = parse_record_id(record_id)
     with closing(_open(config)) as outbox:
-        outbox.drop(parse_record_id(record_id), reason)
+        attempts = outbox.get(wanted).attempts
+        outbox.drop(wanted, reason)
+    say("It is given up: it is not sent again, and its caller_ref may be used anew.")
+    if attempts:
+        say("It was sent, and an answer was lost: `ledgerctl show` tells whether the node has it.")
 
 
 @app.command()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -23,6 +24,15 @@ TAMPERED = 1
 BAD_INPUT = 2
 COULD_NOT_ASK = 3
 
+# Of one message, and of one piece of advice, which may list codes.
+_MAX_MESSAGE = 200
+_MAX_ADVICE = 600
+# Wrong usage; typer itself exports only this kind of it.
+_UsageError: Any = typer.BadParameter.__base__
+# Where the class alone misleads: what is not proven yet is not disproven, and a caller_ref that
+# stands for something else no later try will mend.
+_CODES = {"TICKET_QUEUED": COULD_NOT_ASK, "CALLER_REF_REUSED": BAD_INPUT}
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
@@ -32,13 +42,16 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before signing.")]
 class Program(TyperGroup):
     """The root command: errors become one line and an exit code."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _brief_usage():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _brief_usage():
+                return super().invoke(ctx)
         except LedgerError as error:
-            say(f"ledgerctl: {error.message} ({error.reason}). What to do: {error.action}.")
-            for evidence in getattr(error, "__notes__", ()):
-                typer.echo(evidence, err=True)  # signed notes: to be kept to the byte
+            say_error(error)
             raise typer.Exit(exit_code(error)) from None
         except typer.Abort:
             say("ledgerctl: not confirmed, nothing was done.")
@@ -47,9 +60,31 @@ class Program(TyperGroup):
             # Whoever read our output went away; typer would exit 1, which says tampering.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(COULD_NOT_ASK) from None
+        except OSError as error:
+            # With a name it is of a path that was given, without one of our own output.
+            say(f"ledgerctl: {shorten(error.filename or 'output')}: {error.strerror}.")
+            raise typer.Exit(BAD_INPUT if error.filename else COULD_NOT_ASK) from None
+
+
+@contextmanager
+def _brief_usage() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        error.message = shorten(error.message)
+        raise
+
+
+def say_error(error: LedgerError) -> None:
+    message, advice = shorten(error.message), shorten(error.action, _MAX_ADVICE)
+    say(f"ledgerctl: {message} ({shorten(error.reason)}). What to do: {advice}.")
+    for evidence in getattr(error, "__notes__", ()):
+        typer.echo(evidence, err=True)  # signed notes: to be kept to the byte
 
 
 def exit_code(error: LedgerError) -> int:
+    if error.reason in _CODES:
+        return _CODES[error.reason]
     if isinstance(error, VerificationError):
         return TAMPERED
     return BAD_INPUT if isinstance(error, InputError) else COULD_NOT_ASK
@@ -101,6 +136,14 @@ def confirm(question: str, *, yes: bool) -> None:
 def to_iso(micros: int) -> str:
     """A time of µs since the epoch, for people and programs: ISO 8601 in UTC."""
     return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+
+
+def shorten(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """Text with its middle left out when it is long: it may quote what strangers wrote."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 4
+    return f"{text[: limit - tail]} … {text[-tail:]}"
 
 
 def printable(text: str) -> str:

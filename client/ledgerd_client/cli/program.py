@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -28,12 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""
-    Enrol with a ledger, declare and acknowledge transfers, and verify receipts offline.
-
-    Exit codes: 0 done, or verified; 1 something does not verify: keep it, it may prove tampering;
-    2 wrong usage or bad input; 3 the node could not be asked, refused, or does not know.
-    """,
 )
 app.command()(declare.declare)
 app.command()(transfers.ack)
@@ -50,6 +46,28 @@ enrol.app.command()(approve.revoke)
 app.add_typer(keys.trust, name="trust")
 app.command()(keys.keygen)
 app.add_typer(authority.app, name="authority")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ledgerctl {version('ledgerd-client')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """
+    Enrol with a ledger, declare and acknowledge transfers, and verify receipts offline.
+
+    Exit codes: 0 done, or verified; 1 something does not verify: keep it, it may prove tampering;
+    2 wrong usage or bad input; 3 not known, or not done: the node could not be asked, or refused,
+    what was kept here is damaged, or the proof is still to come.
+    """
 
 
 def main() -> None:

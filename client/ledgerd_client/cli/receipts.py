@@ -9,10 +9,18 @@ from typing import Annotated
 import typer
 
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
+from ledgerd_client.cli.keys import side_of
 from ledgerd_client.cli.output import Json, emit, to_iso
 from ledgerd_client.client import LedgerClient
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import ForbiddenError, InputError, TrustError, VerificationError
+from ledgerd_client.core.errors import (
+    FieldError,
+    ForbiddenError,
+    InputError,
+    NotReadyError,
+    TrustError,
+    VerificationError,
+)
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
@@ -36,7 +44,10 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Fetch a receipt of one of your records, verify it and keep it as a file."""
-    which = int(record) if len(record) < 20 and record.isdecimal() else parse_record_id(record)
+    is_index = record.isascii() and record.isdigit() and len(record) < 20
+    which = int(record) if is_index else parse_record_id(record)
+    if wait and is_index:
+        raise FieldError("--wait is for a record id", action="name the record, not its index")
 
     def fetch(client: LedgerClient) -> Awaitable[Receipt]:
         if wait and isinstance(which, bytes):
@@ -64,7 +75,8 @@ def verify(
     """
     Verify a receipt with nothing but a trust file and key histories; asks no node.
 
-    Exit code 0: the entry stands in that log, signed by whom it says. 1: it is not proven.
+    Exit code 0: the entry stands in that log, signed by whom it says. 1: it does not verify. 3: it
+    does, but is not cosigned where that is required.
     """
     receipt = Receipt.parse(read_file(file))
     verified = verify_offline(receipt, trust, keys, require_cosignature=require_cosignature)
@@ -97,8 +109,8 @@ def verify_offline(
     """
     Verify a receipt under a trust file and key histories (files, or directories of them).
 
-    Raises as verify_receipt does, but VerificationError where a key may not sign, and InputError
-    when a key history that it takes is not there.
+    Raises as verify_receipt does, but VerificationError where a key may not sign, NotReadyError for
+    want of a cosignature, and InputError when the files know nothing of a log that it names.
     """
     trusted = Trust.parse(read_file(trust))
     histories = {history.origin: history for history in _histories(keys, trusted)}
@@ -108,7 +120,7 @@ def verify_offline(
     is_cosigned = any(line.name == peer_origin for line in note.signatures)
     peer = _need(histories, peer_origin) if is_cosigned else None
     try:
-        return verify_receipt(receipt, own, peer, require_cosignature=require_cosignature)
+        verified = verify_receipt(receipt, own, peer)
     except ForbiddenError as error:
         raise VerificationError(
             error.message,
@@ -116,21 +128,31 @@ def verify_offline(
             action="fetch the key history anew; if it stays so, keep the receipt: it proves that"
             " the log took what it may not take",
         ) from None
+    if require_cosignature and verified.cosigned_at is None:
+        raise NotReadyError(
+            f"it verifies in the log, but {peer_origin} has not cosigned it",
+            reason="NOT_COSIGNED",
+            action="fetch it again: `ledgerctl receipt get --cosigned`",
+        )
+    return verified
 
 
 def proven(verified: VerifiedReceipt) -> dict[str, object]:
     """What a receipt proves, for emit."""
     header, halves = verified.header, verified.header.halves
-    cosigned_at = verified.cosigned_at
+    checkpoint, cosigned_at = verified.checkpoint, verified.cosigned_at
+    by = "cosigned" if cosigned_at is not None else "not cosigned"
     return {
-        "origin": verified.checkpoint.origin,
+        "verified": f"entry {header.index} of {checkpoint.origin}, in its checkpoint of"
+        f" {checkpoint.size} entries, {by} by the other side's node",
+        "origin": checkpoint.origin,
         "index": header.index,
         "kind": header.kind.name.lower(),
         "institution": verified.institution,
         "recorded_at": to_iso(header.recorded_at),
         "body_digest": header.body_digest,
         "ref": halves.ref if halves else None,
-        "size": verified.checkpoint.size,
+        "size": checkpoint.size,
         "cosigned_at": None if cosigned_at is None else to_iso(cosigned_at * 1_000_000),
     }
 
@@ -159,6 +181,7 @@ def _need(histories: dict[str, KeyHistory], origin: str) -> KeyHistory:
 
 def _peer_of(history: KeyHistory, trust: Trust) -> str:
     genesis = history.need_genesis()
+    side_of(trust, genesis.peer_origin)
     if genesis.peer_authority_key != trust.authority(genesis.peer_origin):
         raise TrustError(f"{history.origin} names another authority of {genesis.peer_origin}")
     return genesis.peer_origin

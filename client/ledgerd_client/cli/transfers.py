@@ -36,7 +36,8 @@ def ack(
         list[Path] | None, typer.Option(help="A file that arrived; may be given again.")
     ] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="partial or rejected; else what the payload shows.")
+        str | None,
+        typer.Option(help="partial, rejected or digest_mismatch; else what the payload shows."),
     ] = None,
     received_subjects: Annotated[
         int | None, typer.Option(min=0, help="How many people it is about; else as declared.")
@@ -53,7 +54,8 @@ def ack(
     """
     Check a ticket and what came with it, and record what you received.
 
-    Exit code 1 when the payload is not the one that was declared; that is recorded too.
+    Exit code 1 when the payload is not the one that was declared; that is recorded too. Parts
+    that are missing or have other names are not recorded unless you say the outcome.
     """
     opened = Ticket.parse(read_file(ticket))
     said = _outcome(outcome)
@@ -73,7 +75,9 @@ def ack(
                 if_unreachable=if_unreachable(queue),
             ),
         )
-    emit(submitted_fields(acknowledged) | {"outcome": acknowledged.outcome}, as_json=as_json)
+    differing = list(acknowledged.differing_parts)
+    fields = {"outcome": acknowledged.outcome, "differing_parts": differing}
+    emit(submitted_fields(acknowledged) | fields, as_json=as_json)
     say_queued(acknowledged)
     if acknowledged.outcome == "digest_mismatch":
         say("What arrived is not what was declared. Do not use it; ask the exporter.")

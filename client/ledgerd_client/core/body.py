@@ -82,14 +82,19 @@ def parse_body(data: bytes) -> pb.Body:
 
     Raises TooLargeError, MalformedError, FieldError or PersonalDataError.
     """
+    return read_body(data)[0]
+
+
+def read_body(data: bytes) -> tuple[pb.Body, str]:
+    """As parse_body; returns the name of the record's field beside the body."""
     if len(data) > MAX_BODY_BYTES:
         raise TooLargeError(
             f"a body is at most {MAX_BODY_BYTES} bytes, not {len(data)}", reason="BODY_TOO_LARGE"
         )
     body = parse_message(pb.Body, data, "body")
-    check_envelope(body)
-    _CHECKS[body.WhichOneof("record") or ""](body)
-    return body
+    record = check_envelope(body)
+    _CHECKS[record](body)
+    return body, record
 
 
 def kind_of(body: pb.Body) -> Kind:
@@ -97,8 +102,12 @@ def kind_of(body: pb.Body) -> Kind:
     return KIND_OF_RECORD[body.WhichOneof("record") or ""]
 
 
-def check_envelope(body: pb.Body) -> None:
-    """Check what every body has; raises FieldError or MalformedError."""
+def check_envelope(body: pb.Body) -> str:
+    """
+    Check what every body has; return the name of its record's field.
+
+    Raises FieldError or MalformedError.
+    """
     record = body.WhichOneof("record")
     if record is None:
         raise FieldError("body holds no record")
@@ -107,6 +116,7 @@ def check_envelope(body: pb.Body) -> None:
     check_origin(body.origin)
     check_time("occurred_at", body.occurred_at)
     _check_author(body.author, KIND_OF_RECORD[record])
+    return record
 
 
 def _check_author(author: str, kind: Kind) -> None:

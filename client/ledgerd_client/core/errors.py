@@ -121,6 +121,7 @@ class ForbiddenError(RefusedError):
 
 class NotFoundError(RefusedError):
     default_reason = "NOT_FOUND"
+    default_action = "check what you asked for: it is not there, or not yours to see"
 
 
 class ConflictError(RefusedError):
@@ -129,6 +130,7 @@ class ConflictError(RefusedError):
 
 class NotReadyError(RefusedError):
     default_reason = "NOT_READY"
+    default_action = "the message says what is in the way; try again once that has passed"
 
 
 class UnavailableError(LedgerError):

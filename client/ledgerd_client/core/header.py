@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
-from typing import Self
+from typing import NamedTuple, Self
 
 from ledgerd_client.core.encoding import lp8
 from ledgerd_client.core.errors import MalformedError
@@ -58,8 +58,7 @@ _OUTCOMES = {Kind.ACK: range(1, 5), Kind.CONTRACT: range(1, 6)}
 _NO_OUTCOME = range(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Halves:
+class Halves(NamedTuple):
     """What ties an entry to its other half in the other log."""
 
     ref: bytes
@@ -68,8 +67,8 @@ class Halves:
     counterparty_origin: str
 
     def encode(self) -> bytes:
-        name = lp8(self.counterparty_origin.encode())
-        return self.ref + self.terms_digest + bytes([self.outcome]) + name
+        name = _name(self.counterparty_origin)
+        return self.ref + self.terms_digest + bytes((self.outcome,)) + name
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +175,25 @@ def header_tail(
 ) -> bytes:
     """Everything of a header that does not depend on its place in the chain."""
     rest = _REST.pack(kind, body_digest, key_index, key_id, len(signature)) + signature
-    return rest + (b"\x00" if halves is None else b"\x01" + halves.encode())
+    return rest + _tied(halves)
 
 
 def signed_bytes(
     origin: str, kind: int, body_digest: bytes, key_id: bytes, halves: Halves | None
 ) -> bytes:
     """What the author of an entry signs."""
-    body = bytes([kind]) + body_digest + key_id
-    tied = b"\x00" if halves is None else b"\x01" + halves.encode()
-    return _ENTRY_TAG + lp8(origin.encode()) + body + tied
+    body = bytes((kind,)) + body_digest + key_id
+    return _ENTRY_TAG + _name(origin) + body + _tied(halves)
+
+
+def _tied(halves: Halves | None) -> bytes:
+    return b"\x00" if halves is None else b"\x01" + halves.encode()
+
+
+# There are two logs.
+@lru_cache(maxsize=256)
+def _name(origin: str) -> bytes:
+    return lp8(origin.encode())
 
 
 def genesis_previous(origin: str) -> bytes:

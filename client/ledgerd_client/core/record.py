@@ -9,29 +9,31 @@ index) is decided in log order by whoever owns the log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import (
+    KIND_OF_RECORD,
     SALT_SIZE,
     check_size,
     encode_message,
-    kind_of,
-    parse_body,
+    read_body,
 )
 from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
 from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
 from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
-from ledgerd_client.core.transfer import Side, parse_terms, side_of, transfer_ref
+from ledgerd_client.core.transfer import Side, read_terms, transfer_ref
 
 # How far occurred_at may be ahead of the node's clock, µs; any past is accepted.
 CLOCK_AHEAD = 5 * 60 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRecord:
+_WITH_TERMS = frozenset(("transfer", "ack", "cancel", "correction"))
+_BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL))
+
+
+class SignedRecord(NamedTuple):
     """A body and its author's signature, as they are sent and stored."""
 
     body: bytes
@@ -68,22 +70,18 @@ class Key(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A record that may enter the log; its signature is good for a key admitted at key_index."""
+    """
+    A record that may enter the log; its signature is good for a key admitted at key_index.
+
+    tail is its header from kind on.
+    """
 
     facts: Facts
     body: bytes
     body_digest: bytes
     key_id: bytes
     key_index: int
-    signature: bytes
-
-    @property
-    def tail(self) -> bytes:
-        """Its header from kind on."""
-        return header_tail(
-            self.facts.kind, self.body_digest, self.key_index,
-            self.key_id, self.signature, self.facts.halves,
-        )  # fmt: skip
+    tail: bytes
 
 
 def make_record_id(now: int, random: bytes) -> bytes:
@@ -115,16 +113,24 @@ def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
 
     Raises what read_facts raises, so that nothing is signed that would be refused for its form.
     """
-    signed = sign_admitted(body, key, key_index=0)
-    return SignedRecord(body, signed.key_id, signed.signature)
+    origin, facts = read_facts(body)
+    digest = sha256(body).digest()
+    message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
+    return SignedRecord(body, key.key_id, key.sign(message))
 
 
 def sign_admitted(body: bytes, key: SigningKey, *, key_index: int) -> Admitted:
     """Sign a body for one's own log, where key was admitted at key_index; raises as sign_record."""
-    origin, facts = read_facts(body)
-    digest = sha256(body).digest()
-    message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
-    return Admitted(facts, body, digest, key.key_id, key_index, key.sign(message))
+    record = sign_record(body, key)
+    facts = read_facts(body)[1]
+    return _admitted(record, facts, sha256(body).digest(), key_index, facts.halves)
+
+
+def _admitted(
+    record: SignedRecord, facts: Facts, digest: bytes, key_index: int, halves: Halves | None
+) -> Admitted:
+    tail = header_tail(facts.kind, digest, key_index, record.key_id, record.signature, halves)
+    return Admitted(facts, record.body, digest, record.key_id, key_index, tail)
 
 
 def read_facts(data: bytes) -> tuple[str, Facts]:
@@ -134,28 +140,19 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
     Raises MalformedError, FieldError, PersonalDataError, TooLargeError, and ForbiddenError when
     the author is not the party that may state this half.
     """
-    body = parse_body(data)
-    kind = kind_of(body)
-    terms_bytes = _terms_bytes(body)
-    if terms_bytes is None:
+    body, record = read_body(data)
+    kind = KIND_OF_RECORD[record]
+    if record not in _WITH_TERMS:
         return body.origin, Facts(kind, body.author, body.record_id, body.occurred_at)
-    terms = parse_terms(terms_bytes)
-    exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
+    encoded: bytes = getattr(body, record).terms
+    terms, exporter, recipient = read_terms(encoded)
     other = _counterparty(kind, Side(body.origin, body.author), exporter, recipient)
     return body.origin, Facts(
         kind, body.author, body.record_id, body.occurred_at,
-        transfer_ref(exporter, terms.nonce), sha256(terms_bytes).digest(),
+        transfer_ref(exporter, terms.nonce), sha256(encoded).digest(),
         _check_ack(body.ack, terms) if kind == Kind.ACK else 0,
         other.origin, other.institution,
     )  # fmt: skip
-
-
-def _terms_bytes(body: pb.Body) -> bytes | None:
-    record = body.WhichOneof("record")
-    if record in {"transfer", "ack", "cancel", "correction"}:
-        terms: bytes = getattr(body, record).terms
-        return terms
-    return None
 
 
 def _counterparty(kind: Kind, author: Side, exporter: Side, recipient: Side) -> Side:
@@ -166,7 +163,7 @@ def _counterparty(kind: Kind, author: Side, exporter: Side, recipient: Side) -> 
             reason="NOT_RECIPIENT",
             action="acknowledge only what was sent to you; check which ticket you opened",
         )
-    if kind in {Kind.TRANSFER, Kind.CANCEL} and author != exporter:
+    if kind in _BY_EXPORTER and author != exporter:
         raise ForbiddenError(
             f"the terms name {exporter.institution} as exporter, not {author.institution}",
             reason="NOT_EXPORTER",
@@ -189,8 +186,17 @@ def admit(record: SignedRecord, *, origin: str, author: str, keys: Mapping[bytes
     """
     Decide whether a record by author may enter origin's log, but for what the log itself decides.
 
-    keys are all keys that the log ever admitted for author. Raises what read_facts raises, and
-    FieldError, ForbiddenError or SignatureError with the reasons below.
+    keys are all keys that the log ever admitted for author. Raises what read_record and verified
+    raise, of which it is made.
+    """
+    return verified(record, read_record(record, origin=origin, author=author), origin, keys)
+
+
+def read_record(record: SignedRecord, *, origin: str, author: str) -> Facts:
+    """
+    Check everything of a record but its signature.
+
+    Raises what read_facts raises, ForbiddenError WRONG_AUTHOR and FieldError WRONG_ORIGIN.
     """
     named_origin, facts = read_facts(record.body)
     if facts.author != author:
@@ -199,7 +205,7 @@ def admit(record: SignedRecord, *, origin: str, author: str, keys: Mapping[bytes
         )
     if named_origin != origin:
         raise FieldError(f"the body is for {named_origin}, this is {origin}", reason="WRONG_ORIGIN")
-    return verified(record, facts, origin, keys)
+    return facts
 
 
 def check_clock(facts: Facts, now: int) -> None:
@@ -219,7 +225,11 @@ def check_clock(facts: Facts, now: int) -> None:
 def verified(
     record: SignedRecord, facts: Facts, origin: str, keys: Mapping[bytes, Key]
 ) -> Admitted:
-    """Check the signature; raises as admit does. facts are the body's own."""
+    """
+    Check the signature; facts are the body's own.
+
+    Raises SignatureError, and ForbiddenError KEY_UNKNOWN for a key that is not among keys.
+    """
     if not record.signature:
         raise SignatureError("the record is not signed", reason="UNSIGNED")
     check_size("key_id", record.key_id, KEY_ID_SIZE)
@@ -231,8 +241,7 @@ def verified(
             reason="KEY_UNKNOWN",
             action="enrol the key with the authority of this side",
         )
-    digest = sha256(record.body).digest()
-    halves = facts.halves
+    digest, halves = sha256(record.body).digest(), facts.halves
     message = signed_bytes(origin, facts.kind, digest, record.key_id, halves)
     verify(key.public, message, record.signature)
-    return Admitted(facts, record.body, digest, record.key_id, key.admitted_at, record.signature)
+    return _admitted(record, facts, digest, key.admitted_at, halves)

@@ -73,8 +73,14 @@ def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
 
 def parse_terms(data: bytes) -> pb.Terms:
     """Read terms and check every field; raises MalformedError, FieldError, PersonalDataError."""
+    return read_terms(data)[0]
+
+
+def read_terms(data: bytes) -> tuple[pb.Terms, Side, Side]:
+    """As parse_terms; returns exporter and recipient beside the terms."""
     terms = parse_message(pb.Terms, data, "terms")
-    _check_parties(side_of(terms.exporter), side_of(terms.recipient))
+    exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
+    _check_parties(exporter, recipient)
     check_size("nonce", terms.nonce, NONCE_SIZE)
     check_text("contract_id", terms.contract_id, 64)
     if not terms.contract_id:
@@ -87,7 +93,7 @@ def parse_terms(data: bytes) -> pb.Terms:
     check_text("notice_version", terms.notice_version, 64)
     if terms.delete_by:
         check_date("delete_by", terms.delete_by)
-    return terms
+    return terms, exporter, recipient
 
 
 @lru_cache(maxsize=4096)
@@ -100,13 +106,13 @@ def _check_parties(exporter: Side, recipient: Side) -> None:
 
 
 def _check_counts(terms: pb.Terms) -> None:
-    for total, first in (
-        ("subjects", "subjects_first_this_year"),
-        ("sensitive_subjects", "sensitive_first_this_year"),
+    for name, total, first in (
+        ("subjects", terms.subjects, terms.subjects_first_this_year),
+        ("sensitive_subjects", terms.sensitive_subjects, terms.sensitive_first_this_year),
     ):
-        check_count(total, getattr(terms, total))
-        if getattr(terms, first) > getattr(terms, total):
-            raise FieldError(f"{first} is above {total}")
+        check_count(name, total)
+        if first > total:
+            raise FieldError(f"more {name} are new this year than there are")
 
 
 def _check_codes(terms: pb.Terms) -> None:
@@ -154,6 +160,7 @@ def _check_payload(terms: pb.Terms) -> None:
         raise FieldError("only remote viewing (transmission 5) goes without a commitment")
 
 
+@lru_cache(maxsize=4096)
 def check_date(field_name: str, value: int) -> None:
     """Refuse a yyyymmdd that is no day of the Gregorian calendar; raises FieldError."""
     year, month, day = value // 10_000, value // 100 % 100, value % 100

@@ -1,0 +1,214 @@
+"""
+Processes of our own, asked over a socket: one question, one answer, in order.
+
+Threads that drop the GIL wait for it again behind whoever computes, and every signature checked and
+every row of the store read or written drops it; processes do not wait. They are spawned, never
+forked: a fork would carry the store's open environment along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import pickle
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import IOBase
+from multiprocessing.context import SpawnProcess
+from typing import Any, Final
+
+from ledgerd_client.core.errors import LedgerError, UnavailableError
+
+_LENGTH: Final = 4
+_BUFFER: Final = 256 * 1024
+# Given to a process that should end by itself before it is killed, in seconds.
+_PATIENCE_S: Final = 30.0
+
+
+class Child:
+    """
+    A process that answers questions. Belongs to one event loop.
+
+    In the process, make(*args) makes what answers: called with a question's arguments, it returns
+    the answer or raises. Arguments and answers are pickled; make is a module's own function.
+    """
+
+    def __init__(self, make: Callable[..., Callable[..., Any]], *args: object) -> None:
+        self._make = make
+        self._args = args
+        self._link: _Link | None = None
+        self._process: SpawnProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def answers(self) -> bool:
+        """Whether it was started and is still there."""
+        return self._link is not None and self._link.stands
+
+    async def start(self) -> None:
+        """Return when it is ready for questions; raises what make raised, UnavailableError."""
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with theirs:
+            _, self._link = await loop.create_connection(_Link, sock=ours)
+            self._process = multiprocessing.get_context("spawn").Process(
+                target=_serve, args=(theirs, self._make, self._args), daemon=True
+            )
+            self._process.start()
+        _open(await self._link.answer())
+
+    async def ask(self, *question: object) -> Any:
+        """
+        Return the answer to a question, or raise what the process raised.
+
+        Questions are answered in the order in which they are asked. Raises UnavailableError
+        CHILD_DIED when the process is gone; whether it had acted on the question nobody knows.
+        """
+        if self._link is None:
+            raise _died()
+        return _open(await self._link.ask(pickle.dumps(question, pickle.HIGHEST_PROTOCOL)))
+
+    async def close(self) -> None:
+        """Let it finish what it was asked, and end it."""
+        if self._link is not None:
+            self._link.end()
+        if self._process is not None:
+            await asyncio.to_thread(_join, self._process)
+
+
+class _Link(asyncio.Protocol):
+    """Our end of the socket: frames of a length and so many bytes."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._awaited: deque[asyncio.Future[bytes]] = deque()
+
+    @property
+    def stands(self) -> bool:
+        return self._transport is not None
+
+    def ask(self, question: bytes) -> asyncio.Future[bytes]:
+        if self._transport is not None:
+            self._transport.writelines((len(question).to_bytes(_LENGTH, "big"), question))
+        return self.answer()
+
+    def answer(self) -> asyncio.Future[bytes]:
+        """The next answer that nobody awaits yet."""
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if self._transport is None:
+            future.set_exception(_died())
+        else:
+            self._awaited.append(future)
+        return future
+
+    def end(self) -> None:
+        """Ask no more; what was asked is answered, then the process closes its end."""
+        if self._transport is not None:
+            self._transport.write_eof()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")) <= len(
+            self._received
+        ):
+            answer = bytes(memoryview(self._received)[_LENGTH:end])
+            del self._received[:end]
+            self._settle(answer)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._transport = None
+        while self._awaited:
+            self._settle(_died())
+
+    def _settle(self, answer: bytes | LedgerError) -> None:
+        future = self._awaited.popleft()
+        if future.done():  # whoever asked went away
+            return
+        if isinstance(answer, bytes):
+            future.set_result(answer)
+        else:
+            future.set_exception(answer)
+
+
+def _join(process: SpawnProcess) -> None:
+    process.join(_PATIENCE_S)
+    process.kill()
+    process.join()
+
+
+def _died() -> UnavailableError:
+    return UnavailableError("a process of the node died; try again", reason="CHILD_DIED")
+
+
+def _open(answer: bytes) -> Any:
+    went_well, value = pickle.loads(answer)  # noqa: S301 - our own process wrote it
+    if went_well:
+        return value
+    raise value
+
+
+# -- in the process ---------------------------------------------------------------------------
+
+
+def _serve(
+    link: socket.socket, make: Callable[..., Callable[..., Any]], args: Sequence[Any]
+) -> None:
+    # The parent drains first and ends us itself, also when a terminal signals both.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with link, link.makefile("rb", _BUFFER) as questions:
+        went_well, answerer = _try(make, *args)
+        tune_collector()
+        _send(link, went_well, None if went_well else answerer)
+        # A parent that was killed, and one that has closed the link, look the same: the end.
+        while went_well and (question := _receive(questions)) is not None:
+            _send(link, *_try(answerer, *pickle.loads(question)))  # noqa: S301 - our parent's
+
+
+def tune_collector() -> None:
+    """
+    Have the garbage collector of this process, once it stands, come less often.
+
+    Records become many objects that live for a moment and are in no cycle: to look through them
+    every 700 took an eighth of what a worker does.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000)
+
+
+def _try(function: Callable[..., Any], *args: Any) -> tuple[bool, Any]:
+    try:
+        return True, function(*args)
+    except LedgerError as error:
+        return False, error
+    except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        return False, LedgerError(f"a process of the node failed: {type(error).__name__}: {error}")
+
+
+def _receive(questions: IOBase) -> bytes | None:
+    try:
+        length = questions.read(_LENGTH)
+        size = int.from_bytes(length, "big")
+        question = questions.read(size)
+    except ConnectionResetError:
+        return None
+    return question if length and len(question) == size else None
+
+
+def _send(link: socket.socket, went_well: bool, value: object) -> None:
+    answer = pickle.dumps((went_well, value), pickle.HIGHEST_PROTOCOL)
+    # Otherwise nobody waits for it any more.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        link.sendall(len(answer).to_bytes(_LENGTH, "big") + answer)

@@ -1,0 +1,101 @@
+"""
+What runs in the writer's process: calls in, one commit for them all, results out.
+
+A failed commit ends the process; a record that can't be applied is refused alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+from ledgerd.ledger.call import Call, Item
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.writer import AppendResult, Writer
+from ledgerd.store.base import Store
+from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
+
+# Kept free on the disk, so that a full one is noticed before a transaction and not in its commit.
+RESERVE_BYTES = 256 * 1024 * 1024
+
+
+class Committed(NamedTuple):
+    """What became of each call, where the log stands now, and how many seconds it took."""
+
+    results: list[AppendResult | LedgerError]
+    head: Head
+    seconds: float
+
+
+class Committer:
+    """Belongs to the one thread in which its store is written."""
+
+    def __init__(
+        self,
+        store: Store,
+        make_writer: Callable[[], Writer],
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> None:
+        self._store = store
+        self._make_writer = make_writer
+        self._reserve = reserve_bytes
+
+    def start(self) -> Head:
+        """
+        Take up the store; return its head once one small transaction has committed (P7).
+
+        Raises StoreError or VerificationError when it can't be taken up.
+        """
+        self._writer = self._make_writer()
+        # Before anything is shown, the disk must have shown that it takes a commit.
+        self._writer.touch()
+        return self._writer.head
+
+    def commit(self, calls: Sequence[Call]) -> Committed:
+        """
+        Append some calls' records; when this returns, they are on the disk.
+
+        Raises StoreError when the process must end: nobody may then say what was written.
+        """
+        started = perf_counter()
+        results = self._results([call.items() for call in calls])
+        return Committed(results, self._writer.head, perf_counter() - started)
+
+    def _results(self, calls: list[list[Item]]) -> list[AppendResult | LedgerError]:
+        if self._store.free_bytes() < self._reserve:
+            full = BusyError(
+                "the disk is nearly full", reason="DISK_FULL", action="tell the node's operator"
+            )
+            return [full] * len(calls)
+        try:
+            return [*self._commit(calls)]
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - these calls are lost, the next ones not
+            lost = LedgerError(f"the call could not be applied: {type(error).__name__}")
+            return [lost] * len(calls)
+
+    def _commit(self, calls: list[list[Item]]) -> list[AppendResult]:
+        writer = self._writer
+        try:
+            return writer.commit(calls)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - one of the records did it; the others must not suffer
+            return writer.commit([_without_culprits(writer, items) for items in calls])
+
+
+def _without_culprits(writer: Writer, items: Sequence[Item]) -> Sequence[Item]:
+    """Replace records that can't be applied by their errors: halved until each stands alone."""
+    error = writer.rehearse(items)
+    if error is None:
+        return items
+    if len(items) <= 1:
+        return [error] * len(items)
+    middle = len(items) // 2
+    return [
+        *_without_culprits(writer, items[:middle]),
+        *_without_culprits(writer, items[middle:]),
+    ]

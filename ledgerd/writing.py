@@ -1,0 +1,103 @@
+"""The writer's process: it alone writes the ledger's store, and computes beside nobody."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledgerd.ledger.call import Call
+from ledgerd.ledger.child import Child
+from ledgerd.ledger.committer import Committed, Committer
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.writer import Writer
+from ledgerd.peer.store import PeerStore
+from ledgerd.peer.stored import StoredPeerLog
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.lock import DirectoryLock
+from ledgerd_client.core.errors import StoreError, UnavailableError
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.note import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """
+    What the writer's process is given when it is started; the keys travel through a pipe.
+
+    lock: of the node's directory, which the process holds as long as it lives. Sizes in bytes.
+    """
+
+    lock: DirectoryLock
+    store: Path
+    map_size: int
+    reserve_bytes: int
+    log_key: Signer
+    entry_key: SigningKey
+    authority: bytes
+    peer_store: Path
+    peer_map_size: int
+    peer_origin: str
+    peer_authority: bytes
+
+
+class WriterProcess:
+    """A Committer in a process of its own. Belongs to one event loop."""
+
+    def __init__(self, writing: Writing) -> None:
+        self._child = Child(_make_committer, writing)
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    async def start(self) -> Head:
+        """As Committer.start."""
+        await self._child.start()
+        head: Head = await self._child.ask("start")
+        return head
+
+    async def commit(self, calls: Sequence[Call]) -> Committed:
+        """As Committer.commit; raises StoreError WRITER_DIED when the process is gone."""
+        try:
+            committed: Committed = await self._child.ask("commit", calls)
+        except UnavailableError:
+            if self._child.answers:
+                raise
+            raise StoreError(
+                "the process that writes the store died",
+                reason="WRITER_DIED",
+                action="see the system's log for who killed it, then start the daemon anew",
+            ) from None
+        return committed
+
+    async def close(self) -> None:
+        """Let it finish its commit, and end it."""
+        await self._child.close()
+
+
+def _make_committer(writing: Writing) -> Callable[..., Any]:
+    """In the process: open the stores; returns what answers."""
+    store = LmdbStore.open(writing.store, map_size=writing.map_size)
+    replica = LmdbStore.open(writing.peer_store, map_size=writing.peer_map_size, readonly=True)
+    committer = Committer(
+        store,
+        lambda: Writer(
+            store,
+            log_key=writing.log_key,
+            entry_key=writing.entry_key,
+            authority=writing.authority,
+            peer_log=StoredPeerLog(PeerStore(replica), writing.peer_origin, writing.peer_authority),
+            clock=lambda: time.time_ns() // 1000,
+            random=os.urandom,
+        ),
+        reserve_bytes=writing.reserve_bytes,
+    )
+    questions: dict[str, Callable[..., Any]] = {
+        "start": committer.start,
+        "commit": committer.commit,
+    }
+    return lambda name, *args: questions[name](*args)

@@ -1,0 +1,72 @@
+"""The program as a whole: its version, and how much of what it was given it says back."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+
+import pytest
+from cli.tool import LEDGERCTL, Tool
+
+from ledgerd_client.cli.output import shorten
+
+LONG = "x" * 100_000
+
+
+class TestVersion:
+    def test_it_is_that_of_the_distribution(self, tool: Tool) -> None:
+        ran = tool.program("--version")
+        assert (ran.code, ran.out) == (0, f"ledgerctl {version('ledgerd-client')}\n")
+
+    def test_the_help_of_the_program_is_still_its_own(self, tool: Tool) -> None:
+        assert "Exit codes" in tool("--help").out
+
+
+class TestShorten:
+    @pytest.mark.parametrize("length", [0, 1, 200])
+    def test_what_is_short_stays_as_it_is(self, length: int) -> None:
+        assert shorten("x" * length) == "x" * length
+
+    def test_of_what_is_long_both_ends_are_kept(self) -> None:
+        assert shorten(f"cannot read {LONG}: gone").startswith("cannot read x")
+        assert shorten(f"cannot read {LONG}: gone").endswith("x: gone")
+
+    def test_nothing_is_longer_than_the_limit_and_a_mark(self) -> None:
+        assert len(shorten(LONG)) == 200 + len(" … ")
+
+
+class TestWhatIsSaidBack:
+    @pytest.mark.parametrize(
+        "args",
+        [
+            (LONG,),
+            (f"--{LONG}",),
+            ("outbox", LONG),
+            ("outbox", "list", LONG),
+            ("trust", "show", LONG),
+            ("keygen", "--out", "a.key", "--name", f"{LONG} "),
+            ("checkpoint", "--config", LONG),
+            ("authority", "init", "--dir", "a", "--origin", "log.example", "--days", LONG),
+            ("authority", "init", "--dir", "a", "--origin", "log.example", "--domain", LONG),
+        ],
+        ids=lambda args: " ".join(arg[:8] for arg in args),
+    )
+    def test_no_message_echoes_all_that_was_given(self, tool: Tool, args: tuple[str, ...]) -> None:
+        ran = tool(*args)
+        assert (ran.code, ran.err.count("x") < 400, len(ran.err) < 2_000) == (2, True, True)
+
+    def test_nor_all_that_a_file_holds(self, tool: Tool) -> None:
+        tool.path("client.toml").write_text(f"{LONG} = 1\n")
+        ran = tool("checkpoint")
+        assert (ran.code, len(ran.err) < 1_000) == (2, True)
+
+    def test_it_is_one_line(self, tool: Tool) -> None:
+        assert tool("trust", "show", "a\nb").err.count("\n") == 1
+
+
+def test_a_full_disk_under_the_output_exits_3_with_one_line(tool: Tool) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 -- a device
+        done = subprocess.run(
+            [LEDGERCTL, "codes"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
