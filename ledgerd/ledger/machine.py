@@ -94,10 +94,11 @@ class Machine:
         facts = entry.facts
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         if facts.kind in KINDS_WITH_HALVES:
-            if self.transfers.is_full(transaction, facts.ref, own=True):
+            transfer = self.transfers.with_room(transaction, facts.ref, own=True)
+            if transfer is None:
                 # It was found that they are too many: what follows is in the log, and no more.
                 return []
-            due = self._apply_half(transaction, entry)
+            due = self._apply_half(transfer, entry)
         else:
             due = self._apply_other(transaction, entry)
         if facts.kind in BY_INSTITUTIONS:
@@ -152,16 +153,15 @@ class Machine:
         halves = found.header.halves
         assert halves is not None  # noqa: S101 - PeerLog.halves yields no others
         ref = halves.ref
-        if self.transfers.is_full(transaction, ref, own=False):
+        transfer = self.transfers.with_room(transaction, ref, own=False)
+        if transfer is None:
             return
-        transfer = self.transfers.get(transaction, ref)
         transfer.halves.append(_peer_half(found.header, halves, found.institution))
         old_due, transfer.due = transfer.due, UNJUDGED
         self.transfers.put(ref, transfer, old_due)
 
-    def _apply_half(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
+    def _apply_half(self, transfer: Transfer, entry: Entry) -> list[pb.Finding]:
         ref = entry.facts.ref
-        transfer = self.transfers.get(transaction, ref)
         transfer.halves.append(_own_half(entry))
         if transfer.due == UNJUDGED:
             self.transfers.put(ref, transfer, UNJUDGED)

@@ -1,8 +1,8 @@
 """
 One commit: entries, tree, projections, findings and the signed checkpoint in one transaction.
 
-Runs in the store's writer thread. It starts from the store and after any failure starts from the
-store again, so that recovery is the path that every start takes.
+Runs in the one thread that writes the store. It starts from the store, and after any failure starts
+from the store again, so that recovery is the path that every start takes.
 """
 
 from __future__ import annotations
@@ -250,12 +250,13 @@ class Writer:
     def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
-        if (facts.kind == Kind.GENESIS) != (batch.next == 0):
-            raise ChainError("GENESIS stands at index 0 and nowhere else")
         check_clock(facts, batch.last_time)
         if facts.kind in BY_INSTITUTIONS:
             self.machine.history.institution_key(item.key_id, item.key_index, batch.next)
-        elif facts.kind in {Kind.GENESIS, Kind.KEY}:
+            return
+        if (facts.kind == Kind.GENESIS) != (batch.next == 0):
+            raise ChainError("GENESIS stands at index 0 and nowhere else")
+        if facts.kind in {Kind.GENESIS, Kind.KEY}:
             raw = header_bytes(batch.next, batch.last_time, batch.last_leaf, item.tail)
             self.machine.history.check(Header.parse(raw), pb.Body.FromString(item.body))
 

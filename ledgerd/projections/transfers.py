@@ -130,17 +130,18 @@ class Transfers:
         value = self._row(transaction, ref)
         return Transfer() if value is None else Transfer.parse(value)
 
-    def is_full(self, transaction: Transaction, ref: bytes, *, own: bool) -> bool:
+    def with_room(self, transaction: Transaction, ref: bytes, *, own: bool) -> Transfer | None:
         """
-        Whether no further half of that log is kept: there is one more than MAX_HALVES of it.
+        As get(), but None when no further half of that log is kept.
 
-        Costs nothing, however long the row is.
+        There is then one more than MAX_HALVES of it. To learn that costs nothing, however long the
+        row is.
         """
         value = self._row(transaction, ref)
         if value is None:
-            return False
+            return Transfer()
         _, _, owns, peers, _ = _ROW.unpack_from(value)
-        return bool((owns if own else peers) > MAX_HALVES)
+        return None if (owns if own else peers) > MAX_HALVES else Transfer.parse(value)
 
     def put(self, ref: bytes, transfer: Transfer, old_due: int) -> None:
         """Take a row and move its deadline; old_due is the one that get() gave, 0 for none."""

@@ -7,7 +7,7 @@ body: destroying ticket and salt cuts the link between ledger and data for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -79,24 +79,47 @@ def parse_terms(data: bytes) -> pb.Terms:
 def read_terms(data: bytes) -> tuple[pb.Terms, Side, Side]:
     """As parse_terms; returns exporter and recipient beside the terms."""
     terms = parse_message(pb.Terms, data, "terms")
+    exporter, recipient = _check_shared(_shared(terms))
+    check_size("nonce", terms.nonce, NONCE_SIZE)
+    _check_counts(terms)
+    if terms.commitment:
+        check_size("commitment", terms.commitment, DIGEST_SIZE)
+    elif terms.transmission != codes.REMOTE_VIEW:
+        raise FieldError("only remote viewing (transmission 5) goes without a commitment")
+    return terms, exporter, recipient
+
+
+def _shared(terms: pb.Terms) -> bytes:
+    """Without what differs from one transfer to the next under a contract."""
+    shared = pb.Terms()
+    shared.CopyFrom(terms)
+    shared.ClearField("nonce")
+    shared.ClearField("commitment")
+    shared.ClearField("subjects")
+    shared.ClearField("subjects_first_this_year")
+    shared.ClearField("sensitive_subjects")
+    shared.ClearField("sensitive_first_this_year")
+    return encode_message(shared)
+
+
+# Few answers serve all transfers of a contract.
+@lru_cache(maxsize=4096)
+def _check_shared(data: bytes) -> tuple[Side, Side]:
+    terms = pb.Terms.FromString(data)
     exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
     _check_parties(exporter, recipient)
-    check_size("nonce", terms.nonce, NONCE_SIZE)
     check_text("contract_id", terms.contract_id, 64)
     if not terms.contract_id:
         raise FieldError("contract_id is missing")
-    _check_counts(terms)
     _check_codes(terms)
-    _check_payload(terms)
     if terms.notice_digest:
         check_size("notice_digest", terms.notice_digest, DIGEST_SIZE)
     check_text("notice_version", terms.notice_version, 64)
     if terms.delete_by:
         check_date("delete_by", terms.delete_by)
-    return terms, exporter, recipient
+    return exporter, recipient
 
 
-@lru_cache(maxsize=4096)
 def _check_parties(exporter: Side, recipient: Side) -> None:
     for role, party in (("exporter", exporter), ("recipient", recipient)):
         check_origin(party.origin)
@@ -116,51 +139,24 @@ def _check_counts(terms: pb.Terms) -> None:
 
 
 def _check_codes(terms: pb.Terms) -> None:
-    _check_coded(
-        tuple(terms.purposes), tuple(terms.categories),
-        tuple(terms.sensitive_categories), tuple(terms.protections),
-        terms.legal_basis, terms.consent_form, terms.exemption, terms.transmission,
-    )  # fmt: skip
-
-
-# A contract's transfers all say the same here, so a few answers serve most of them.
-@lru_cache(maxsize=4096)
-def _check_coded(
-    purposes: tuple[int, ...],
-    categories: tuple[int, ...],
-    sensitive: tuple[int, ...],
-    protections: tuple[int, ...],
-    basis: int,
-    consent: int,
-    exemption: int,
-    transmission: int,
-) -> None:
-    _check_code_list("purposes", codes.PURPOSES, purposes)
-    _check_code_list("categories", codes.CATEGORIES, categories)
-    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, sensitive)
-    _check_code_list("protections", codes.PROTECTIONS, protections)
-    if not purposes or not categories:
+    _check_code_list("purposes", codes.PURPOSES, terms.purposes)
+    _check_code_list("categories", codes.CATEGORIES, terms.categories)
+    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, terms.sensitive_categories)
+    _check_code_list("protections", codes.PROTECTIONS, terms.protections)
+    if not terms.purposes or not terms.categories:
         raise FieldError("a transfer has at least one purpose and one category")
-    codes.check_codes("legal_basis", codes.LEGAL_BASES, (basis,))
-    codes.check_codes("consent_form", codes.CONSENT_FORMS, (consent,))
-    codes.check_codes("exemption", codes.EXEMPTIONS, (exemption,))
-    codes.check_codes("transmission", codes.TRANSMISSIONS, (transmission,))
+    codes.check_codes("legal_basis", codes.LEGAL_BASES, (terms.legal_basis,))
+    codes.check_codes("consent_form", codes.CONSENT_FORMS, (terms.consent_form,))
+    codes.check_codes("exemption", codes.EXEMPTIONS, (terms.exemption,))
+    codes.check_codes("transmission", codes.TRANSMISSIONS, (terms.transmission,))
 
 
-def _check_code_list(name: str, table: Mapping[int, str], listed: tuple[int, ...]) -> None:
+def _check_code_list(name: str, table: Mapping[int, str], listed: Sequence[int]) -> None:
     codes.check_codes(name, table, listed)
     if sorted(set(listed)) != list(listed):
         raise FieldError(f"{name} are not strictly ascending")
 
 
-def _check_payload(terms: pb.Terms) -> None:
-    if terms.commitment:
-        check_size("commitment", terms.commitment, DIGEST_SIZE)
-    elif terms.transmission != codes.REMOTE_VIEW:
-        raise FieldError("only remote viewing (transmission 5) goes without a commitment")
-
-
-@lru_cache(maxsize=4096)
 def check_date(field_name: str, value: int) -> None:
     """Refuse a yyyymmdd that is no day of the Gregorian calendar; raises FieldError."""
     year, month, day = value // 10_000, value // 100 % 100, value % 100
