@@ -90,20 +90,21 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._awaited: deque[asyncio.Future[bytes]] = deque()
+        self._ended = False
 
     @property
     def stands(self) -> bool:
-        return self._transport is not None
+        return self._transport is not None and not self._ended
 
     def ask(self, question: bytes) -> asyncio.Future[bytes]:
-        if self._transport is not None:
+        if self._transport is not None and self.stands:
             self._transport.writelines((len(question).to_bytes(_LENGTH, "big"), question))
         return self.answer()
 
     def answer(self) -> asyncio.Future[bytes]:
         """The next answer that nobody awaits yet."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        if self._transport is None:
+        if not self.stands:
             future.set_exception(_died())
         else:
             self._awaited.append(future)
@@ -111,7 +112,8 @@ class _Link(asyncio.Protocol):
 
     def end(self) -> None:
         """Ask no more; what was asked is answered, then the process closes its end."""
-        if self._transport is not None:
+        if self._transport is not None and not self._ended:
+            self._ended = True
             self._transport.write_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -250,13 +250,12 @@ class Writer:
     def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
+        if (facts.kind == Kind.GENESIS) != (batch.next == 0):
+            raise ChainError("GENESIS stands at index 0 and nowhere else")
         check_clock(facts, batch.last_time)
         if facts.kind in BY_INSTITUTIONS:
             self.machine.history.institution_key(item.key_id, item.key_index, batch.next)
-            return
-        if (facts.kind == Kind.GENESIS) != (batch.next == 0):
-            raise ChainError("GENESIS stands at index 0 and nowhere else")
-        if facts.kind in {Kind.GENESIS, Kind.KEY}:
+        elif facts.kind in {Kind.GENESIS, Kind.KEY}:
             raw = header_bytes(batch.next, batch.last_time, batch.last_leaf, item.tail)
             self.machine.history.check(Header.parse(raw), pb.Body.FromString(item.body))
 

@@ -141,6 +141,14 @@ class TestDeath:
             await asyncio.sleep(0)
         assert await answer == 7
 
+    async def test_is_told_to_who_asks_while_it_is_closed(self) -> None:
+        async with running(adder, 0) as child:
+            closing = asyncio.create_task(child.close())
+            await asyncio.sleep(0)
+            with pytest.raises(UnavailableError):
+                await child.ask(7)
+            await closing
+
     async def test_is_not_by_a_signal_that_ends_its_parent(self) -> None:
         """A terminal signals both; the parent still has questions."""
         async with running(adder, 0) as child:
