@@ -135,6 +135,33 @@ def audit(config: ConfigFile) -> None:
     )
 
 
+@app.command("adopt-rules")
+def adopt_rules(config: ConfigFile) -> None:
+    """
+    Put the rules of the configuration in force, in the log of a node that does not run.
+
+    They hold from the new entry on: what is found already stays as it was found.
+    """
+    from ledgerd.adopting import adopt_rules as adopt
+    from ledgerd.config import Config
+
+    index = adopt(Config.load(config), clock=lambda: time.time_ns() // 1000, random=os.urandom)
+    _say(f"Entry {index} puts them in force. Start the node again with `ledgerd serve`.")
+
+
+@app.command()
+def rules(
+    law: Annotated[
+        str, typer.Option(help="Version of the law; by default the newest that is held.")
+    ] = "",
+) -> None:
+    """Print every rule with its sources, their grade, and the figures in force (docs/rules.md)."""
+    from ledgerd.rules.law import newest_law
+    from ledgerd.rules_page import render_rules
+
+    typer.echo(render_rules(law or newest_law()), nl=False)
+
+
 @app.command()
 def dev(
     directory: Annotated[Path, typer.Option("--dir", help="Where the border is, or is made.")],
@@ -142,6 +169,12 @@ def dev(
     acknowledge_within: Annotated[
         int, typer.Option(min=1, help="When the other half is missing, in seconds.")
     ] = 120,
+    record_within: Annotated[
+        int, typer.Option(min=1, help="When a record, or a filing, is late, in seconds.")
+    ] = 86_400,
+    law: Annotated[
+        str, typer.Option(help="Version of the law to judge contents by; empty: they are not.")
+    ] = "newest",
 ) -> None:
     """
     Start a whole border on this machine, to try things on; Ctrl-C ends it.
@@ -152,7 +185,7 @@ def dev(
     from ledgerd import dev as border
 
     if not directory.exists():
-        border.make_border(directory, acknowledge_within_s=acknowledge_within)
+        border.make_border(directory, border.BorderRules(acknowledge_within, record_within, law))
     elif prepare:
         raise InputError(f"{directory} is there already", reason="FILE_EXISTS")
     for line in border.describe(directory):
@@ -198,7 +231,8 @@ async def _serve(config: Config, *, throwaway: bool) -> None:
         if not ready.done():  # it never served: the usual exit code
             raise
         _explain(error)
-        raise typer.Exit(STORE_FAILED) from None
+        # Killed from outside, it starts again by itself.
+        raise typer.Exit(FAILED if error.reason == "WRITER_KILLED" else STORE_FAILED) from None
 
 
 def _explain(error: LedgerError) -> None:

@@ -13,8 +13,7 @@ from typing import Final
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.ledger.audit import Auditor, Report
-from ledgerd.ledger.founding import NoPeerLog
-from ledgerd.ledger.peer_log import PeerLog
+from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.stored import stored_replica
 from ledgerd.projections.registry import load_history

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -15,6 +15,8 @@ from ledgerd_client.core.header import check_origin
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
 
 _ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+# The law of [rules] that is the newest one this program holds.
+NEWEST: Final = "newest"
 # Of a Python program in memory, more would be a mistake in the unit.
 _MAX_WORKERS = 64
 
@@ -88,7 +90,13 @@ class Timing(Table):
 
 
 class Rules(Table):
-    """Deadlines of the rule set that `ledgerd init` puts in force; no use afterwards."""
+    """The rule set that `ledgerd init`, or later `ledgerd adopt-rules`, puts in force."""
+
+    law: str = Field(
+        default=NEWEST,
+        description="version of the law by which contents are judged: `newest` is the newest that"
+        " this program holds; empty: contents are not judged",
+    )
 
     acknowledge_within_s: int = Field(
         default=86_400, gt=0, description="after this the other half of a transfer is missing"
@@ -98,6 +106,11 @@ class Rules(Table):
     )
     record_within_s: int = Field(
         default=86_400, gt=0, description="a record later than this after its event is late"
+    )
+    agree_within_s: int = Field(
+        default=2_592_000,
+        ge=0,
+        description="after this a contract that one party alone states is one-sided; 0: never",
     )
 
 

@@ -17,14 +17,14 @@ import sys
 import threading
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ledgerd.config import Config
+from ledgerd.config import NEWEST, Config
 from ledgerd.credentials import NodeKeys
 from ledgerd.init import found
-from ledgerd.ledger.founding import NoPeerLog
+from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.standing import HighWater, write_mark
 from ledgerd.ledger.writer import Writer
 from ledgerd.store.lmdb import LmdbStore
@@ -76,12 +76,20 @@ INSTITUTIONS = (
 )
 
 
-def make_border(directory: Path, *, acknowledge_within_s: int) -> None:
+@dataclass(frozen=True, slots=True)
+class BorderRules:
+    """What a border's rule set has of its own; law as in the configuration's [rules]."""
+
+    acknowledge_within_s: int = 120
+    record_within_s: int = 86_400
+    law: str = NEWEST
+
+
+def make_border(directory: Path, rules: BorderRules) -> None:
     """
     Make everything that a border needs below a directory that is not there yet.
 
-    acknowledge_within_s: the deadline for the other half of a transfer. Raises InputError when the
-    directory is there.
+    Raises InputError when the directory is there.
     """
     try:
         directory.mkdir(parents=True, mode=0o700)
@@ -96,10 +104,7 @@ def make_border(directory: Path, *, acknowledge_within_s: int) -> None:
     trust = Trust.of(authority.trust for authority in authorities.values())
     write_new(directory / "trust.txt", trust.format(), mode=0o644)
     for side, other in (SIDES, SIDES[::-1]):
-        maker = _SideMaker(
-            directory, side, other, authorities, trust, endpoints, acknowledge_within_s
-        )
-        maker.make()
+        _SideMaker(directory, side, other, authorities, trust, endpoints, rules).make()
 
 
 def free_ports() -> tuple[int, int]:
@@ -171,7 +176,7 @@ class _SideMaker:
     authorities: dict[str, Authority]
     trust: Trust
     endpoints: dict[str, str]
-    acknowledge_within_s: int
+    rules: BorderRules
 
     @property
     def authority(self) -> Authority:
@@ -273,7 +278,7 @@ class _SideMaker:
             peer_endpoint=self.endpoints[self.other.name],
             peer_id=self.other.name,
             peer_domain=self.other.domain,
-            acknowledge_within_s=self.acknowledge_within_s,
+            **asdict(self.rules),
         )
 
 
@@ -306,8 +311,10 @@ anchor_interval_s = 1
 poll_interval_s = 0.2
 
 [rules]
+law = "{law}"
 acknowledge_within_s = {acknowledge_within_s}
 correct_within_s = 120
+record_within_s = {record_within_s}
 """
 
 

@@ -13,11 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from ledgerd.config import Config, Rules
+from ledgerd.config import NEWEST, Config, Rules
 from ledgerd.credentials import NodeKeys, load_trust
 from ledgerd.ledger.founding import found_ledger
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater, write_mark
+from ledgerd.rules.law import newest_law
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
@@ -112,7 +113,7 @@ def _found_store(
         found_ledger(
             store,
             approval.record,
-            _rule_set(config.rules),
+            rule_set_of(config.rules),
             log_key=keys.log_signer,
             entry_key=keys.entry,
             cosigner=keys.cosigner.public,
@@ -172,11 +173,14 @@ def _keep_certificate(config: Config, certificate: Certificate) -> None:
         write_new(path, certificate.pem, mode=0o644)
 
 
-def _rule_set(rules: Rules) -> pb.RuleSet:
+def rule_set_of(rules: Rules) -> pb.RuleSet:
+    """The rule set of a configuration; raises NotReadyError NO_SUCH_LAW."""
     return make_rule_set(
         acknowledge_within=rules.acknowledge_within_s * SECOND,
         correct_within=rules.correct_within_s * SECOND,
         record_within=rules.record_within_s * SECOND,
+        agree_within=rules.agree_within_s * SECOND,
+        law=newest_law() if rules.law == NEWEST else rules.law,
     )
 
 

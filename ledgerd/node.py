@@ -22,11 +22,13 @@ from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.credentials import NodeFiles
 from ledgerd.ledger.admission import Admission
+from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.committer import Committed
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
 from ledgerd.metrics import OPEN, Metrics
 from ledgerd.notify import Notifier
@@ -117,7 +119,12 @@ class Node:
         self._stack.push_async_callback(self.peer.stop)
         await self.peer.start()
         # Before the server, and so until its last call is done: the watchdog watches over that too.
-        for coroutine in (self.standing.keep_mark(), self._notifier.keep_alive(), self._sample()):
+        for coroutine in (
+            self.standing.keep_mark(),
+            self._notifier.keep_alive(lambda: self.sequencer.hangs),
+            self._sample(),
+            self._make_ticker().run(),
+        ):
             self._background.start(coroutine)
         self._stack.push_async_callback(self._background.stop)
         return await self._start_server()
@@ -138,6 +145,7 @@ class Node:
                     sequencer=self.sequencer,
                     own_cosigned=self.peer.own_cosigned,
                     witness=self.peer.witness,
+                    checker=Checker(self.store, lambda: self.keyring.history, clock=now),
                 ),
                 replica=self.peer.replica,
                 access=Access(self.keyring, operators=config.operators, peer=config.peer.id),
@@ -145,6 +153,7 @@ class Node:
                 standing=self.standing,
                 metrics=self.metrics,
                 in_thread=InThread(readers),
+                clock=now,
             )
         )
         port = await server.start(
@@ -181,6 +190,16 @@ class Node:
             anchor_interval_s=config.timing.anchor_interval_s,
             poll_interval_s=config.timing.poll_interval_s,
             ledger_reserve=config.limits.reserve_bytes,
+        )
+
+    def _make_ticker(self) -> Ticker:
+        return Ticker(
+            self.config.origin,
+            self.files.keys.entry,
+            self.reader,
+            self.sequencer,
+            clock=now,
+            random=os.urandom,
         )
 
     def _make_client(self) -> PeerClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 class Notifier:
@@ -39,10 +39,15 @@ class Notifier:
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
-    async def keep_alive(self) -> None:
-        """Feed the watchdog from the event loop until cancelled: when it hangs, nobody does."""
+    async def keep_alive(self, hangs: Callable[[], bool]) -> None:
+        """
+        Feed the watchdog from the event loop until cancelled, but not while hangs() is true.
+
+        When the loop itself hangs, nobody does.
+        """
         while self._watchdog_s is not None:
-            self._send("WATCHDOG=1")
+            if not hangs():
+                self._send("WATCHDOG=1")
             await asyncio.sleep(self._watchdog_s / 2)
 
     def _send(self, state: str) -> None:

@@ -48,35 +48,50 @@ class WriterProcess:
     """A Committer in a process of its own. Belongs to one event loop."""
 
     def __init__(self, writing: Writing) -> None:
-        self._child = Child(_make_committer, writing)
+        self._child = Child(_make_committer, writing, on_death=self._died)
+        self._on_death: Callable[[StoreError], None] = lambda _error: None
 
     @property
     def pid(self) -> int | None:
         return self._child.pid
 
-    async def start(self) -> Head:
-        """As Committer.start."""
+    async def start(self, on_death: Callable[[StoreError], None]) -> Head:
+        """As Committer.start; on_death is called on the loop when the process ends unasked."""
         await self._child.start()
         head: Head = await self._child.ask("start")
+        self._on_death = on_death
         return head
 
     async def commit(self, calls: Sequence[Call]) -> Committed:
-        """As Committer.commit; raises StoreError WRITER_DIED when the process is gone."""
+        """As Committer.commit; raises StoreError as _death does when the process is gone."""
         try:
             committed: Committed = await self._child.ask("commit", calls)
         except UnavailableError:
             if self._child.answers:
                 raise
-            raise StoreError(
-                "the process that writes the store died",
-                reason="WRITER_DIED",
-                action="see the system's log for who killed it, then start the daemon anew",
-            ) from None
+            raise self._death() from None
         return committed
 
     async def close(self) -> None:
         """Let it finish its commit, and end it."""
         await self._child.close()
+
+    def _died(self) -> None:
+        self._on_death(self._death())
+
+    def _death(self) -> StoreError:
+        """WRITER_KILLED: by SIGKILL, and to start again is safe; WRITER_DIED: in another way."""
+        if self._child.killed:
+            return StoreError(
+                "the process that writes the store was killed",
+                reason="WRITER_KILLED",
+                action="see the system's log for who killed it: mostly memory was short",
+            )
+        return StoreError(
+            "the process that writes the store died",
+            reason="WRITER_DIED",
+            action="see the system's log, run `ledgerd audit`, then start the daemon anew",
+        )
 
 
 def _make_committer(writing: Writing) -> Callable[..., Any]:

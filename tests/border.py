@@ -78,11 +78,28 @@ class Node:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
-    def kill(self) -> None:
-        """SIGKILL to the daemon and its workers, at once."""
+    def kill(self, victim: str = "all") -> None:
+        """SIGKILL to the daemon and its processes at once, to the "daemon" or its "writer" alone."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        if victim == "writer":
+            os.kill(self._writer(), signal.SIGKILL)
+        elif victim == "daemon":
+            self.process.kill()
+        else:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
+
+    def _writer(self) -> int:
+        """The one process of the daemon's that has the store's file open."""
+        assert self.process is not None
+        pid, store = self.process.pid, self.config.parent / "data" / "store" / "data.mdb"
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        (found,) = (
+            int(child)
+            for child in children
+            if any(file.resolve() == store for file in Path(f"/proc/{child}/fd").iterdir())
+        )
+        return found
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -94,10 +111,10 @@ class Node:
 class Border:
     """Two nodes and four institutions below one directory, made by `ledgerd dev --prepare`."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        """options are for `ledgerd dev`."""
+    def __init__(self, directory: Path, *options: str, law: str = "") -> None:
+        """options are for `ledgerd dev`; law: by which contents are judged, by none as a rule."""
         self.directory = directory
-        run(LEDGERD, "dev", "--dir", str(directory), "--prepare", *options)
+        run(LEDGERD, "dev", "--dir", str(directory), "--prepare", "--law", law, *options)
         self.mainland = Node(directory / "mainland" / "node" / "node.toml")
         self.hongkong = Node(directory / "hongkong" / "node" / "node.toml")
 

@@ -228,9 +228,10 @@ class DaemonNode:
 
 
 class Daemons:
-    """A border of two processes, started when a test first asks for it."""
+    """A border of two processes, started when a test first asks for it; law as in nodes.Side."""
 
-    def __init__(self) -> None:
+    def __init__(self, law: str = "") -> None:
+        self._law = law
         self._directory = tempfile.TemporaryDirectory(prefix="ledgerd-contract-")
         self._nodes: tuple[DaemonNode, ...] = ()
 
@@ -239,8 +240,8 @@ class Daemons:
         ports = (free_port(), free_port())
         for place, side in enumerate(sides):
             peer = sides[1 - place]
-            side.found(peer)
-            side.configure(peer, endpoint=f"localhost:{ports[1 - place]}")
+            side.found(peer, law=self._law)
+            side.configure(peer, endpoint=f"localhost:{ports[1 - place]}", law=self._law)
             listen = f'listen = "localhost:{ports[place]}"'
             side.toml.write_text(side.toml.read_text().replace('listen = "localhost:0"', listen))
         one, two = map(DaemonNode, sides, ports)

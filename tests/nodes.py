@@ -78,6 +78,9 @@ workers = 1
 map_size = 1073741824
 reserve_bytes = 1048576
 replica_quota_bytes = 268435456
+
+[rules]
+law = "{law}"
 """
 
 
@@ -115,8 +118,14 @@ class Side:
         self.authority = Authority.create(origin, self.domain, validity=validity)
         directory.mkdir(mode=0o700, parents=True)
 
-    def configure(self, peer: Side, *, endpoint: str = "localhost:1", top: str = "") -> Config:
-        """Write node.toml and trust file; top are more lines for the top of the former."""
+    def configure(
+        self, peer: Side, *, endpoint: str = "localhost:1", top: str = "", law: str = ""
+    ) -> Config:
+        """
+        Write node.toml and trust file; top are more lines for the top of the former.
+
+        law: by which contents are judged; by none unless a test says so.
+        """
         text = NODE_TOML.format(
             origin=self.origin,
             id=self.name,
@@ -125,6 +134,7 @@ class Side:
             peer_id=peer.name,
             peer_domain=peer.domain,
             top=top,
+            law=law,
         )
         trust = Trust.of([self.authority.trust, peer.authority.trust])
         (self.directory / "trust.txt").write_bytes(trust.format())
@@ -154,8 +164,8 @@ class Side:
             **{**fields, **changes},
         )
 
-    def found(self, peer: Side) -> None:
-        self.configure(peer)
+    def found(self, peer: Side, *, law: str = "") -> None:
+        self.configure(peer, law=law)
         found(self.config, self.approve_genesis(peer), clock=now, random=os.urandom)
 
     # -- callers ----------------------------------------------------------------------------

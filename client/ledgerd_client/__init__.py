@@ -3,8 +3,9 @@ ledgerd's SDK: declare and acknowledge transfers of personal data, and verify wh
 
     from ledgerd_client import LedgerClient        # for asyncio; ledgerd_client.sync for the rest
 
-Beside it stand `payload` (what is committed to), `outbox` (the durable queue), `transport`,
-`config`, `testing` (a node for tests) and `core` (verification alone, without any I/O).
+What is recorded of contracts stands in `contracts` and `events`; `catalogue` puts codes and
+findings into words. Beside it stand `payload` (what is committed to), `outbox` (the durable queue),
+`transport`, `config`, `testing` (a node for tests) and `core` (verification alone, without I/O).
 """
 
 from typing import TYPE_CHECKING
@@ -12,15 +13,28 @@ from typing import TYPE_CHECKING
 from ledgerd_client._results import (
     Acknowledged,
     Cancelled,
+    ContractView,
     Declared,
     Finding,
+    FindingEntry,
     Half,
     NodeInfo,
+    Recorded,
+    Stated,
     Submitted,
     TransferView,
 )
 from ledgerd_client._terms import Statement
+from ledgerd_client.catalogue import Catalogue
 from ledgerd_client.config import Settings
+from ledgerd_client.contracts import (
+    Contract,
+    Disposal,
+    Filing,
+    OwnSide,
+    Supplement,
+    Termination,
+)
 from ledgerd_client.core.errors import (
     BusyError,
     ChainError,
@@ -46,8 +60,19 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
-from ledgerd_client.core.transfer import Ticket
+from ledgerd_client.core.transfer import Side, Ticket
 from ledgerd_client.core.trust import Trust
+from ledgerd_client.events import (
+    ConsentChange,
+    Correction,
+    GovAccess,
+    Incident,
+    Onward,
+    Pipia,
+    Recordable,
+    Resume,
+    Suspend,
+)
 
 if TYPE_CHECKING:
     from ledgerd_client.client import LedgerClient
@@ -56,14 +81,24 @@ __all__ = [
     "Acknowledged",
     "BusyError",
     "Cancelled",
+    "Catalogue",
     "ChainError",
     "ConflictError",
+    "ConsentChange",
+    "Contract",
+    "ContractView",
+    "Correction",
     "Declared",
+    "Disposal",
     "FieldError",
+    "Filing",
     "Finding",
+    "FindingEntry",
     "ForbiddenError",
     "ForkError",
+    "GovAccess",
     "Half",
+    "Incident",
     "InputError",
     "KeyHistory",
     "LedgerClient",
@@ -72,15 +107,26 @@ __all__ = [
     "NodeInfo",
     "NotFoundError",
     "NotReadyError",
+    "Onward",
+    "OwnSide",
     "PersonalDataError",
+    "Pipia",
     "ProofError",
     "Receipt",
+    "Recordable",
+    "Recorded",
     "RefusedError",
+    "Resume",
     "Settings",
+    "Side",
     "SignatureError",
+    "Stated",
     "Statement",
     "StoreError",
     "Submitted",
+    "Supplement",
+    "Suspend",
+    "Termination",
     "Ticket",
     "TooLargeError",
     "TransferView",

@@ -1,16 +1,21 @@
-"""Records before they are signed: what a declaration, an acknowledgement and a cancellation say."""
+"""Records before they are signed: what each call says."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import MappingProxyType
+
+from google.protobuf.message import Message
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._results import Outcome
-from ledgerd_client._terms import seal
-from ledgerd_client.core.body import encode_message
+from ledgerd_client._terms import Changes, Statement, seal
+from ledgerd_client._values import Code, code_of, day_of
+from ledgerd_client.contracts import Contract, Disposal, Filing, Supplement, Termination
+from ledgerd_client.core.body import DIGEST_SIZE, encode_message
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.transfer import (
     COMMITMENT_SALT_SIZE,
@@ -21,6 +26,7 @@ from ledgerd_client.core.transfer import (
     parse_terms,
     ref_of,
 )
+from ledgerd_client.events import Correction, Recordable
 from ledgerd_client.payload import PayloadDigest
 
 _NUMBERS: Mapping[Outcome, pb.Outcome.ValueType] = MappingProxyType({
@@ -32,6 +38,8 @@ _NUMBERS: Mapping[Outcome, pb.Outcome.ValueType] = MappingProxyType({
 OUTCOMES: Mapping[int, Outcome] = MappingProxyType(
     {number: name for name, number in _NUMBERS.items()}
 )
+# Of a transfer that is only asked about.
+NO_PAYLOAD = PayloadDigest(bytes(DIGEST_SIZE), None, 0)
 # Of names in a message.
 _MAX_LISTED = 5
 
@@ -41,7 +49,8 @@ class Draft:
     """A record's content. kind names the field of pb.Body that message goes into."""
 
     kind: str
-    message: pb.Transfer | pb.Ack | pb.Cancel
+    message: Message
+    # Empty for what is about no transfer or contract that both sides see.
     ref: bytes
     # What the caller stated, payload included, without what every call makes anew: nonce, salt and
     # times. The same call says the same.
@@ -53,11 +62,19 @@ class Draft:
     differing_parts: tuple[str, ...] = ()
 
 
-def draft_transfer(terms: pb.Terms, payload: PayloadDigest) -> Draft:
-    """Commit to a payload under a fresh salt and state the terms."""
+def draft_transfer(terms: pb.Terms, payload: PayloadDigest, *, day_follows: bool = False) -> Draft:
+    """
+    Commit to a payload under a fresh salt and state the terms.
+
+    day_follows: delete_by follows from the time of the call, and is no statement of the caller's.
+    """
     salt = secrets.token_bytes(COMMITMENT_SALT_SIZE) if payload.digest else b""
     encoded = _seal(terms, secrets.token_bytes(NONCE_SIZE), salt, payload)
-    statement = _seal(terms, bytes(NONCE_SIZE), bytes(COMMITMENT_SALT_SIZE), payload)
+    stated = pb.Terms()
+    stated.CopyFrom(terms)
+    if day_follows:
+        stated.ClearField("delete_by")
+    statement = _seal(stated, bytes(NONCE_SIZE), bytes(COMMITMENT_SALT_SIZE), payload)
     ticket = Ticket(encoded, salt, payload.manifest or b"")
     ref = ref_of(parse_terms(encoded))
     return Draft("transfer", pb.Transfer(terms=encoded), ref, statement, ticket)
@@ -109,10 +126,50 @@ def draft_ack(
     return Draft("ack", ack, ref_of(terms), statement, outcome=number, differing_parts=differing)
 
 
-def draft_cancel(ticket: Ticket, reason: str) -> Draft:
+def draft_cancel(ticket: Ticket, reason: str, cause: Code) -> Draft:
     ref = ref_of(parse_terms(ticket.terms))
-    cancel = pb.Cancel(terms=ticket.terms, reason=reason)
+    number = code_of("cause", "change_cause", cause)
+    cancel = pb.Cancel(terms=ticket.terms, reason=reason, cause=number)
     return Draft("cancel", cancel, ref, encode_message(cancel))
+
+
+def draft_record(what: Recordable) -> Draft:
+    """
+    State what is recorded of a contract, or a half of a transfer anew.
+
+    All of it is the statement, nonce and matter too: they are the caller's to keep. Raises
+    FieldError, PersonalDataError, and InputError for a file that cannot be hashed.
+    """
+    message = what.message()
+    ref = b""
+    if isinstance(what, Correction):
+        ref = ref_of(parse_terms(what.ticket.terms))
+    elif isinstance(what, Contract):
+        ref = what.ref
+    elif isinstance(what, Supplement | Filing | Termination | Disposal):
+        ref = what.contract.ref
+    return Draft(what.KIND, message, ref, encode_message(message))
+
+
+def statement_under(
+    contract: Contract, occurred_at: int, subjects: int, legal_basis: Code, changes: Changes
+) -> Statement:
+    """What is stated of a transfer under a contract, that happened at a time (µs)."""
+    statement: Statement = {
+        "recipient": contract.recipient.institution,
+        "contract_id": contract.contract_id,
+        "subjects": subjects,
+        "legal_basis": legal_basis,
+        "purposes": contract.purposes,
+        "categories": contract.categories,
+        "means": contract.means,
+        "delete_by": day_of(occurred_at) + timedelta(days=contract.retention_days),
+    }
+    if changes.get("sensitive_subjects"):
+        statement["sensitive_categories"] = contract.sensitive_categories
+    if len(contract.transmissions) == 1:
+        statement["transmission"] = contract.transmissions[0]
+    return {**statement, **changes}
 
 
 def _parts(manifest: bytes | None) -> dict[str, tuple[bytes, int]]:

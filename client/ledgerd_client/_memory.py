@@ -53,7 +53,7 @@ class MemoryLog:
         self._leaves: list[bytes] = []
         self._nodes: dict[tuple[int, int], bytes] = {}
         self._found: dict[tuple[str, bytes], int] = {}
-        self._now = now
+        self.now = now
 
     @property
     def size(self) -> int:
@@ -106,7 +106,7 @@ class MemoryLog:
 
     def append(self, item: Admitted) -> int:
         """Add an entry; return its index. Raises what only the log can know against it."""
-        now = max(self._now(), self.last_time)
+        now = max(self.now(), self.last_time)
         check_clock(item.facts, now)
         previous = self._leaves[-1] if self._leaves else genesis_previous(self.origin)
         raw = header_bytes(self.size, now, previous, item.tail)
@@ -162,7 +162,7 @@ class MemoryLog:
         note = self.checkpoint()
         signer = Signer(peer.origin, COSIGNATURE_V1, peer.cosigner)
         checkpoint = Checkpoint.parse(parse_note(note).text)
-        signature = cosign(checkpoint, signer, self._now() // 1_000_000)
+        signature = cosign(checkpoint, signer, self.now() // 1_000_000)
         self.cosigned, self.cosigned_size = add_signatures(note, [signature]), checkpoint.size
 
     def receipt(self, index: int, *, cosigned: bool = False) -> Receipt:
@@ -202,7 +202,7 @@ class MemoryLog:
         return self._nodes[level, index]
 
     def _by_authority(self, **record: object) -> Admitted:
-        now = self._now()
+        now = self.now()
         body = make_body(
             origin=self.origin,
             author=AUTHORITY,

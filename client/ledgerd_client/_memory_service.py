@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from ledgerd_client._memory import MemoryLog
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.body import MAX_BODY_BYTES, parse_body
+from ledgerd_client.core.body import MAX_BODY_BYTES, encode_message, parse_body
+from ledgerd_client.core.contract import contract_ref, parse_contract_terms
 from ledgerd_client.core.errors import (
     LedgerError,
     NotFoundError,
@@ -16,7 +17,8 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.receipt import Receipt
-from ledgerd_client.core.record import SignedRecord, admit
+from ledgerd_client.core.record import SignedRecord, admit, check_clock, read_record
+from ledgerd_client.core.transfer import side_of
 from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 MAX_RECORDS = 1_000
@@ -26,6 +28,8 @@ _STATES: dict[int, str] = {
     body_pb2.OUTCOME_REJECTED: "refused",
     body_pb2.OUTCOME_DIGEST_MISMATCH: "refused",
 }
+# From best to worst.
+_CONTRACT_STATES = ("agreed", "open", "differs")
 
 
 class MemoryService:
@@ -97,6 +101,61 @@ class MemoryService:
         )
         return pb.GetTransferResponse(transfer=view)
 
+    def check(self, request: pb.CheckRequest) -> pb.CheckResponse:
+        """Admit each body, and say no more of it."""
+        outcomes = [pb.CheckOutcome(refused=self._refusal(body)) for body in request.bodies]
+        return pb.CheckResponse(outcomes=outcomes, size=self._log.size)
+
+    def _refusal(self, body: bytes) -> pb.Refusal | None:
+        unsigned = SignedRecord(body, b"", b"")
+        try:
+            facts = read_record(unsigned, origin=self._log.origin, author=self._us)
+            check_clock(facts, self._log.now())
+        except LedgerError as error:
+            return pb.Refusal(reason=error.reason, message=error.message)
+        return None
+
+    def get_contract(self, request: pb.GetContractRequest) -> pb.GetContractResponse:
+        stated = [
+            (parse_contract_terms(terms).version, terms)
+            for terms in self._stated_terms(request.contract_id)
+        ]
+        if not stated:
+            raise NotFoundError("no such contract of this institution")
+        terms = parse_contract_terms(max(stated)[1])
+        ref = contract_ref(side_of(terms.exporter), terms.nonce)
+        own, peer = list(_halves(self._log, ref)), list(_halves(self._peer, ref))
+        statements = _statements(own, peer)
+        view = pb.ContractView(
+            contract_id=request.contract_id,
+            ref=ref,
+            state=max((one.state for one in statements), key=_CONTRACT_STATES.index),
+            halves=[*own, *peer],
+            terms=encode_message(terms),
+            statements=statements,
+            peer_size=self._peer.size,
+            peer_known_at=self._peer.last_time,
+            checkpoint=self._log.checkpoint(),
+        )
+        return pb.GetContractResponse(contract=view)
+
+    def _stated_terms(self, contract_id: str) -> Iterator[bytes]:
+        """Of the contract and its supplements, as this institution stated them."""
+        for index in range(self._log.size):
+            body = parse_body(self._log.bodies[index])
+            record = body.WhichOneof("record") or ""
+            if body.author == self._us and record in {"contract", "supplement"}:
+                terms: bytes = getattr(body, record).terms
+                if parse_contract_terms(terms).contract_id == contract_id:
+                    yield terms
+
+    def list_findings(self, request: pb.ListFindingsRequest) -> pb.ListFindingsResponse:
+        return pb.ListFindingsResponse(checkpoint=self._log.checkpoint())
+
+    def tail_findings(self, request: pb.TailFindingsRequest) -> pb.TailFindingsResponse:
+        """The one sign of life of a node that judges nothing."""
+        return pb.TailFindingsResponse(size=self._log.size)
+
     def get_checkpoint(self, request: pb.GetCheckpointRequest) -> pb.GetCheckpointResponse:
         note = self._log.cosigned if request.cosigned else self._log.checkpoint()
         if not note:
@@ -153,6 +212,33 @@ def _halves(log: MemoryLog, ref: bytes) -> Iterator[pb.Half]:
             key = log.history.find(header.key_id)
             subject = "" if key is None else key.subject
             yield pb.Half(origin=log.origin, index=header.index, header=raw, institution=subject)
+
+
+def _statements(own: list[pb.Half], peer: list[pb.Half]) -> list[pb.Statement]:
+    """Of each outcome, whether the newest halves of both sides are of equal terms."""
+    newest: list[dict[int, Header]] = [{}, {}]
+    for side, halves in zip(newest, (own, peer), strict=True):
+        for header in (Header.parse(half.header) for half in halves):
+            if header.halves is not None:
+                side[header.halves.outcome] = header
+    return [
+        _statement(outcome, *(side.get(outcome) for side in newest))
+        for outcome in sorted(newest[0].keys() | newest[1].keys())
+    ]
+
+
+def _statement(outcome: int, own: Header | None, peer: Header | None) -> pb.Statement:
+    digests = [header.halves.terms_digest for header in (own, peer) if header and header.halves]
+    state = "open"
+    if len(digests) == 2:
+        state = "agreed" if digests[0] == digests[1] else "differs"
+    return pb.Statement(
+        outcome=outcome,
+        state=state,
+        terms_digest=digests[0],
+        own=own.index + 1 if own else 0,
+        peer=peer.index + 1 if peer else 0,
+    )
 
 
 def _state(halves: list[Header]) -> str:

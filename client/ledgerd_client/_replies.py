@@ -7,19 +7,15 @@ Histories.judge turns that into a VerificationError.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client._results import Finding, Half, TransferView
-from ledgerd_client.core.body import parse_body
-from ledgerd_client.core.errors import ChainError, LedgerError, TrustError, VerificationError
+from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.keys import verify
 from ledgerd_client.core.merkle import Frontier, cut_inclusion, leaf_hash, verify_range
 from ledgerd_client.core.receipt import (
     Receipt,
@@ -89,56 +85,6 @@ def check_same(record: SignedRecord, verified: VerifiedReceipt) -> None:
         if (header.kind, header.halves, verified.institution) == said:
             return
     raise other_record(header)
-
-
-def to_transfer(ref: bytes, view: pb.TransferView) -> TransferView:
-    """Read a node's view of a transfer, unproven; raises for one of another transfer, too."""
-    halves = tuple(_to_half(half) for half in view.halves)
-    findings = _to_findings(view.findings)
-    refs = {view.ref, *(half.header.halves.ref for half in halves if half.header.halves)}
-    if refs != {ref} or any(half.header.halves is None for half in halves):
-        raise VerificationError("the reply is of another transfer", reason="OTHER_RECORD")
-    return TransferView(
-        ref, view.state, halves, findings, view.peer_size, view.peer_known_at, view.checkpoint
-    )
-
-
-def check_half(half: Half, history: KeyHistory) -> None:
-    """
-    Refuse a half that the institution it is ascribed to did not sign; history is its log's.
-
-    Place and time of its header nobody has signed: they are the node's word.
-    """
-    header = half.header
-    key = history.institution_key(header.key_id, header.key_index, header.index)
-    if key.subject != half.institution:
-        raise TrustError(f"entry {half.index} is by {key.subject}, not by {half.institution}")
-    verify(key.public, header.signed_bytes(history.origin), header.signature)
-
-
-def _to_half(half: pb.Half) -> Half:
-    header = Header.parse(half.header)
-    if header.index != half.index:
-        raise ChainError(f"entry {header.index} is announced as {half.index}")
-    return Half(half.origin, half.index, half.institution, header)
-
-
-def _to_findings(bodies: Iterable[bytes]) -> tuple[Finding, ...]:
-    """One for each id: an entry that closes a finding says no more than that it is cured."""
-    found: dict[bytes, Finding] = {}
-    for body in bodies:
-        finding = _to_finding(parse_body(body))
-        opened = found.get(finding.finding_id)
-        if opened is not None and finding.closed:
-            finding = replace(opened, closed=True)
-        found[finding.finding_id] = finding
-    return tuple(found.values())
-
-
-def _to_finding(body: body_pb2.Body) -> Finding:
-    finding = body.finding
-    records = tuple((record.origin, record.index) for record in finding.records)
-    return Finding(finding.finding_id, finding.rule, finding.severity, records, finding.closed)
 
 
 def to_receipt(receipt: pb.Receipt) -> Receipt:

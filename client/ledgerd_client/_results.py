@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 from ledgerd_client.core.header import Header
@@ -18,8 +20,9 @@ class Submitted:
     """
     A signed record that is kept: in the node's log, or durably in the outbox.
 
-    record_id (16 bytes, UUIDv7) names it at the node and in the outbox; ref (32 bytes) names the
-    transfer in both logs. receipt is verified; None while the record is queued.
+    record_id (16 bytes, UUIDv7) names it at the node and in the outbox; ref (32 bytes) names its
+    transfer or contract in both logs, and is empty for what stays on one side. receipt is verified;
+    None while the record is queued.
     """
 
     record_id: bytes
@@ -71,9 +74,15 @@ class Cancelled(Submitted):
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded(Submitted):
+    """What `record` recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Half:
     """
-    One half of a transfer: whose key signed it, for which log, and where the node says it is.
+    One half of a transfer or contract: whose key signed it, for which log, and where the node says
+    it is.
 
     A receipt proves place and time: index, and of header whatever its institution did not sign.
     """
@@ -89,7 +98,10 @@ class Finding:
     """
     What a rule says of records, which are (origin, index).
 
-    severity is 1 information, 2 medium, 3 high. A closed finding has been cured.
+    severity is 1 information, 2 medium, 3 high. A closed finding has been cured. ref is the
+    transfer that it is about, if any; institution and contract_id whom and what it concerns if it
+    is not about one transfer. numbers are named by the rule: …_on is a date (yyyymmdd), …_at a time
+    (µs since the epoch), any other a count. Catalogue.finding puts it into words.
     """
 
     finding_id: bytes
@@ -97,6 +109,25 @@ class Finding:
     severity: int
     records: tuple[tuple[str, int], ...]
     closed: bool
+    ref: bytes = b""
+    institution: str = ""
+    contract_id: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FindingEntry:
+    """
+    A FINDING in the log of one's own side's node.
+
+    Proven is that this node signed it, for this place. recorded_at is in µs. closed_by is the
+    entry by which it was closed; None while it stands, and of a closing itself.
+    """
+
+    index: int
+    recorded_at: int
+    finding: Finding
+    closed_by: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +147,47 @@ class TransferView:
     state: str
     halves: tuple[Half, ...]
     findings: tuple[Finding, ...]
+    peer_size: int
+    peer_known_at: int
+    checkpoint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """
+    What both parties stated of one sort, as the node says.
+
+    outcome: 1 contract, 2 filing, 3 supplement, 4 termination, 5 disposal. own and peer are the
+    indexes of the newest halves, None without one.
+    """
+
+    outcome: int
+    state: str
+    terms_digest: bytes
+    own: int | None
+    peer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContractView:
+    """
+    A contract as the node of one's own side sees it.
+
+    Proven of each half is that its institution signed it, for this contract and that log; all else
+    is the node's word. terms are the newest version that we stated ourselves: Contract.parse reads
+    them. findings are the indexes of those that stand; subjects how many people were transferred
+    for the first time in their year. The other side's log is known as in TransferView.
+    """
+
+    contract_id: str
+    ref: bytes
+    state: str
+    halves: tuple[Half, ...]
+    terms: bytes
+    statements: tuple[Stated, ...]
+    findings: tuple[int, ...]
+    subjects: int
+    first_transfer_on: date | None
     peer_size: int
     peer_known_at: int
     checkpoint: bytes

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ledgerd_client._drafts import Draft
+from ledgerd_client._law_view import LawView
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._refresher import Refresher
+from ledgerd_client._results import Finding
 from ledgerd_client._sender import Sender
 from ledgerd_client._steps import is_own, outcome_of
 from ledgerd_client._time import Time
-from ledgerd_client._view import LogView
 from ledgerd_client.config import Settings
 from ledgerd_client.core.body import SALT_SIZE
 from ledgerd_client.core.errors import (
@@ -30,7 +31,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt
-from ledgerd_client.core.record import make_body, make_record_id, sign_record
+from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref, hash_statement
@@ -63,7 +64,7 @@ class Session:
     configured_peer: str | None
     key: SigningKey
     outbox: Outbox
-    view: LogView
+    view: LawView
     sender: Sender
     refresher: Refresher
     time: Time
@@ -125,16 +126,30 @@ class Session:
             return outcome
         return await self.sender.settle(row, mine=mine, may_queue=if_unreachable == "queue")
 
-    def _sign(self, draft: Draft, how: Submission) -> OutboxRecord:
-        record_id = make_record_id(self.time.now(), secrets.token_bytes(10))
-        body = make_body(
+    async def check(self, drafts: Sequence[Draft]) -> list[tuple[Finding, ...]]:
+        """The findings that records would raise, stated now; raises what one is refused for."""
+        now = self.time.now()
+        bodies = [self._body(draft, self._record_id(), now) for draft in drafts]
+        for body in bodies:
+            read_facts(body)
+        return await self.view.check(bodies)
+
+    def _record_id(self) -> bytes:
+        return make_record_id(self.time.now(), secrets.token_bytes(10))
+
+    def _body(self, draft: Draft, record_id: bytes, occurred_at: int) -> bytes:
+        return make_body(
             origin=self.us.origin,
             author=self.us.institution,
             record_id=record_id,
-            occurred_at=how.occurred_at,
+            occurred_at=occurred_at,
             salt=secrets.token_bytes(SALT_SIZE),
             **{draft.kind: draft.message},
         )
+
+    def _sign(self, draft: Draft, how: Submission) -> OutboxRecord:
+        record_id = self._record_id()
+        body = self._body(draft, record_id, how.occurred_at)
         record = sign_record(body, self.key)
         ticket = None
         if draft.ticket is not None:
@@ -173,7 +188,7 @@ async def open_session(
         if transport is None:
             transport = GrpcTransport.connect(settings, trust)
             stack.push_async_callback(transport.close)
-        view = LogView(transport, trust, settings.origin, settings.keys_directory)
+        view = LawView(transport, trust, settings.origin, settings.keys_directory)
         await view.open()
         patience_us = int(settings.timeout_s * _PATIENCE_CALLS * 1_000_000)
         queued, recorded = asyncio.Event(), asyncio.Event()

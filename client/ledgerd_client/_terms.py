@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import TypeAlias, TypedDict
+from typing import TypedDict
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core import codes
+from ledgerd_client._values import Code, code_of, codes_of, date_of, make
 from ledgerd_client.core.body import DIGEST_SIZE, encode_message
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.transfer import NONCE_SIZE, parse_terms
-
-# A number of core/codes.py, or its name there.
-Code: TypeAlias = int | str
 
 
 class _Stated(TypedDict):
@@ -28,14 +25,7 @@ class _Stated(TypedDict):
     legal_basis: Code
 
 
-class Statement(_Stated, total=False):
-    """
-    What an exporter states of a transfer.
-
-    Codes are numbers or names of core/codes.py, lists of them in any order. What is left out claims
-    nothing: a count of 0, no consent, no exemption, no protection, `other` for the transmission.
-    """
-
+class _Details(TypedDict, total=False):
     # How many of the subjects are in it for the first time since 1 January.
     subjects_first_this_year: int
     # The same two of sensitive personal information.
@@ -55,18 +45,45 @@ class Statement(_Stated, total=False):
     delete_by: date
     # Whether the recipient is to pass it on.
     onward_declared: bool
+    # What is done with the data (PIPL 4).
+    means: Iterable[Code]
+
+
+class Statement(_Stated, _Details):
+    """
+    What an exporter states of a transfer.
+
+    Codes are numbers or names of core/codes.py, lists of them in any order. What is left out claims
+    nothing: a count of 0, no consent, no exemption, no protection, `other` for the transmission.
+    """
+
+
+class Changes(_Details, total=False):
+    """What may be stated of a transfer otherwise than its contract says."""
+
+    purposes: Iterable[Code]
+    categories: Iterable[Code]
+
+
+class Restated(Changes, total=False):
+    """What a correction may say anew: all but the parties and the payload."""
+
+    contract_id: str
+    subjects: int
+    legal_basis: Code
 
 
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {"consent_form": "none", "exemption": "none", "transmission": "other"}
 )
-_LISTS: Mapping[str, Mapping[int, str]] = MappingProxyType({
-    "purposes": codes.PURPOSES, "categories": codes.CATEGORIES,
-    "sensitive_categories": codes.SENSITIVE_CATEGORIES, "protections": codes.PROTECTIONS,
+# By field, the table of its codes.
+_LISTS: Mapping[str, str] = MappingProxyType({
+    "purposes": "purpose", "categories": "category", "means": "means",
+    "sensitive_categories": "sensitive_category", "protections": "protection",
 })  # fmt: skip
-_SINGLE: Mapping[str, Mapping[int, str]] = MappingProxyType({
-    "legal_basis": codes.LEGAL_BASES, "consent_form": codes.CONSENT_FORMS,
-    "exemption": codes.EXEMPTIONS, "transmission": codes.TRANSMISSIONS,
+_SINGLE: Mapping[str, str] = MappingProxyType({
+    "legal_basis": "legal_basis", "consent_form": "consent_form", "exemption": "exemption",
+    "transmission": "transmission",
 })  # fmt: skip
 
 
@@ -78,21 +95,24 @@ def make_terms(exporter: pb.Party, recipient_origin: str, statement: Statement) 
     PersonalDataError for a value that no node would take.
     """
     _check_names(statement)
-    fields: dict[str, object] = {**_DEFAULTS, **statement}
-    for name, value in fields.items():
-        if name in _LISTS:
-            fields[name] = _codes(name, value)
-        elif name in _SINGLE:
-            fields[name] = _code(name, _SINGLE[name], value)
-        elif isinstance(value, date):
-            fields[name] = int(value.strftime("%Y%m%d"))
+    fields = _in_numbers({**_DEFAULTS, **statement})
     fields["recipient"] = pb.Party(origin=recipient_origin, institution=statement["recipient"])
-    try:
-        terms = pb.Terms(exporter=exporter, **fields)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:  # protobuf's way to say so
-        raise FieldError(f"a field of the transfer is of another type or size: {error}") from None
+    terms = make(pb.Terms, exporter=exporter, **fields)
     seal(terms, bytes(NONCE_SIZE), bytes(DIGEST_SIZE))
     return terms
+
+
+def restate(terms: pb.Terms, changes: Restated) -> bytes:
+    """
+    The terms of the same transfer, nonce and commitment with them, stated anew; encoded.
+
+    Raises FieldError, PersonalDataError.
+    """
+    if unknown := changes.keys() - Restated.__annotations__.keys():
+        raise FieldError(f"a correction does not change {min(unknown)!r}")
+    kept = {field.name: value for field, value in terms.ListFields() if field.name not in changes}
+    restated = make(pb.Terms, **kept, **_in_numbers(changes))
+    return seal(restated, terms.nonce, terms.commitment)
 
 
 def seal(terms: pb.Terms, nonce: bytes, commitment: bytes) -> bytes:
@@ -112,18 +132,13 @@ def _check_names(statement: Statement) -> None:
         raise TypeError(f"declare() misses the keyword argument {min(missing)!r}")
 
 
-def _codes(name: str, value: object) -> list[int]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise FieldError(f"{name} is a list of codes, not {value!r}")
-    return sorted({_code(name, _LISTS[name], code) for code in value})
-
-
-def _code(name: str, table: Mapping[int, str], value: object) -> int:
-    for number, meaning in table.items():
-        if value in (number, meaning) and not isinstance(value, bool):
-            return number
-    raise FieldError(
-        f"{name}: {value!r} is not a known code",
-        reason="UNKNOWN_CODE",
-        action="use one of " + ", ".join(f"{number} {text!r}" for number, text in table.items()),
-    )
+def _in_numbers(statement: Mapping[str, object]) -> dict[str, object]:
+    fields = dict(statement)
+    for name, value in statement.items():
+        if name in _LISTS:
+            fields[name] = codes_of(name, _LISTS[name], value)
+        elif name in _SINGLE:
+            fields[name] = code_of(name, _SINGLE[name], value)
+        elif isinstance(value, date):
+            fields[name] = date_of(value)
+    return fields

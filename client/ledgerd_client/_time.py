@@ -7,26 +7,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
-from ledgerd_client.core.errors import FieldError
 from ledgerd_client.outbox import backoff
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def system_now() -> int:
     """µs since the epoch, UTC."""
     return time.time_ns() // 1000
-
-
-def to_micros(moment: datetime) -> int:
-    """µs since the epoch; raises FieldError for a time without its zone."""
-    if moment.tzinfo is None:
-        raise FieldError(
-            f"{moment.isoformat()} says no time zone", action="give datetime.now(UTC), say"
-        )
-    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,14 +14,20 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._replies import (
     Prefix,
     check_append,
-    check_half,
     check_receipt,
     check_same,
     other_record,
     to_receipt,
+)
+from ledgerd_client._results import (
+    Half,
+    NodeInfo,
+    TransferView,
+)
+from ledgerd_client._shown import (
+    check_half,
     to_transfer,
 )
-from ledgerd_client._results import Half, NodeInfo, TransferView
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import (
@@ -152,8 +159,7 @@ class LogView:
             return to_transfer(ref, response.transfer)
 
         view = await self._judge(check)
-        for half in view.halves:
-            await self._check_half(half)
+        await self._check_halves(view.halves)
         await self._believe(note, floor)
         return view
 
@@ -167,10 +173,11 @@ class LogView:
             )
         return NodeInfo(*(getattr(info, name) for name in NodeInfo.__slots__))
 
-    async def _check_half(self, half: Half) -> None:
-        if half.origin != self.origin and half.origin != await self.histories.peer():
-            raise TrustError(f"a half is said to be in {half.origin}, a log of neither side")
-        await self.histories.judge(half.origin, lambda history: check_half(half, history))
+    async def _check_halves(self, halves: Iterable[Half]) -> None:
+        for half in halves:
+            if half.origin != self.origin and half.origin != await self.histories.peer():
+                raise TrustError(f"a half is said to be in {half.origin}, a log of neither side")
+            await self.histories.judge(half.origin, partial(check_half, half))
 
     async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
         return await self.histories.judge(self.origin, check)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client._time import to_micros
+from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.body import AUTHORITY, SALT_SIZE
 from ledgerd_client.core.errors import FieldError

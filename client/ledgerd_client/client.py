@@ -12,44 +12,43 @@ The client of an institution: declare, acknowledge, prove.
 from __future__ import annotations
 
 import asyncio
-import os
-import random as random_module
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import datetime
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
-from ledgerd_client._drafts import OUTCOMES, draft_ack, draft_cancel, draft_transfer
+from ledgerd_client._contract_calls import ContractCalls
+from ledgerd_client._drafts import (
+    OUTCOMES,
+    draft_ack,
+    draft_cancel,
+    draft_transfer,
+    statement_under,
+)
 from ledgerd_client._results import (
     Acknowledged,
     Cancelled,
     Declared,
-    NodeInfo,
     Outcome,
     Submitted,
     TransferView,
 )
-from ledgerd_client._session import IfUnreachable, Session, Submission, open_session
+from ledgerd_client._session import IfUnreachable, Submission
 from ledgerd_client._steps import is_own, receipt_of, with_receipt
-from ledgerd_client._terms import Statement, make_terms
+from ledgerd_client._terms import Changes, Statement, make_terms
 from ledgerd_client._tickets import check_ticket
-from ledgerd_client._time import Time, system_now, to_micros
-from ledgerd_client.config import Settings
-from ledgerd_client.core.checkpoint import OpenedCheckpoint
+from ledgerd_client._values import Code, to_micros
+from ledgerd_client.contracts import Contract
 from ledgerd_client.core.errors import NotFoundError, NotReadyError, UnavailableError
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.outbox import OutboxRecord
 from ledgerd_client.payload import Payload
-from ledgerd_client.transport import Transport
 
 # How often, at least, a cosignature that is waited for is asked for.
 _POLL_S = 2.0
 
 
-class LedgerClient:
+class LedgerClient(ContractCalls):
     """
     An institution's way to the node on its side.
 
@@ -73,46 +72,6 @@ class LedgerClient:
     A call that is cancelled may still be carried out: call again with the same caller_ref to learn.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        transport: Transport | None = None,
-        now: Callable[[], int] = system_now,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        random: Callable[[], float] = random_module.random,
-    ) -> None:
-        """
-        Nothing is opened before `async with`.
-
-        transport is the caller's to close; by default gRPC as settings say. now gives µs since the
-        epoch, UTC; random, in [0, 1), makes jitter and nothing else.
-        """
-        self._settings = settings
-        self._transport = transport
-        self._time = Time(now, sleep, random)
-        self._stack = AsyncExitStack()
-        self._session: Session | None = None
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """The client of a settings file; raises InputError."""
-        return cls(Settings.from_file(path))
-
-    async def __aenter__(self) -> Self:
-        session = open_session(self._settings, self._transport, self._time)
-        self._session = await self._stack.enter_async_context(session)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._session = None
-        await self._stack.__aexit__(kind, error, traceback)
-
     async def declare(
         self,
         payload: Payload,
@@ -129,14 +88,31 @@ class LedgerClient:
         these; None when nothing is sent (transmission "remote_view"). It is read in a thread and
         never held whole. See Statement for the rest.
         """
-        session = self._opened()
         how = self._how(occurred_at, caller_ref, if_unreachable)
-        terms = make_terms(session.us, await session.peer_origin(), statement)
-        draft = draft_transfer(terms, await session.measure(payload))
-        row, receipt = await session.submit(how, draft)
-        ticket = with_receipt(row, receipt)
-        assert ticket is not None  # noqa: S101 -- a transfer's row has a ticket
-        return Declared(row.record_id, row.ref, receipt, ticket)
+        return await self._declare(payload, how, statement)
+
+    async def declare_under(
+        self,
+        contract: Contract,
+        payload: Payload,
+        *,
+        subjects: int,
+        legal_basis: Code,
+        occurred_at: datetime | None = None,
+        caller_ref: str | None = None,
+        if_unreachable: IfUnreachable = "raise",
+        **changes: Unpack[Changes],
+    ) -> Declared:
+        """
+        As declare, under a contract of which we are the exporter: what it fixes need not be said.
+
+        Recipient, contract_id, purposes, categories (sensitive ones if there are sensitive
+        subjects), means, the transmission if there is only one, and delete_by: so many days from
+        occurred_at as the contract lets data be kept, in UTC+8.
+        """
+        how = self._how(occurred_at, caller_ref, if_unreachable)
+        statement = statement_under(contract, how.occurred_at, subjects, legal_basis, changes)
+        return await self._declare(payload, how, statement, day_follows="delete_by" not in changes)
 
     async def acknowledge(
         self,
@@ -188,23 +164,16 @@ class LedgerClient:
         ticket: Ticket | bytes,
         reason: str,
         *,
+        cause: Code = 0,
         occurred_at: datetime | None = None,
         caller_ref: str | None = None,
         if_unreachable: IfUnreachable = "raise",
     ) -> Cancelled:
         """Take back a transfer of one's own that was not sent, or not accepted."""
-        draft = draft_cancel(_parsed(ticket), reason)
+        draft = draft_cancel(_parsed(ticket), reason, cause)
         how = self._how(occurred_at, caller_ref, if_unreachable)
         row, receipt = await self._opened().submit(how, draft)
         return Cancelled(row.record_id, row.ref, receipt)
-
-    async def flush(self) -> None:
-        """
-        Send all that is queued, now; raises what stops it, and the rest stays queued.
-
-        Records that the node refuses are set aside in the outbox and raise nothing here.
-        """
-        await self._opened().sender.flush()
 
     async def receipt(self, which: bytes | int, *, cosigned: bool = False) -> Receipt:
         """
@@ -255,26 +224,16 @@ class LedgerClient:
         """
         return await self._opened().view.transfer(ref)
 
-    async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
-        """The newest checkpoint, or the newest one that the other side's node cosigned."""
-        return await self._opened().view.checkpoint(cosigned=cosigned)
-
-    async def info(self) -> NodeInfo:
-        """What the node says of itself."""
-        return await self._opened().view.info()
-
-    def _opened(self) -> Session:
-        if self._session is None:
-            raise NotReadyError(
-                "the client is not open", reason="CLOSED", action="use it in `async with`"
-            )
-        return self._session
-
-    def _how(
-        self, occurred_at: datetime | None, caller_ref: str | None, if_unreachable: IfUnreachable
-    ) -> Submission:
-        occurred = self._time.now() if occurred_at is None else to_micros(occurred_at)
-        return Submission(occurred, caller_ref, if_unreachable)
+    async def _declare(
+        self, payload: Payload, how: Submission, statement: Statement, *, day_follows: bool = False
+    ) -> Declared:
+        session = self._opened()
+        terms = make_terms(session.us, await session.peer_origin(), statement)
+        draft = draft_transfer(terms, await session.measure(payload), day_follows=day_follows)
+        row, receipt = await session.submit(how, draft)
+        ticket = with_receipt(row, receipt)
+        assert ticket is not None  # noqa: S101 -- a transfer's row has a ticket
+        return Declared(row.record_id, row.ref, receipt, ticket)
 
     async def _find(self, record_id: bytes) -> OutboxRecord | None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from functools import wraps
 from threading import Thread
 from types import TracebackType
@@ -33,6 +33,28 @@ def _blocking(
         return self._run(method(self._client, *args, **kwargs))
 
     return call
+
+
+def _iterating(
+    method: Callable[Concatenate[client.LedgerClient, P], AsyncGenerator[R, None]],
+) -> Callable[Concatenate[LedgerClient, P], Iterator[R]]:
+    @wraps(method)
+    def iterate(self: LedgerClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        items = method(self._client, *args, **kwargs)
+        try:
+            while True:
+                item = self._run(_next(items))
+                if item is None:
+                    return
+                yield item
+        finally:
+            self._run(items.aclose())
+
+    return iterate
+
+
+async def _next(items: AsyncGenerator[R, None]) -> R | None:
+    return await anext(items, None)
 
 
 class LedgerClient:
@@ -78,6 +100,13 @@ class LedgerClient:
     receipt = _blocking(client.LedgerClient.receipt)
     wait_cosigned = _blocking(client.LedgerClient.wait_cosigned)
     transfer = _blocking(client.LedgerClient.transfer)
+    record = _blocking(client.LedgerClient.record)
+    declare_under = _blocking(client.LedgerClient.declare_under)
+    check = _blocking(client.LedgerClient.check)
+    check_transfer = _blocking(client.LedgerClient.check_transfer)
+    contract = _blocking(client.LedgerClient.contract)
+    findings = _iterating(client.LedgerClient.findings)
+    tail_findings = _iterating(client.LedgerClient.tail_findings)
     checkpoint = _blocking(client.LedgerClient.checkpoint)
     info = _blocking(client.LedgerClient.info)
 

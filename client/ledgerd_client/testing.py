@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +47,8 @@ class MemoryNode:
     A node in memory, for any number of institutions. Belongs to one event loop.
 
     Its peer is one, too, and knows at once what it records. It does not judge: the state of a
-    transfer follows from its halves, there are no deadlines and no findings.
+    transfer or contract follows from its halves, there are no deadlines and no findings, and a
+    check only says what would be refused.
     """
 
     def __init__(self, log: MemoryLog, peer: MemoryLog, place: int) -> None:
@@ -167,6 +168,20 @@ class MemoryTransport:
 
     async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse:
         return await self._call(self._service.get_info, request)
+
+    async def check(self, request: pb.CheckRequest) -> pb.CheckResponse:
+        return await self._call(self._service.check, request)
+
+    async def get_contract(self, request: pb.GetContractRequest) -> pb.GetContractResponse:
+        return await self._call(self._service.get_contract, request)
+
+    async def list_findings(self, request: pb.ListFindingsRequest) -> pb.ListFindingsResponse:
+        return await self._call(self._service.list_findings, request)
+
+    async def tail_findings(
+        self, request: pb.TailFindingsRequest
+    ) -> AsyncIterator[pb.TailFindingsResponse]:
+        yield await self._call(self._service.tail_findings, request)
 
     async def close(self) -> None:
         pass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
@@ -59,6 +59,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
+# Of a stream in which something comes every ten seconds.
+_SILENCE_S = 30
 # A little more than that second and gRPC's jitter.
 _NEXT_ATTEMPT_S = 1.5
 
@@ -96,6 +98,12 @@ class Transport(Protocol):
         self, request: pb.GetKeyHistoryRequest
     ) -> pb.GetKeyHistoryResponse: ...
     async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse: ...
+    async def check(self, request: pb.CheckRequest) -> pb.CheckResponse: ...
+    async def get_contract(self, request: pb.GetContractRequest) -> pb.GetContractResponse: ...
+    async def list_findings(self, request: pb.ListFindingsRequest) -> pb.ListFindingsResponse: ...
+    def tail_findings(
+        self, request: pb.TailFindingsRequest
+    ) -> AsyncIterator[pb.TailFindingsResponse]: ...
     async def close(self) -> None: ...
 
 
@@ -162,6 +170,34 @@ class GrpcTransport:
     async def get_info(self, request: pb.GetInfoRequest) -> pb.GetInfoResponse:
         return await self._call(self._stub.GetInfo, request)
 
+    async def check(self, request: pb.CheckRequest) -> pb.CheckResponse:
+        return await self._call(self._stub.Check, request)
+
+    async def get_contract(self, request: pb.GetContractRequest) -> pb.GetContractResponse:
+        return await self._call(self._stub.GetContract, request)
+
+    async def list_findings(self, request: pb.ListFindingsRequest) -> pb.ListFindingsResponse:
+        return await self._call(self._stub.ListFindings, request)
+
+    async def tail_findings(
+        self, request: pb.TailFindingsRequest
+    ) -> AsyncIterator[pb.TailFindingsResponse]:
+        # The node ends it, and is known to be there by its signs of life.
+        stream = self._stub.TailFindings(request, metadata=self._metadata())
+        try:
+            while True:
+                async with asyncio.timeout(_SILENCE_S):
+                    response = await stream.read()
+                if not isinstance(response, pb.TailFindingsResponse):  # the end of the stream
+                    return
+                yield response
+        except TimeoutError:
+            raise UnavailableError("the node has fallen silent") from None
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        finally:
+            stream.cancel()
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -196,9 +232,11 @@ class GrpcTransport:
     async def _raw_call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
     ) -> _Response:
+        return await method(request, timeout=self._timeout_s, metadata=self._metadata())
+
+    def _metadata(self) -> grpc.aio.Metadata:
         known = self.known_checkpoint
-        metadata = grpc.aio.Metadata(*([(CHECKPOINT_METADATA, known)] if known else []))
-        return await method(request, timeout=self._timeout_s, metadata=metadata)
+        return grpc.aio.Metadata(*([(CHECKPOINT_METADATA, known)] if known else []))
 
 
 def open_channel(

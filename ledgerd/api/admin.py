@@ -1,6 +1,8 @@
-"""AdminService: operators hand in what the authority signed."""
+"""AdminService: operators hand in what the authority signed, and ask what may be erased."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from ledgerd.api.encode import encode_receipt
 from ledgerd.api.errors import Context
@@ -21,10 +23,17 @@ from ledgerd_client.core.record import Key, SignedRecord, admit
 class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
     """For operators."""
 
-    def __init__(self, keyring: Keyring, sequencer: Sequencer, reader: Reader) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        sequencer: Sequencer,
+        reader: Reader,
+        clock: Callable[[], int],
+    ) -> None:
         self._keyring = keyring
         self._sequencer = sequencer
         self._reader = reader
+        self._clock = clock
 
     async def SubmitKeyEvent(
         self, request: pb.SubmitKeyEventRequest, context: Context
@@ -46,3 +55,14 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         self._keyring.refresh()
         receipt = outcome if isinstance(outcome, Receipt) else self._reader.receipt(outcome)
         return pb.SubmitKeyEventResponse(receipt=encode_receipt(receipt))
+
+    async def CheckErasure(
+        self, request: pb.CheckErasureRequest, context: Context
+    ) -> pb.CheckErasureResponse:
+        found = self._reader.erasable(request.index, self._clock())
+        return pb.CheckErasureResponse(
+            allowed=found.allowed,
+            keep_until=found.keep_until,
+            reason=found.reason,
+            message=found.message,
+        )

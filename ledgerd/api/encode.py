@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledgerd.api.peer import Replica
+from ledgerd.ledger.law_reader import ContractAnswer, FoundFinding, StatementAnswer
 from ledgerd.ledger.reader import Reader, TransferAnswer
 from ledgerd.ledger.writer import AppendResult
 from ledgerd.projections.transfers import Half
@@ -34,8 +35,14 @@ def encode_append(result: AppendResult) -> pb.AppendResponse:
     return response
 
 
-class TransferEncoder:
-    """Makes views of transfers, whose halves lie in two logs."""
+def encode_finding(found: FoundFinding) -> pb.FindingEntry:
+    return pb.FindingEntry(
+        index=found.index, header=found.header, body=found.body, closed_by=found.closed_by
+    )
+
+
+class Views:
+    """Makes views of transfers and contracts, whose halves lie in two logs."""
 
     def __init__(self, origin: str, peer_origin: str, reader: Reader, replica: Replica) -> None:
         self._origin = origin
@@ -43,13 +50,30 @@ class TransferEncoder:
         self._reader = reader
         self._replica = replica
 
-    def encode(self, ref: bytes, answer: TransferAnswer) -> pb.TransferView:
+    def transfer(self, ref: bytes, answer: TransferAnswer) -> pb.TransferView:
         """Raises UnavailableError while the replica is rebuilt."""
         return pb.TransferView(
             ref=ref,
             state=answer.state.name.lower(),
             halves=map(self._encode_half, answer.halves),
             findings=answer.findings,
+            peer_size=answer.peer_size,
+            peer_known_at=answer.peer_known_at,
+            checkpoint=answer.checkpoint,
+        )
+
+    def contract(self, contract_id: str, answer: ContractAnswer) -> pb.ContractView:
+        """Raises UnavailableError while the replica is rebuilt."""
+        return pb.ContractView(
+            contract_id=contract_id,
+            ref=answer.ref,
+            state=answer.state,
+            halves=map(self._encode_half, answer.halves),
+            terms=answer.terms,
+            statements=map(_encode_statement, answer.statements),
+            findings=answer.findings,
+            subjects=answer.subjects,
+            first_transfer_on=answer.first_transfer_on,
             peer_size=answer.peer_size,
             peer_known_at=answer.peer_known_at,
             checkpoint=answer.checkpoint,
@@ -68,3 +92,13 @@ class TransferEncoder:
         for header in self._replica.headers(index, index + 1):
             return header.encode()
         raise UnavailableError("the peer's log is being replayed anew", reason="REPLAY_BEHIND")
+
+
+def _encode_statement(answer: StatementAnswer) -> pb.Statement:
+    return pb.Statement(
+        outcome=answer.outcome,
+        state=answer.state,
+        terms_digest=answer.terms_digest,
+        own=answer.own,
+        peer=answer.peer,
+    )

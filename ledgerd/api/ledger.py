@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from ledgerd.api.encode import TransferEncoder, encode_append, encode_receipt
+from ledgerd.api.encode import Views, encode_append, encode_receipt
 from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
+from ledgerd.api.law import LawHandlers
 from ledgerd.api.peer import OwnCosigned, Witness
 from ledgerd.api.roles import Access
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.admission import MAX_RECORDS, Admission, Request
+from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
-from ledgerd_client._proto import body_pb2, service_pb2_grpc
+from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import DIGEST_SIZE, MAX_BODY_BYTES, check_record_id, check_size
 from ledgerd_client.core.checkpoint import Checkpoint
@@ -51,26 +53,26 @@ class Log:
     keyring: Keyring
     admission: Admission
     sequencer: Sequencer
+    checker: Checker
     own_cosigned: OwnCosigned
     witness: Witness
 
 
-class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
+class LedgerHandlers(LawHandlers):
     """For institutions; proofs, keys and information for every caller."""
 
     def __init__(
         self,
         log: Log,
         access: Access,
-        transfers: TransferEncoder,
+        views: Views,
         metrics: Metrics,
         in_thread: InThread,
     ) -> None:
+        super().__init__(log.reader, log.checker, views, in_thread)
         self._log = log
         self._access = access
-        self._transfers = transfers
         self._metrics = metrics
-        self._in_thread = in_thread
         self._version = version("ledgerd")
         self._in_flight_bytes = 0
 
@@ -191,8 +193,11 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
         if kind != Kind.NODE:
             return True
         entry = body_pb2.Body.FromString(body)
+        record = entry.WhichOneof("record")
+        if record != "finding":
+            return record in {"rule_set", "tick"}
         if not entry.finding.ref:
-            return entry.HasField("rule_set")
+            return entry.finding.institution == caller.id
         return self._access.is_party(caller, self._log.reader.transfer(entry.finding.ref).halves)
 
     def _view_transfer(self, caller: Caller, ref: bytes) -> pb.GetTransferResponse:
@@ -201,7 +206,7 @@ class LedgerHandlers(service_pb2_grpc.LedgerServiceServicer):
         if not self._access.is_party(caller, answer.halves):
             # Word for word what a transfer that nobody knows gets.
             raise NotFoundError(f"no transfer {ref.hex()} is known here")
-        return pb.GetTransferResponse(transfer=self._transfers.encode(ref, answer))
+        return pb.GetTransferResponse(transfer=self._views.transfer(ref, answer))
 
     def _key_entries(self, origin: str) -> list[tuple[bytes, bytes]]:
         if origin in {"", self._log.origin}:

@@ -30,12 +30,17 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     _LEDGER + "GetConsistencyProof": _ANYONE,
     _LEDGER + "GetKeyHistory": _ANYONE,
     _LEDGER + "GetInfo": _ANYONE,
+    _LEDGER + "Check": _INSTITUTIONS,
+    _LEDGER + "GetContract": _INSTITUTIONS,
+    _LEDGER + "ListFindings": _INSTITUTIONS,
+    _LEDGER + "TailFindings": _INSTITUTIONS,
     "/ledger.v1.PeerService/AddCheckpoint": _PEER,
     "/ledger.v1.PeerService/ListHeaders": _PEER,
     "/ledger.v1.PeerService/GetCosigned": _PEER,
     "/ledger.v1.RegulatorService/ListEntries": _REGULATORS,
     "/ledger.v1.RegulatorService/GetTransfer": _REGULATORS,
     "/ledger.v1.AdminService/SubmitKeyEvent": _OPERATORS,
+    "/ledger.v1.AdminService/CheckErasure": _OPERATORS,
     "/grpc.health.v1.Health/Check": _ANYONE,
 })  # fmt: skip
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from ledgerd.api.admin import AdminHandlers
-from ledgerd.api.encode import TransferEncoder
+from ledgerd.api.encode import Views
 from ledgerd.api.guard import Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
@@ -57,6 +57,8 @@ class Services:
     standing: Standing
     metrics: Metrics
     in_thread: InThread
+    # µs since the epoch, UTC.
+    clock: Callable[[], int]
 
 
 class Server:
@@ -65,21 +67,21 @@ class Server:
     def __init__(self, services: Services) -> None:
         log = services.log
         guard = Guard(services.identities, services.access, services.standing, services.metrics)
-        transfers = TransferEncoder(log.origin, log.peer_origin, log.reader, services.replica)
+        views = Views(log.origin, log.peer_origin, log.reader, services.replica)
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         server: Any = Registrar(self._server, guard)
-        service_pb2_grpc.add_LedgerServiceServicer_to_server(
-            LedgerHandlers(log, services.access, transfers, services.metrics, services.in_thread),
-            server,
+        self._ledger = LedgerHandlers(
+            log, services.access, views, services.metrics, services.in_thread
         )
+        service_pb2_grpc.add_LedgerServiceServicer_to_server(self._ledger, server)
         service_pb2_grpc.add_PeerServiceServicer_to_server(
             PeerHandlers(log.reader, log.witness, services.in_thread), server
         )
         service_pb2_grpc.add_RegulatorServiceServicer_to_server(
-            RegulatorHandlers(log.reader, transfers, services.in_thread), server
+            RegulatorHandlers(log.reader, views, services.in_thread), server
         )
         service_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminHandlers(log.keyring, log.sequencer, log.reader), server
+            AdminHandlers(log.keyring, log.sequencer, log.reader, services.clock), server
         )
         self._health = Health(server)
 
@@ -113,4 +115,5 @@ class Server:
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; return when those in flight are done, or grace_s has passed."""
         await self._health.stop()
+        self._ledger.end_tails()
         await self._server.stop(grace_s)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import IOBase
 from multiprocessing.context import SpawnProcess
+from multiprocessing.util import Finalize
 from typing import Any, Final
 
 from ledgerd_client.core.errors import LedgerError, UnavailableError
@@ -27,6 +28,7 @@ _LENGTH: Final = 4
 _BUFFER: Final = 256 * 1024
 # Given to a process that should end by itself before it is killed, in seconds.
 _PATIENCE_S: Final = 30.0
+_REAP_S: Final = 1.0
 
 
 class Child:
@@ -37,9 +39,16 @@ class Child:
     the answer or raises. Arguments and answers are pickled; make is a module's own function.
     """
 
-    def __init__(self, make: Callable[..., Callable[..., Any]], *args: object) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Callable[..., Any]],
+        *args: object,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_death is called on the loop when the process ends unasked."""
         self._make = make
         self._args = args
+        self._on_death = on_death
         self._link: _Link | None = None
         self._process: SpawnProcess | None = None
 
@@ -52,16 +61,31 @@ class Child:
         """Whether it was started and is still there."""
         return self._link is not None and self._link.stands
 
+    @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it, say for want of memory; only once it does not answer."""
+        if self._process is None:
+            return False
+        self._process.join(_REAP_S)
+        return self._process.exitcode == -signal.SIGKILL
+
     async def start(self) -> None:
         """Return when it is ready for questions; raises what make raised, UnavailableError."""
         ours, theirs = socket.socketpair()
-        loop = asyncio.get_running_loop()
+        # Whatever ends us early: it must not wait for a question while we wait for its end.
+        Finalize(None, ours.close, exitpriority=1)
         with theirs:
-            _, self._link = await loop.create_connection(_Link, sock=ours)
-            self._process = multiprocessing.get_context("spawn").Process(
+            process = multiprocessing.get_context("spawn").Process(
                 target=_serve, args=(theirs, self._make, self._args), daemon=True
             )
-            self._process.start()
+            try:
+                process.start()
+            except OSError as error:
+                ours.close()
+                raise UnavailableError(f"no process can be started: {error.strerror}") from error
+        self._process = process
+        loop = asyncio.get_running_loop()
+        _, self._link = await loop.create_connection(lambda: _Link(self._on_death), sock=ours)
         _open(await self._link.answer())
 
     async def ask(self, *question: object) -> Any:
@@ -86,7 +110,8 @@ class Child:
 class _Link(asyncio.Protocol):
     """Our end of the socket: frames of a length and so many bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_death: Callable[[], None]) -> None:
+        self._on_death = on_death
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._awaited: deque[asyncio.Future[bytes]] = deque()
@@ -133,6 +158,8 @@ class _Link(asyncio.Protocol):
         self._transport = None
         while self._awaited:
             self._settle(_died())
+        if not self._ended:
+            self._on_death()
 
     def _settle(self, answer: bytes | LedgerError) -> None:
         future = self._awaited.popleft()
@@ -196,7 +223,8 @@ def _try(function: Callable[..., Any], *args: Any) -> tuple[bool, Any]:
     except LedgerError as error:
         return False, error
     except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-        return False, LedgerError(f"a process of the node failed: {type(error).__name__}: {error}")
+        # Without its message, which may quote what a caller sent.
+        return False, LedgerError(f"a process of the node failed: {type(error).__name__}")
 
 
 def _receive(questions: IOBase) -> bytes | None:

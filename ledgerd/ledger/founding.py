@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.peer_log import PeerHalf
+from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.writer import Writer, sign_own
 from ledgerd.store.base import Store
 from ledgerd_client._proto import body_pb2 as pb
@@ -14,30 +14,11 @@ from ledgerd_client.core.errors import (
     LedgerError,
     StoreError,
     TrustError,
-    UnavailableError,
 )
 from ledgerd_client.core.header import Kind
-from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Signer
 from ledgerd_client.core.record import Admitted, Key, SignedRecord, read_facts, verified
-
-
-class NoPeerLog:
-    """The peer's log before anything of it is known: whatever is asked raises UnavailableError."""
-
-    def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterable[PeerHalf]:
-        raise _nothing_known()
-
-    def root(self, size: int) -> bytes:
-        raise _nothing_known()
-
-    def verified_history(self) -> KeyHistory:
-        raise _nothing_known()
-
-
-def _nothing_known() -> UnavailableError:
-    return UnavailableError("nothing of the peer is replayed", reason="REPLAY_BEHIND")
 
 
 def found_ledger(

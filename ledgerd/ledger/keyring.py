@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ledgerd.projections.registry import key_entries
 from ledgerd.store.base import Store
-from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import StoreError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import key_id
@@ -19,8 +17,9 @@ class Keyring:
     """
     A key history beside the writer's own, brought up to date after each commit.
 
-    Belongs to one thread. Entries are taken as they are: the writer verified them when it started
-    or when it appended them.
+    Belongs to one thread, but for `history`: any thread may read it, as it is replaced and never
+    changed. Entries are taken as they are: the writer verified them when it started or when it
+    appended them.
     """
 
     def __init__(self, store: Store, origin: str, authority: bytes) -> None:
@@ -33,12 +32,15 @@ class Keyring:
     def refresh(self) -> None:
         """Take over GENESIS and KEY entries committed since; costs one seek when there are none."""
         with self._store.snapshot() as snapshot:
-            for place, _ in snapshot.scan(Table.KEYS, u64(self._next)):
-                header = snapshot.get(Table.HEADERS, place)
-                body = snapshot.get(Table.BODIES, place)
-                if header is None or body is None:
-                    raise StoreError("an entry of the key history is missing", reason="BAD_KEYS")
-                self._apply(header, body)
+            added = list(key_entries(snapshot, self._next))
+        if not added:
+            return
+        history = KeyHistory(self.history.origin, self.history.authority)
+        for raw in (*self.history.entries, *added):
+            history.apply(Header.parse(raw[0]), pb.Body.FromString(raw[1]), raw=raw)
+        for raw in added:
+            self._take(*raw)
+        self.history = history
 
     def institution_keys(self, institution: str) -> Mapping[bytes, Key]:
         """Every key ever admitted for it, revoked ones too, by key id; empty for a stranger."""
@@ -49,11 +51,9 @@ class Keyring:
         found = map(self.history.find, self._keys.get((pb.ROLE_REGULATOR, regulator), ()))
         return any(key is not None and key.revoked_at is None for key in found)
 
-    def _apply(self, raw: bytes, body: bytes) -> None:
-        header, parsed = Header.parse(raw), pb.Body.FromString(body)
-        self.history.apply(header, parsed, raw=(raw, body))
+    def _take(self, raw: bytes, body: bytes) -> None:
+        header, event = Header.parse(raw), pb.Body.FromString(body).key_event
         self._next = header.index + 1
-        event = parsed.key_event
         if event.action in {pb.KEY_ACTION_ADMIT, pb.KEY_ACTION_ROTATE}:
             # A new dict: the old one may be on its way to a worker.
             subject = (event.role, event.subject)

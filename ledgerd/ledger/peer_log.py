@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 
@@ -41,6 +42,23 @@ class PeerLog(Protocol):
 
     def verified_history(self) -> KeyHistory:
         """Its keys."""
+
+
+class NoPeerLog:
+    """The peer's log before anything of it is known: whatever is asked raises UnavailableError."""
+
+    def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterable[PeerHalf]:
+        raise _nothing_known()
+
+    def root(self, size: int) -> bytes:
+        raise _nothing_known()
+
+    def verified_history(self) -> KeyHistory:
+        raise _nothing_known()
+
+
+def _nothing_known() -> UnavailableError:
+    return UnavailableError("nothing of the peer is replayed", reason="REPLAY_BEHIND")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.law_reader import LawReader, need
 from ledgerd.ledger.peer_log import AnchorState
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.projections import findings, records, transfers
@@ -66,11 +67,11 @@ class SharedPage:
     bodies: list[tuple[int, bytes]]
 
 
-class Reader:
+class Reader(LawReader):
     """Reads a store that somebody may be writing to."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._cache: NodeCache = {}
 
     def head(self) -> Head:
@@ -85,7 +86,7 @@ class Reader:
         not cover it yet.
         """
         with self._store.snapshot() as snapshot:
-            header = _need(snapshot, Table.HEADERS, index)
+            header = need(snapshot, Table.HEADERS, index)
             note = checkpoint or Head.load(snapshot).checkpoint
             size = Checkpoint.parse(parse_note(note).text).size
             if index >= size:
@@ -107,7 +108,7 @@ class Reader:
     def entry(self, index: int) -> tuple[bytes, bytes]:
         """(header, body) of an entry; raises NotFoundError."""
         with self._store.snapshot() as snapshot:
-            return _need(snapshot, Table.HEADERS, index), _need(snapshot, Table.BODIES, index)
+            return need(snapshot, Table.HEADERS, index), need(snapshot, Table.BODIES, index)
 
     def inclusion_proof(self, index: int, size: int = 0) -> tuple[int, list[bytes]]:
         """(size, proof); size 0 means the newest. Raises ProofError, FieldError."""
@@ -137,7 +138,7 @@ class Reader:
             return TransferAnswer(
                 State(found.state),
                 found.halves,
-                [_need(snapshot, Table.BODIES, index) for index in newest],
+                [need(snapshot, Table.BODIES, index) for index in newest],
                 anchor.taken_up,
                 anchor.known_until,
                 Head.load(snapshot).checkpoint,
@@ -165,7 +166,7 @@ class Reader:
                 size += len(header)
                 if Header.parse(header).kind in KINDS_SHARED_WITH_PEER:
                     index = int.from_bytes(key, "big")
-                    page.bodies.append((index, _need(snapshot, Table.BODIES, index)))
+                    page.bodies.append((index, need(snapshot, Table.BODIES, index)))
                     size += len(page.bodies[-1][1])
                 if size >= _SHARED_PAGE_BYTES:
                     break
@@ -181,12 +182,12 @@ class Reader:
             head = Head.load(snapshot)
             found: list[tuple[bytes, bytes]] = []
             for index in _indexes(snapshot, author, start, head.size):
-                header = _need(snapshot, Table.HEADERS, index)
+                header = need(snapshot, Table.HEADERS, index)
                 if until and Header.parse(header).recorded_at >= until:
                     break
                 if len(found) == count:
                     return Page(found, index, head.checkpoint)
-                found.append((header, _need(snapshot, Table.BODIES, index)))
+                found.append((header, need(snapshot, Table.BODIES, index)))
             return Page(found, None, head.checkpoint)
 
     def first_at(self, time: int) -> int:
@@ -195,7 +196,7 @@ class Reader:
             low, high = 0, Head.load(snapshot).size
             while low < high:
                 middle = (low + high) // 2
-                header = Header.parse(_need(snapshot, Table.HEADERS, middle))
+                header = Header.parse(need(snapshot, Table.HEADERS, middle))
                 if header.recorded_at < time:
                     low = middle + 1
                 else:
@@ -220,13 +221,6 @@ def _indexes(snapshot: Snapshot, author: str, start: int, stop: int) -> Iterable
     if not author:
         return range(start, stop)
     return records.entries_by(snapshot, author, start, stop)
-
-
-def _need(snapshot: Snapshot, table: Table, index: int) -> bytes:
-    value = snapshot.get(table, u64(index))
-    if value is None:
-        raise NotFoundError(f"there is no entry {index}")
-    return value
 
 
 def _size_or_newest(snapshot: Snapshot, size: int) -> int:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from ledgerd.ledger.call import Call
@@ -27,12 +28,16 @@ from ledgerd_client.core.errors import (
 
 # Records in one commit, and records waiting for one.
 MAX_GROUP: Final = 4_000
+# What they take packed, in bytes: it is in memory several times, here and with the writer.
+MAX_GROUP_BYTES: Final = 8 << 20
 MAX_WAITING: Final = 20_000
 
 # A commit costs as much as some fifty records, and so is delayed a little for those on their way;
 # but not when it has as many anyhow.
 LINGER_S: Final = 0.005
 WORTH_A_COMMIT: Final = 100
+# A commit that takes longer will not end.
+HUNG_S: Final = 60.0
 
 T = TypeVar("T")
 
@@ -40,8 +45,8 @@ T = TypeVar("T")
 class CommitterElsewhere(Protocol):
     """A Committer in a thread or process of its own, asked from the event loop."""
 
-    async def start(self) -> Head:
-        """As Committer.start."""
+    async def start(self, on_death: Callable[[StoreError], None]) -> Head:
+        """As Committer.start; on_death is called on the loop when it ends unasked."""
 
     async def commit(self, calls: Sequence[Call]) -> Committed:
         """As Committer.commit; raises StoreError, also when the process is gone."""
@@ -81,13 +86,15 @@ class Sequencer:
         self._waiting_records = 0
         self._news = asyncio.Event()
         self._stopping = False
+        self._failed = False
+        self._committing_since: float | None = None
         self._wanted = self._expected = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> Head:
         """Take up the store; raises what Committer.start raises."""
         try:
-            head = await self._committer.start()
+            head = await self._committer.start(self._died)
         except BaseException:
             self._stopping = True
             await self._committer.close()
@@ -117,12 +124,20 @@ class Sequencer:
         return await future
 
     async def stop(self) -> None:
-        """Take no more calls, commit those that wait, end the committer."""
+        """Take no more calls, commit those that wait, end the committer; a hung one too."""
         self._stopping = True
         self._news.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait((self._task,), timeout=HUNG_S)
         await self._committer.close()
+        if self._task is not None:
+            await self._task
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a commit is under way that will not end: the disk stalls, or the writer."""
+        since = self._committing_since
+        return since is not None and monotonic() - since > HUNG_S
 
     async def _run(self) -> None:
         while taken := await self._take():
@@ -130,6 +145,7 @@ class Sequencer:
                 _settle(taken, [self.refuse] * len(taken))
                 continue
             try:
+                self._committing_since = monotonic()
                 committed = await self._committer.commit([waiting.call for waiting in taken])
             except StoreError as error:
                 self._fail(taken, error)
@@ -137,6 +153,11 @@ class Sequencer:
             except LedgerError as error:  # these calls are lost, the next ones not
                 _settle(taken, [error] * len(taken))
                 continue
+            except Exception as error:  # noqa: BLE001 - or everybody would wait for ever
+                self._fail(taken, StoreError(f"the sequencer failed: {type(error).__name__}"))
+                return
+            finally:
+                self._committing_since = None
             self._tell(self._on_commit, committed)
             _settle(taken, committed.results)
 
@@ -148,12 +169,14 @@ class Sequencer:
             async with asyncio.timeout(self._linger_s):
                 await self._gather(self._expected)
         taken: list[_Waiting] = []
-        records = 0
+        records = size = 0
         while self._waiting:
-            if taken and records + self._waiting[0].call.records > MAX_GROUP:
+            call = self._waiting[0].call
+            records, size = records + call.records, size + len(call.packed)
+            if taken and (records > MAX_GROUP or size > MAX_GROUP_BYTES):
+                records -= call.records
                 break
             taken.append(self._waiting.popleft())
-            records += taken[-1].call.records
         self._waiting_records -= records
         self._expected = len(taken)
         return taken
@@ -169,11 +192,17 @@ class Sequencer:
         enough = len(self._waiting) >= self._wanted or self._waiting_records >= WORTH_A_COMMIT
         return enough or self._stopping
 
+    def _died(self, error: StoreError) -> None:
+        # The commit under way, if there is one, hears of it itself.
+        self._fail([], error)
+        self._news.set()
+
     def _fail(self, taken: list[_Waiting], error: StoreError) -> None:
-        self._stopping = True
         taken = [*taken, *self._waiting]
         self._waiting.clear()
-        self._tell(self._on_fatal, error)
+        if not self._failed:
+            self._tell(self._on_fatal, error)
+        self._stopping = self._failed = True
         # Whether the disk has their records nobody knows: the next process will answer them.
         lost = UnavailableError(
             "the node's store failed: whether the record is in the log is not known",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from ledgerd.ledger.child import Child
@@ -44,7 +46,7 @@ class Workers:
         try:
             result: R = await child.ask(function, args, kwargs)
         except UnavailableError:
-            if not child.answers:
+            if not (child.answers or self._closed):
                 child = await self._replaced(child)
             raise
         finally:
@@ -65,12 +67,15 @@ class Workers:
 
     async def _new(self) -> Child:
         child = Child(_make_caller)
-        self._children.add(child)
         await child.start()
+        self._children.add(child)
         return child
 
 
 def _make_caller() -> Callable[..., object]:
+    # Memory that is short is taken from a worker first: it is replaced, the node is not.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("300")
     return _call
 
 

@@ -13,8 +13,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from ledgerd.ledger.call import Item
+from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import Entry, Machine
+from ledgerd.ledger.machine import Machine
 from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.store.base import Store, Transaction

@@ -20,7 +20,7 @@ from ledgerd.peer.notes import Known, parse_known
 from ledgerd.peer.replay import Page, PageReplay, Staged, grown
 from ledgerd.peer.rewind import cut_tail
 from ledgerd.peer.store import PeerStore
-from ledgerd.projections.registry import load_history
+from ledgerd.projections.registry import load_history, newest_key_header
 from ledgerd.store.tables import Table
 from ledgerd_client.core import merkle
 from ledgerd_client.core.body import BY_INSTITUTIONS
@@ -76,9 +76,17 @@ class Replica:
         self._clock = clock
         self._nodes: NodeCache = {}
         self._replay: PageReplay | None = None
-        with store.snapshot() as snapshot:
-            self._head = Head.find(snapshot) or Head.empty(origin)
-            self.history = load_history(snapshot, origin, authority)
+        self._head = Head.empty(origin)
+        self.history = KeyHistory(origin, authority)
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Take over what the store holds; another process may have grown it."""
+        with self._store.snapshot() as snapshot:
+            self._head = Head.find(snapshot) or Head.empty(self.origin)
+            known = self.history.entries[-1][0] if self.history.entries else b""
+            if newest_key_header(snapshot) != known:
+                self.history = load_history(snapshot, self.origin, self._authority)
             if self._head.checkpoint:
                 fetched_at = int.from_bytes(snapshot.get(Table.META, _FETCHED_KEY) or b"", "big")
                 self.verified = parse_known(self._head.checkpoint, fetched_at)

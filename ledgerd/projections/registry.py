@@ -22,11 +22,19 @@ def add_key_entry(transaction: Transaction, index: int) -> None:
 
 def load_history(snapshot: Snapshot, origin: str, authority: bytes) -> KeyHistory:
     """Build the key history from the log; raises VerificationError if it does not verify."""
-    return KeyHistory.of(origin, authority, _key_entries(snapshot))
+    return KeyHistory.of(origin, authority, key_entries(snapshot))
 
 
-def _key_entries(snapshot: Snapshot) -> Iterator[tuple[bytes, bytes]]:
-    for key, _ in snapshot.scan(Table.KEYS):
+def newest_key_header(snapshot: Snapshot) -> bytes:
+    """The header of the newest of them, which its chain makes stand for them all; b"" for none."""
+    for key, _ in snapshot.scan(Table.KEYS, reverse=True):
+        return snapshot.get(Table.HEADERS, key) or b""
+    return b""
+
+
+def key_entries(snapshot: Snapshot, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """(header, body) of GENESIS and KEY entries from index start on; raises StoreError."""
+    for key, _ in snapshot.scan(Table.KEYS, u64(start)):
         header = snapshot.get(Table.HEADERS, key)
         body = snapshot.get(Table.BODIES, key)
         if header is None or body is None:

@@ -1,7 +1,7 @@
 """
-Transfers by ref: the halves that both logs hold, and what is open about them.
+Transfers by ref: the halves that both logs hold, and what is open about them. Contracts likewise.
 
-TRANSFERS: ref → the row below. DEADLINES: u64 due (µs) ‖ ref → "".
+TRANSFERS: ref, or "C" ‖ contract_ref → the row below. DEADLINES: u64 due (µs) ‖ that key → "".
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Self
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8, u64
+from ledgerd_client.core.header import Kind
 
 # Of one log that count. A transfer needs two or three; without a bound, one institution could make
 # a row as long as it likes, and every further half has to carry it.
@@ -28,6 +29,20 @@ UNJUDGED: Final = 1
 _ROW = struct.Struct(">BQHHH")
 _HALF = struct.Struct(">?BQQ32sB")
 _POSITION = struct.Struct(">?Q")
+
+
+# Before the ref of a contract, so that no transfer's can be taken for it.
+_CONTRACT: Final = b"C"
+
+
+def row_key(kind: int, ref: bytes) -> bytes:
+    """The row of a half of that kind and ref."""
+    return _CONTRACT + ref if kind == Kind.CONTRACT else ref
+
+
+def is_contract(key: bytes) -> bool:
+    """Whether a row's key is a contract's."""
+    return len(key) == 33
 
 
 class Position(NamedTuple):
@@ -66,7 +81,7 @@ class OpenFinding(NamedTuple):
 @dataclass(slots=True)
 class Transfer:
     """
-    state is a number of rules.reconcile.State.
+    state is a number of rules.reconcile.State; of a contract, 0 (rules.agreement says what it is).
 
     due is µs, 0 when nothing is awaited, UNJUDGED when its halves are to be judged first.
     """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ledgerd.projections.transfers import MAX_HALVES, Half, Position
 from ledgerd_client._proto import body_pb2 as pb
@@ -52,6 +52,16 @@ class Verdict(NamedTuple):
 HIGH = pb.SEVERITY_HIGH
 MEDIUM = pb.SEVERITY_MEDIUM
 INFORMATION = pb.SEVERITY_INFORMATION
+
+# What this module finds; a transfer's row holds findings of other rules beside them.
+OWN_RULES: Final = frozenset(
+    f"K15.{name}"
+    for name in (
+        "unacknowledged", "undeclared", "mismatch", "refused", "cancelled_and_accepted",
+        "foreign_half", "second_transfer", "contradictory_ack", "matched_in_part",
+        "too_many_halves", "acknowledged_late", "declared_late",
+    )
+)  # fmt: skip
 
 _BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL, Kind.CORRECTION))
 _BY_RECIPIENT = frozenset((Kind.ACK, Kind.CORRECTION))

@@ -23,6 +23,15 @@ class Table(enum.StrEnum):
     TRANSFERS = "transfers"
     DEADLINES = "deadlines"
     FINDINGS = "findings"
+    CONTRACTS = "contracts"
+    USAGE = "usage"
+    COUNTERS = "counters"
+    OBLIGATIONS = "obligations"
+    MATTERS = "matters"
+    TIMERS = "timers"
+    FINDINGS_OF = "findings_of"
+    STANDING = "standing"
+    OPENED = "opened"
 
 
 INSTANCE_KEY = b"instance"

@@ -82,7 +82,8 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
     own, theirs = ([one.authority.tls.der] for one in sides)
     log = Log(
         origin=side.origin, peer_origin=peer.origin, reader=world.reader, keyring=keyring,
-        admission=none, sequencer=none, own_cosigned=none, witness=cast("Any", BrokenWitness()),
+        admission=none, sequencer=none, checker=none, own_cosigned=none,
+        witness=cast("Any", BrokenWitness()),
     )  # fmt: skip
     services = Services(
         log=log,
@@ -92,6 +93,7 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         standing=none,
         metrics=Metrics(),
         in_thread=none,
+        clock=none,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

@@ -14,7 +14,7 @@ import pytest
 from ledger.world import World
 from nodes import Client, refused
 
-from ledgerd.api.encode import TransferEncoder
+from ledgerd.api.encode import Views
 from ledgerd.api.guard import MAX_CALLS_OF_ONE
 from ledgerd.api.identity import Caller, set_caller
 from ledgerd.api.ledger import MAX_IN_FLIGHT_BYTES, LedgerHandlers, Log
@@ -51,7 +51,8 @@ async def handlers() -> LedgerHandlers:
     keyring = Keyring(world.store, world.log.origin, world.log.authority.public)
     log = Log(
         origin=world.log.origin, peer_origin=world.peer.origin, reader=world.reader,
-        keyring=keyring, admission=hanging, sequencer=hanging, own_cosigned=NONE, witness=NONE,
+        keyring=keyring, admission=hanging, sequencer=hanging, checker=NONE, own_cosigned=NONE,
+        witness=NONE,
     )  # fmt: skip
     return LedgerHandlers(log, NONE, NONE, Metrics(), NONE)
 
@@ -72,13 +73,14 @@ class TestTransferView:
         keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
         log = Log(
             origin=node.log.origin, peer_origin=node.peer.origin, reader=reader,
-            keyring=keyring, admission=NONE, sequencer=NONE, own_cosigned=NONE, witness=NONE,
+            keyring=keyring, admission=NONE, sequencer=NONE, checker=NONE, own_cosigned=NONE,
+            witness=NONE,
         )  # fmt: skip
-        encoder = TransferEncoder(node.log.origin, node.peer.origin, reader, NONE)
+        views = Views(node.log.origin, node.peer.origin, reader, NONE)
         access = Access(keyring, operators=(), peer="")
         set_caller(Caller(INSTITUTION, world.exporter.id))
         with ThreadPoolExecutor(1, "reader") as pool:
-            handlers = LedgerHandlers(log, access, encoder, Metrics(), InThread(pool))
+            handlers = LedgerHandlers(log, access, views, Metrics(), InThread(pool))
             await handlers.GetTransfer(pb.GetTransferRequest(ref=item.facts.ref), NONE)
         assert made_by == ["reader_0"]
 

@@ -26,6 +26,8 @@ from ledgerd_client.keyfile import read_key_file
 from ledgerd_client.transport import open_channel, read_tls_pair
 
 APPEND = "/ledger.v1.LedgerService/Append"
+CONTRACT = "GBA-SC-2026-001"
+RECIPIENT = "hkbr.50000001"
 
 
 def requests(settings: Settings, calls: int, size: int) -> list[bytes]:
@@ -50,10 +52,10 @@ def make_transfer(settings: Settings) -> bytes:
     other = settings.peer_origin or "hongkong.dev.invalid/log"
     terms = body.Terms(
         exporter=body.Party(origin=settings.origin, institution=settings.institution),
-        recipient=body.Party(origin=other, institution="hkbr.50000001"),
-        nonce=os.urandom(16), contract_id="GBA-SC-2026-001", commitment=os.urandom(32),
-        subjects=120, subjects_first_this_year=80, sensitive_subjects=3,
-        sensitive_first_this_year=2, purposes=[1, 5, 6], categories=[1, 2, 7],
+        recipient=body.Party(origin=other, institution=RECIPIENT),
+        nonce=os.urandom(16), contract_id=CONTRACT, commitment=os.urandom(32),
+        subjects=120, subjects_first_this_year=int(os.urandom(1)[0] < 64), sensitive_subjects=3,
+        sensitive_first_this_year=0, purposes=[1, 5, 6], categories=[1, 2, 7],
         sensitive_categories=[5], legal_basis=1, consent_form=3, notice_digest=os.urandom(32),
         notice_version="2026-03", exemption=1, protections=[1], transmission=1,
         delete_by=20281231,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli.enrolled import Border, enrolled
 from cli.tool import Tool
 
 
@@ -12,3 +14,9 @@ from cli.tool import Tool
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
     monkeypatch.chdir(tmp_path)
     return Tool(tmp_path)
+
+
+@pytest.fixture
+def border(tool: Tool) -> Iterator[Border]:
+    with enrolled(tool) as border:
+        yield border

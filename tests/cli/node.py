@@ -35,6 +35,9 @@ METHODS = (
     ("GetConsistencyProof", "get_consistency_proof"),
     ("GetKeyHistory", "get_key_history"),
     ("GetInfo", "get_info"),
+    ("Check", "check"),
+    ("GetContract", "get_contract"),
+    ("ListFindings", "list_findings"),
 )
 
 
@@ -90,7 +93,11 @@ def _ledger_service(node: MemoryNode) -> rpc.LedgerServiceServicer:
 
         return handle
 
-    handlers = {rpc_name: handler(name) for rpc_name, name in METHODS}
+    def tail(_: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        service = MemoryService(node.log, node.peer, _caller(context).id)
+        yield _answer(service.tail_findings, request, context)
+
+    handlers = {rpc_name: handler(name) for rpc_name, name in METHODS} | {"TailFindings": tail}
     service: rpc.LedgerServiceServicer = type("_", (rpc.LedgerServiceServicer,), handlers)()
     return service
 

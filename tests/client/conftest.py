@@ -59,20 +59,38 @@ node_factories: dict[str, Callable[[Path], AbstractAsyncContextManager[NodeUnder
     "memory": memory_node,
 }
 
+# Those of test_law_contract.py: what is recorded of contracts is judged, where a node can judge.
+judging_factories = dict(node_factories)
+
 if find_spec("ledgerd") is not None:  # it is not where the SDK is tested alone
     from daemon_node import Daemons
 
-    daemons = Daemons()
+    daemons, judging_daemons = Daemons(), Daemons(law="newest")
     node_factories["daemon"] = daemons.mainland
+    judging_factories["daemon"] = judging_daemons.mainland
 
     @pytest.fixture(scope="session", autouse=True)
     def stopped_daemons() -> Iterator[None]:
         yield
         daemons.close()
+        judging_daemons.close()
+
+    @pytest.fixture
+    async def judging_daemon(tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
+        async with judging_daemons.mainland(tmp_path) as node:
+            yield node
 
 
 @pytest.fixture(params=node_factories.values(), ids=node_factories.keys())
 async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[NodeUnderTest]:
+    async with request.param(tmp_path) as node:
+        yield node
+
+
+@pytest.fixture(params=judging_factories.values(), ids=judging_factories.keys())
+async def judging_node(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[NodeUnderTest]:
     async with request.param(tmp_path) as node:
         yield node
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from threading import enumerate as threads
 
 import pytest
+from client.contracts import a_contract
 from client.sdk import EXPORTER, PAYLOAD, STATEMENT
 
-from ledgerd_client import FieldError, InputError
+from ledgerd_client import FieldError, InputError, UnavailableError
 from ledgerd_client.sync import LedgerClient
-from ledgerd_client.testing import MemoryNode
+from ledgerd_client.testing import HONG_KONG, MAINLAND, MemoryNode
 
 
 @pytest.fixture
@@ -46,3 +47,24 @@ class TestBlocking:
         with pytest.raises(InputError), LedgerClient(settings):
             pass
         assert "ledgerd-client" not in {thread.name for thread in threads()}
+
+
+class TestContracts:
+    def test_they_are_recorded_and_shown(self, ledger: LedgerClient) -> None:
+        contract = a_contract(MAINLAND, HONG_KONG)
+        with ledger:
+            recorded = ledger.record(contract)
+            assert ledger.contract(contract.contract_id).ref == recorded.ref
+
+    def test_findings_are_an_iterator(self, ledger: LedgerClient) -> None:
+        with ledger:
+            assert list(ledger.findings()) == []
+
+    def test_what_an_iterator_meets_it_raises(
+        self, ledger: LedgerClient, ledger_node: MemoryNode
+    ) -> None:
+        with ledger:
+            ledger.info()
+            ledger_node.go_down()
+            with pytest.raises(UnavailableError):
+                next(ledger.findings())

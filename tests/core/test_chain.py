@@ -260,13 +260,6 @@ class TestKeys:
         refused = refuse(replayed(log), self.late(log, border), None)
         assert (refused.error.reason, refused.changed) == ("KEY_REVOKED", False)
 
-    def test_sign_nothing_of_a_kind_that_is_reserved(self, border: Border) -> None:
-        log = border.mainland
-        other = log.admit("lei.5493001KJTIIGC8Y1R12")
-        header = log.header(Kind.RECORD, b"body", other.key, key_index=7)
-        refused = refuse(replayed(log), header, None)
-        assert (refused.error.reason, refused.changed) == ("FORBIDDEN", False)
-
     def test_that_were_never_admitted_sign_nothing(self, border: Border, log: Log) -> None:
         refused = refuse(replayed(log), self.late(log, border, key=new_key()), None)
         assert (refused.error.reason, refused.changed) == ("KEY_UNKNOWN", False)

@@ -22,12 +22,19 @@ from ledgerd_client.core import merkle
 from ledgerd_client.core.body import encode_message, kind_of, parse_body, parse_message
 from ledgerd_client.core.chain import Replay, check_signatures
 from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.contract import (
+    contract_ref,
+    parse_contract_terms,
+    parse_disposal_terms,
+    parse_termination_terms,
+)
 from ledgerd_client.core.errors import LedgerError, MalformedError
 from ledgerd_client.core.header import Halves, Header, Kind, genesis_previous
 from ledgerd_client.core.history import KeyHistory, admission_digest
 from ledgerd_client.core.keys import key_id, verify
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Verifier
 from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
+from ledgerd_client.core.record import read_facts
 from ledgerd_client.core.transfer import (
     Side,
     Ticket,
@@ -42,6 +49,16 @@ from ledgerd_client.core.trust import Trust
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "format.json").read_text())
 LOGS, DEALS, REFUSE = VECTORS["logs"], VECTORS["deals"], VECTORS["refuse"]
 TRUST = Trust.parse(VECTORS["trust"]["file"].encode())
+
+ENCODED: dict[str, type[Message]] = {
+    "loss": pb.Loss, "finding": pb.Finding, "rule_set": pb.RuleSet,
+    "contract_side": pb.ContractSide, "resume": pb.Resume, "onward": pb.Onward,
+    "incident": pb.Incident, "consent_change": pb.ConsentChange,
+}  # fmt: skip
+STATEMENTS: dict[str, Callable[[bytes], Message]] = {
+    "contract": parse_contract_terms, "supplement": parse_contract_terms,
+    "termination": parse_termination_terms, "disposal": parse_disposal_terms,
+}  # fmt: skip
 
 unhex = bytes.fromhex
 
@@ -213,9 +230,36 @@ class TestEntries:
     @pytest.mark.parametrize("name", VECTORS["encodings"])
     def test_message_that_no_entry_carries_is_encoded(self, name: str) -> None:
         case = VECTORS["encodings"][name]
-        message = {"loss": pb.Loss(), "finding": pb.Finding()}[name]
-        message.MergeFromString(unhex(case["bytes"]))
+        message = ENCODED[name].FromString(unhex(case["bytes"]))
         assert (as_json(message), encode_message(message).hex()) == (case["fields"], case["bytes"])
+
+
+class TestContract:
+    @pytest.mark.parametrize("case", VECTORS["contract"]["terms"], ids=lambda case: case["what"])
+    def test_terms_are_read(self, case: dict[str, Any]) -> None:
+        terms = STATEMENTS[case["what"]](unhex(case["bytes"]))
+        assert as_json(terms) == without_defaults(case["fields"])
+
+    @pytest.mark.parametrize("case", VECTORS["contract"]["terms"], ids=lambda case: case["what"])
+    def test_terms_are_written(self, case: dict[str, Any]) -> None:
+        terms = STATEMENTS[case["what"]](unhex(case["bytes"]))
+        assert encode_message(terms).hex() == case["bytes"]
+
+    def test_ref(self) -> None:
+        fields = VECTORS["contract"]["terms"][0]["fields"]
+        exporter = Side(**fields["exporter"])
+        ref = contract_ref(exporter, unhex(fields["nonce"]))
+        assert ref.hex() == VECTORS["contract"]["ref"]
+
+    @each_entry
+    def test_headers_have_its_ref_and_the_digest_of_what_was_stated(
+        self, log: dict[str, Any], entry: dict[str, Any]
+    ) -> None:
+        if entry["kind"] != Kind.CONTRACT:
+            return
+        _, facts = read_facts(unhex(entry["body"]))
+        assert facts.ref.hex() == VECTORS["contract"]["ref"]
+        assert facts.halves == Header.parse(unhex(entry["header"])).halves
 
 
 class TestLog:

@@ -374,7 +374,7 @@ class TestChecking:
             log.history().check(log.header(Kind.KEY, body, log.authority), pb.Body.FromString(body))
 
 
-# Kind: whose key signs it, by section 2 of docs/format.md; two are reserved.
+# Kind: whose key signs it, by section 2 of docs/format.md.
 SIGNERS = {
     Kind.KEY: "authority",
     Kind.TRANSFER: "institution",
@@ -384,9 +384,9 @@ SIGNERS = {
     Kind.ANCHOR: "node",
     Kind.EVIDENCE: "node",
     Kind.LOSS: "authority",
-    Kind.RECORD: "nobody",
+    Kind.RECORD: "institution",
     Kind.NODE: "node",
-    Kind.CONTRACT: "nobody",
+    Kind.CONTRACT: "institution",
 }
 
 

@@ -274,13 +274,6 @@ class TestWhatProvesNothing:
         with pytest.raises(ForbiddenError):
             verified(border, in_the_last_place(border.mainland, forged))
 
-    def test_a_kind_that_is_reserved(self, border: Border) -> None:
-        log = border.mainland
-        reserved = log.header(Kind.RECORD, b"body", border.exporter.key, key_index=1)
-        with pytest.raises(ForbiddenError) as refused:
-            verified(border, in_the_last_place(log, reserved))
-        assert refused.value.reason == "FORBIDDEN"
-
     def test_a_history_that_ends_before_the_key_was_admitted(
         self, border: Border, receipt: Receipt
     ) -> None:

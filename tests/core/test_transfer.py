@@ -15,7 +15,6 @@ from interop import protobuf as ref
 from interop.protobuf import encode_field, varint
 from spellings import other_spellings, padded
 
-from ledgerd_client.core import codes
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.errors import (
     FieldError,
@@ -187,7 +186,7 @@ NOT_SAID: list[tuple[dict[str, Any], str]] = [
     ({"categories": []}, "FIELD_OUT_OF_RANGE"),
     *(
         ({name: listed}, reason)
-        for name in ("purposes", "categories", "sensitive_categories", "protections")
+        for name in ("purposes", "categories", "sensitive_categories", "protections", "means")
         for listed, reason in (
             ([2, 1], "FIELD_OUT_OF_RANGE"),
             ([1, 1], "FIELD_OUT_OF_RANGE"),
@@ -225,21 +224,9 @@ SAID: list[dict[str, Any]] = [
     {"purposes": list(range(1, 19))},
     {"categories": list(range(1, 14))},
     {"sensitive_categories": list(range(1, 12))},
+    {"means": list(range(1, 9))},
     {"notice_digest": b"", "notice_version": "", "delete_by": 0},
 ]
-
-# Field: highest number of its table, which begins at 1 and has no gap.
-TABLES = {
-    "legal_basis": (codes.LEGAL_BASES, 11),
-    "consent_form": (codes.CONSENT_FORMS, 5),
-    "exemption": (codes.EXEMPTIONS, 8),
-    "transmission": (codes.TRANSMISSIONS, 6),
-    "purposes": (codes.PURPOSES, 18),
-    "categories": (codes.CATEGORIES, 13),
-    "sensitive_categories": (codes.SENSITIVE_CATEGORIES, 11),
-    "protections": (codes.PROTECTIONS, 4),
-    "sector": (codes.SECTORS, 9),
-}
 
 
 class TestTerms:
@@ -262,20 +249,10 @@ class TestTerms:
     def test_out_of_range_are_refused(self, changes: dict[str, Any], reason: str) -> None:
         assert refusal(make(**changes)) == reason
 
-    @pytest.mark.parametrize("field", TABLES)
-    def test_codes_are_numbered_from_1_without_a_gap(self, field: str) -> None:
-        table, highest = TABLES[field]
-        assert list(table) == list(range(1, highest + 1))
-
     def test_an_unknown_code_is_told_with_those_that_are_known(self) -> None:
         with pytest.raises(FieldError) as refused:
             parse_terms(make(protections=[5]))
         assert refused.value.action == "use one of 1, 2, 3, 4"
-
-    def test_places_are_the_nine_cities_and_hong_kong(self) -> None:
-        # GB/T 2260; the nine cities of the standard contract (CAC announcement 2023 No. 3).
-        cities = {440100, 440300, 440400, 440600, 440700, 441200, 441300, 441900, 442000}
-        assert set(codes.PLACES) == {*cities, 810000}
 
     @given(st.binary(max_size=200))
     def test_no_bytes_raise_anything_but_our_errors(self, data: bytes) -> None:

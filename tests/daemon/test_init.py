@@ -11,10 +11,17 @@ from nodes import Side, make_sides, now
 from ledgerd.init import found, request_genesis
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater
+from ledgerd.rules.law import newest_law
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.approval import Approval
-from ledgerd_client.core.errors import FieldError, InputError, StoreError, TrustError
+from ledgerd_client.core.errors import (
+    FieldError,
+    InputError,
+    NotReadyError,
+    StoreError,
+    TrustError,
+)
 from ledgerd_client.enrolment import GenesisRequest
 from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import read_file
@@ -79,12 +86,33 @@ class TestTheFounding:
 
     def test_puts_the_configured_rules_in_force(self, sides: tuple[Side, Side]) -> None:
         side, peer = sides
-        side.toml.write_text(side.toml.read_text() + "\n[rules]\nacknowledge_within_s = 7200\n")
+        side.toml.write_text(side.toml.read_text() + "acknowledge_within_s = 7200\n")
         make(side, side.approve_genesis(peer))
         store = LmdbStore.open(side.config.store, readonly=True)
         rules = body_pb2.Body.FromString(Reader(store).entry(1)[1]).rule_set
         store.close()
         assert rules.acknowledge_within == 2 * HOUR
+
+    @pytest.mark.parametrize(("law", "in_force"), [("", ""), ("newest", newest_law())])
+    def test_puts_the_configured_law_in_force(
+        self, sides: tuple[Side, Side], law: str, in_force: str
+    ) -> None:
+        side, peer = sides
+        side.configure(peer, law=law)
+        make(side, side.approve_genesis(peer))
+        store = LmdbStore.open(side.config.store, readonly=True)
+        rules = body_pb2.Body.FromString(Reader(store).entry(1)[1]).rule_set
+        store.close()
+        assert rules.law == in_force
+
+    def test_by_a_law_that_this_program_does_not_hold_is_refused(
+        self, sides: tuple[Side, Side]
+    ) -> None:
+        side, peer = sides
+        side.configure(peer, law="1999.1")
+        with pytest.raises(NotReadyError) as caught:
+            make(side, side.approve_genesis(peer))
+        assert caught.value.reason == "NO_SUCH_LAW"
 
     def test_marks_the_store_as_its_own(self, sides: tuple[Side, Side]) -> None:
         side, peer = sides

@@ -67,14 +67,16 @@ class Daemon:
         lines = map(json.loads, self.process.stderr)
         return next(int(line["port"]) for line in lines if line["event"] == "serving")
 
+    def children(self) -> set[int]:
+        pid = self.process.pid
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
     def writer(self, side: Side) -> int:
         """The one process of its own that has the store's file open."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         data = side.directory / "data" / "store" / "data.mdb"
         (found,) = (
-            int(child)
-            for child in children
+            child
+            for child in self.children()
             if any(fd.resolve() == data.resolve() for fd in Path(f"/proc/{child}/fd").iterdir())
         )
         return found
@@ -138,17 +140,22 @@ class TestServing:
         assert (code, error.reason) == (70, "COMMIT_FAILED")
         assert lines[-1].startswith("ledgerd: a commit failed")
 
-    async def test_ends_with_70_when_its_writer_is_killed(
-        self, daemon: Daemon, sides: Sides, founded: Side
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 1), (signal.SIGSEGV, 70)])
+    def test_ends_when_its_writer_does(
+        self, daemon: Daemon, founded: Side, number: signal.Signals, code: int
     ) -> None:
+        """Also when nobody calls. systemd starts it again after 1, and not after 70."""
         daemon.wait_for("READY=1")
-        node = Node(*sides, daemon.port)
-        os.kill(daemon.writer(founded), signal.SIGKILL)
-        error = await refused(node.institution())
-        await node.close()
-        code, lines = daemon.end()
-        assert (code, error.reason) == (70, "WRITER_DIED")
-        assert lines[-1].startswith("ledgerd: the process that writes the store died")
+        os.kill(daemon.writer(founded), number)
+        ended, lines = daemon.end()
+        assert ended == code
+        assert lines[-1].startswith("ledgerd: the process that writes the store")
+
+    def test_a_worker_that_is_killed_is_replaced(self, daemon: Daemon, founded: Side) -> None:
+        daemon.wait_for("READY=1")
+        for pid in daemon.children() - {daemon.writer(founded)}:
+            os.kill(pid, signal.SIGKILL)
+        assert daemon.stop()[0] == 0
 
     async def test_finishes_the_calls_in_flight(self, daemon: Daemon, sides: Sides) -> None:
         daemon.wait_for("READY=1")

@@ -60,10 +60,23 @@ class TestTheWatchdog:
         address = str(tmp_path / "notify")
         listener = listen(address)
         environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1", "WATCHDOG_PID": str(os.getpid())}
-        feeding = Notifier.from_environment(environ).keep_alive()
+        feeding = Notifier.from_environment(environ).keep_alive(lambda: False)
         feeding.send(None)
         feeding.close()
         assert said(listener) == "WATCHDOG=1"
+
+    async def test_is_left_to_bark_when_the_node_hangs(
+        self, tmp_path: Path, listen: Listen
+    ) -> None:
+        address = str(tmp_path / "notify")
+        listener = listen(address)
+        listener.setblocking(False)
+        environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1"}
+        feeding = Notifier.from_environment(environ).keep_alive(lambda: True)
+        feeding.send(None)
+        feeding.close()
+        with pytest.raises(BlockingIOError):
+            listener.recv(100)
 
     @pytest.mark.parametrize(
         "environ",
@@ -75,4 +88,4 @@ class TestTheWatchdog:
         ],
     )
     async def test_is_left_alone_when_there_is_none(self, environ: dict[str, str]) -> None:
-        await Notifier.from_environment(environ).keep_alive()
+        await Notifier.from_environment(environ).keep_alive(lambda: False)

@@ -1,5 +1,5 @@
 """
-`make demo`: five transfers across a border of two nodes, and two lies caught.
+`make demo`: five transfers across a border of two nodes, two lies caught, and a contract's life.
 
 It uses the installed programs and the SDK, as an institution would. Exit 0 only if every step held.
 """
@@ -16,24 +16,19 @@ from pathlib import Path
 
 from border import LEDGERCTL, LEDGERD, Border
 from demo import files
-from rich.console import Console
+from demo.life import Life
+from demo.stage import StepFailedError, check, client, console, heading, say, view_of
 from rich.table import Table
 
 from ledgerd_client import Declared
 from ledgerd_client.core.transfer import Ticket
-from ledgerd_client.sync import LedgerClient
 
-console = Console(width=118, highlight=False)
 IDS = {
     "sz-hospital": "uscc.12440300MB0000001U",
     "gz-bank": "uscc.91440100MA0000002D",
     "hk-clinic": "hkbr.50000001",
     "hk-credit": "hkbr.50000002",
 }
-
-
-class StepFailedError(Exception):
-    """A step of the demo did not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +104,7 @@ def play(scratch: Path) -> None:
         lies(border, scratch)
     finally:
         border.close()
+    Life.play(scratch, payloads)
 
 
 def transfers(border: Border, played: list[Case], scratch: Path) -> list[tuple[Case, Declared]]:
@@ -149,8 +145,7 @@ def both_views(border: Border, declared: list[tuple[Case, Declared]]) -> None:
     for case, sent in declared:
         states, rules = [], ""
         for name in (case.exporter, case.recipient):
-            with client(border, name) as ledger:
-                view = settled(ledger, sent.ref)
+            view = view_of(border, name, sent.ref, "matched", case.what)
             states.append(view.state)
             rules = ", ".join(
                 f"{finding.rule}{' (closed)' if finding.closed else ''}"
@@ -159,16 +154,6 @@ def both_views(border: Border, declared: list[tuple[Case, Declared]]) -> None:
         check(states == ["matched", "matched"], f"{case.what} is {states}")
         table.add_row(case.what, *states, rules or "none")
     console.print(table)
-
-
-def settled(ledger: LedgerClient, ref: bytes):  # type: ignore[no-untyped-def]
-    """The node's view once the next anchor has brought the other half, at most 20 s."""
-    end = time.monotonic() + 20
-    view = ledger.transfer(ref)
-    while view.state != "matched" and time.monotonic() < end:
-        time.sleep(0.2)
-        view = ledger.transfer(ref)
-    return view
 
 
 def receipts_offline(border: Border, declared: list[tuple[Case, Declared]], scratch: Path) -> None:
@@ -213,23 +198,6 @@ def verify(border: Border, name: str, receipt: Path) -> subprocess.CompletedProc
          "--keys", str(home / "keys"), "--require-cosignature"),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-def client(border: Border, name: str) -> LedgerClient:
-    return LedgerClient.from_file(border.client(name))
-
-
-def check(held: bool, message: str) -> None:
-    if not held:
-        raise StepFailedError(message)
-
-
-def heading(text: str) -> None:
-    console.print(f"\n[bold]{text}[/]")
-
-
-def say(text: str) -> None:
-    console.print(f"   {text}", markup=False)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ def program(name: str) -> Any:
     return typer.main.get_command(importlib.import_module(APPS[name]).app)
 
 
+def options(command: Any) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
 def anchors(page: str) -> set[str]:
     """What headings are called in links, where Markdown is shown."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
@@ -103,9 +107,14 @@ class TestPages:
         for line in commands(page):
             name, *words = shlex.split(re.sub(r"[\[\]|]", " ", line), comments=True)
             command = program(name)
-            known = {"--help"}
-            while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
+            known = {"--help", *options(command)}
+            while isinstance(command, TyperGroup) and words and words[0] != "--help":
+                if words[0].startswith("-"):  # of the program itself
+                    assert words.pop(0) in known, line
+                    while words and words[0] not in command.commands:  # its values
+                        del words[0]
+                    continue
                 assert words[0] in command.commands, line
                 command = command.commands[words.pop(0)]
-                known |= {option for parameter in command.params for option in parameter.opts}
+                known |= options(command)
             assert {word.partition("=")[0] for word in words if word.startswith("-")} <= known, line

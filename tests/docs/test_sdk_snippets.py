@@ -17,13 +17,16 @@ import tomllib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from border import Border
+from client.contracts import a_contract
 
-from ledgerd_client import LedgerClient, Settings, Statement
+from ledgerd_client import LedgerClient, Recordable, Settings, Statement
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.cli.record_file import read_record
+from ledgerd_client.core.contract import parse_contract_terms
 from ledgerd_client.testing import HONG_KONG, MemoryNode, MemoryTransport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,13 +34,14 @@ PAGE = (ROOT / "docs" / "sdk.md").read_text(encoding="utf-8")
 EXPORTER, RECIPIENT = "uscc.91440100MA0000002D", "hkbr.50000002"
 DATA = b"customer;score\n1;700\n"
 
+TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 SNIPPET = re.compile(r"(?ms)^(?:<!-- run: (\w+) -->\n)?```python\n(.*?)^```$")
 REASON = re.compile(r'(?m)(?:\breason=|\bdefault_reason = |^_?[A-Z_]+ = )"([A-Z][A-Z_]*[A-Z])"')
 
 # What a caller of the client can meet comes from the SDK without its tools, and from these.
 TOOLS = {"approval", "authority", "enrolment", "pki", "tls_authority"}
 NODE = (
-    "api/errors", "api/identity", "api/ledger", "api/encode", "api/roles",
+    "api/errors", "api/identity", "api/law", "api/ledger", "api/encode", "api/roles",
     "ledger/reader", "ledger/sequencer", "ledger/standing",
 )  # fmt: skip
 # Given for files that tools make, for key events, which are told as NOT_TRUSTED, and for proofs
@@ -116,7 +120,7 @@ def parties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parties:
     bank = replace(node.enrol(EXPORTER, tmp_path), peer_origin=HONG_KONG)
     monkeypatch.chdir(tmp_path / EXPORTER)
     Path("trust.txt").write_bytes(node.trust().format())
-    for name in ("batch.csv", "model.bin"):
+    for name in ("batch.csv", "model.bin", "signed.pdf", "pipia.pdf"):
         Path(name).write_bytes(DATA)
     return Parties(node, bank, other, other.enrol(RECIPIENT, tmp_path))
 
@@ -178,7 +182,7 @@ class TestSnippets:
 
 
 class TestConfiguration:
-    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    toml = TOML[0]
 
     def test_lists_every_setting(self) -> None:
         assert set(tomllib.loads(self.toml)) == {field.name for field in fields(Settings)}
@@ -191,6 +195,22 @@ class TestConfiguration:
         defaults = {field.name: field.default for field in fields(Settings)}
         values = {name: one for name, one in defaults.items() if one not in {MISSING, None}}
         assert values.items() <= tomllib.loads(self.toml).items()
+
+
+class TestRecordFile:
+    def test_is_read_as_it_stands(self, tmp_path: Path) -> None:
+        contract = a_contract("mainland.example/ledger", "hongkong.example/ledger")
+        (tmp_path / "gba-sc.contract").write_bytes(contract.file())
+        (tmp_path / "signed.pdf").write_bytes(DATA)
+        (tmp_path / "filing.toml").write_text(TOML[1], encoding="utf-8")
+        filing = read_record(tmp_path / "filing.toml", keeps_nonce=False)
+        assert parse_contract_terms(filing.message().terms).contract_id == contract.contract_id
+
+
+class TestKinds:
+    def test_lists_every_one(self) -> None:
+        kinds = {kind.__name__ for kind in get_args(Recordable)}
+        assert {name for row in table("Record") for name in row if name[0].isupper()} == kinds
 
 
 class TestStatement:

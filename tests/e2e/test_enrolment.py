@@ -47,6 +47,7 @@ keys = {{ log = "keys/log.key", entry = "keys/entry.key", cosigner = "keys/cosig
 tls = {{ certificate = "tls.crt", key = "keys/tls.key", hosts = ["localhost", "127.0.0.1"] }}
 peer = {{ endpoint = "127.0.0.1:{peer_port}", id = "{peer}", trust_domain = "{peer_domain}" }}
 timing = {{ anchor_interval_s = 1, poll_interval_s = 0.2 }}
+rules = {{ law = "" }}
 """
 
 

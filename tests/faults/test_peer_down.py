@@ -22,7 +22,7 @@ from institutions import STATEMENT, Registry, client, until
 from ledgerd_client import Declared, NotReadyError
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import RegulatorServiceStub
-from ledgerd_client._replies import to_transfer
+from ledgerd_client._shown import to_transfer
 from ledgerd_client._results import Submitted, TransferView
 from ledgerd_client.config import Settings
 from ledgerd_client.core.header import Header

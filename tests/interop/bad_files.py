@@ -104,7 +104,7 @@ def manifests(world: Scenario) -> Iterator[Case]:
 def key_histories(world: Scenario) -> Iterator[Case]:
     log = world.mainland
     good = log.key_history()
-    first, origin, genesis, admit, rotate, revoke = good[:-1].split("\n")
+    first, origin, genesis, admit, rotate, revoke, _ = good[:-1].split("\n")
 
     def history(*lines: str) -> str:
         return "".join(line + "\n" for line in (first, origin, *lines))

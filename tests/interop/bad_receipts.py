@@ -56,7 +56,7 @@ def headers(world: Scenario) -> Iterator[Case]:
 def halves(transfer: ref.Header, ack: ref.Header) -> Iterator[Case]:
     def changed(header: ref.Header, **fields: Any) -> bytes:
         assert header.halves
-        return replace(header, halves=header.halves._replace(**fields)).encode()
+        return replace(header, halves=replace(header.halves, **fields)).encode()
 
     yield "outcome 9 on an ACK", changed(ack, outcome=9)
     yield "outcome 0 on an ACK", changed(ack, outcome=0)

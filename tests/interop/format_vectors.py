@@ -22,11 +22,13 @@ from interop.scenario import (
     INSTITUTION,
     RECIPIENT,
     REGULATOR,
+    START,
     Deal,
     Entry,
     Log,
     Scenario,
     build,
+    contract_terms,
 )
 
 SOURCE = (
@@ -44,6 +46,7 @@ KEYS_OF_THIS_FILE = {
     "deals": "Terms: fields, bytes, ref, terms_digest; salt, and payload or parts with their manifest, that open the commitment; tickets (bytes) with a receipt, or while it is queued.",
     "admissions": "Key, subject and role with the admission digest and its signature by the key (possession).",
     "receipts": "Receipt files of every entry at the last size, and of the first transfer at size 4. All verify under trust and both key histories; cosigned says whether the peer's cosignature is on it.",
+    "contract": "What both parties state of one contract: its ref, and the terms of each statement with fields, bytes and terms_digest. A filing's terms are the contract's.",
     "encodings": "Canonical bytes of messages that no entry carries.",
     "refuse": "What must be refused, and why: headers, bodies (of a TRANSFER), terms, manifests; key_histories and trust_files (text); receipts (text). In receipts, layer 'syntax' is refused by whoever reads the file, 'verify' only by whoever verifies it under trust and both key histories.",
 }
@@ -183,6 +186,22 @@ def deals_of(world: Scenario) -> dict[str, Any]:
     return {**made, "parts, corrected": {"index": 7, **deal_of(corrected, {})}}
 
 
+def contract_of(world: Scenario) -> dict[str, Any]:
+    statements = world.statements
+    return {
+        "ref": world.contract_ref,
+        "terms": [
+            {
+                "what": name,
+                "fields": {**world.contract_head, **fields},
+                "bytes": statements[name],
+                "terms_digest": ref.digest(statements[name]),
+            }
+            for name, fields in contract_terms().items()
+        ],
+    }
+
+
 def admissions_of(world: Scenario) -> list[dict[str, Any]]:
     named = [
         (world.mainland, EXPORTER, INSTITUTION, world.exporter),
@@ -232,7 +251,29 @@ def encodings_of() -> dict[str, Any]:
         "severity": 1,
         "closed": True,
     }
-    made = {"loss": loss, "finding": closed}
+    about = {"contract_id": "GBA-2026-0042", "matter": ref.digest(b"matter")[:16]}
+    notice = encode("notice", {"authority": 1, "at": START})
+    made = {
+        "loss": loss,
+        "finding": {**closed, "institution": EXPORTER, "contract_id": "A-1", "numbers": [0, 300]},
+        "rule_set": {
+            "version": "1",
+            "digest": ref.digest(b"law"),
+            "law": "2026.1",
+            "agree_within": 5,
+        },
+        "contract_side": {"ciio": True, "total_subjects_band": 4, "authorised_on": 20260801},
+        "resume": {"contract_id": "GBA-2026-0042", "at": START, "reason": "agreed"},
+        "onward": {**about, "third_party": RECIPIENT, "told": True, "purposes": [2, 7]},
+        "incident": {
+            "matter": about["matter"],
+            "contract_ids": ["A-1", "GBA-2026-0042"],
+            "discovered_at": START,
+            "grade": 2,
+            "notices": [notice, notice],
+        },
+        "consent_change": {**about, "change": 1, "subjects": 4, "from_date": 20260801},
+    }
     return {
         name: {"fields": fields, "bytes": encode(name, fields)} for name, fields in made.items()
     }
@@ -273,6 +314,7 @@ def vectors(world: Scenario) -> dict[str, Any]:
         "deals": deals_of(world),
         "admissions": admissions_of(world),
         "receipts": receipts_of(world),
+        "contract": contract_of(world),
         "encodings": encodings_of(),
         "refuse": refuse_of(world),
     }

@@ -110,6 +110,10 @@ def transfer_ref(origin: str, institution: str, nonce: bytes) -> bytes:
     return digest(b"ledgerd/transfer-ref/v1\n", lp8(origin), lp8(institution), nonce)
 
 
+def contract_ref(origin: str, institution: str, nonce: bytes) -> bytes:
+    return digest(b"ledgerd/contract-ref/v1\n", lp8(origin), lp8(institution), nonce)
+
+
 def commitment(salt: bytes, payload: bytes) -> bytes:
     return digest(b"ledgerd/payload/v1\n", salt, digest(payload))
 

@@ -18,10 +18,17 @@ from interop.reference import Halves, Signer
 
 START = 1_785_718_800_000_000  # 2026-08-03T01:00:00Z in µs
 SECOND, MINUTE, DAY = 1_000_000, 60_000_000, 86_400_000_000
-GENESIS, KEY, TRANSFER, ACK, CANCEL, CORRECTION, ANCHOR, EVIDENCE, LOSS, RECORD, NODE = range(11)
+GENESIS, KEY, TRANSFER, ACK, CANCEL, CORRECTION, ANCHOR, EVIDENCE, LOSS = range(9)
+RECORD, NODE, CONTRACT = range(9, 12)
 ADMIT, ROTATE, REVOKE = 1, 2, 3
 INSTITUTION, REGULATOR = 1, 2
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPLXX", "hkbr.76543210"
+TERMS_OF = {
+    "contract": "contract_terms",
+    "supplement": "contract_terms",
+    "termination": "termination_terms",
+    "disposal": "disposal_terms",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,8 @@ class Log:
             "record_id": ref.uuid7(occurred_at),
             "occurred_at": occurred_at,
         }
-        body = encode("body", {**common, record: encode(record, fields)})
+        # As a list: a tick is there although it is empty.
+        body = encode("body", {**common, record: [encode(record, fields)]})
         signed = ref.signed_bytes(signed_for or self.origin, kind, body, signer.key_id, halves)
         header = ref.Header(
             index=at,
@@ -174,10 +182,41 @@ class Scenario:
     hongkong: Log = field(default_factory=lambda: Log("gba.example/hongkong", START + MINUTE // 2))
     exporter: Signer = field(default_factory=Signer)
     exporter_next: Signer = field(default_factory=Signer)
+    exporter_last: Signer = field(default_factory=Signer)
     recipient: Signer = field(default_factory=Signer)
     regulator: Signer = field(default_factory=Signer)
     deals: dict[str, Deal] = field(default_factory=dict)
+    contract_nonce: bytes = field(default_factory=lambda: os.urandom(16))
     certificates: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def contract_head(self) -> dict[str, Any]:
+        return {
+            "exporter": {"origin": self.mainland.origin, "institution": EXPORTER},
+            "recipient": {"origin": self.hongkong.origin, "institution": RECIPIENT},
+            "nonce": self.contract_nonce,
+            "contract_id": "GBA-2026-0042",
+        }
+
+    @property
+    def contract_ref(self) -> bytes:
+        return ref.contract_ref(self.mainland.origin, EXPORTER, self.contract_nonce)
+
+    @property
+    def statements(self) -> dict[str, bytes]:
+        """The terms of all that is stated of the contract; a filing's are the contract's."""
+        head = self.contract_head
+        parties = {side: encode("party", head[side]) for side in ("exporter", "recipient")}
+        return {
+            name: encode(TERMS_OF[name], {**head, **parties, **fields})
+            for name, fields in contract_terms().items()
+        }
+
+    def party(self, log: Log) -> tuple[str, Signer, int]:
+        """The institution of a log at the end of the story: id, key, and where it was admitted."""
+        if log is self.mainland:
+            return EXPORTER, self.exporter_last, 13
+        return RECIPIENT, self.recipient, 1
 
     def trust(self) -> str:
         logs = {log.origin: log for log in (self.mainland, self.hongkong)}
@@ -211,6 +250,7 @@ def build() -> Scenario:
     anchor(hongkong, mainland)
     rotate_and_correct(world)
     close(world)
+    agree_on_a_contract(world)
     return world
 
 
@@ -296,6 +336,68 @@ def close(world: Scenario) -> None:
     key = {"role": INSTITUTION, "subject": EXPORTER, "public_key": world.exporter_next.public}
     since = {"compromised_since": mainland.time(8)}
     mainland.by_authority(KEY, "key_event", {"action": REVOKE, **key, **since})
+
+
+def agree_on_a_contract(world: Scenario) -> None:
+    """Mainland 13 to 18, Hong Kong 7 to 13: a contract from its halves to its end, and records."""
+    mainland, hongkong = world.mainland, world.hongkong
+    admission = mainland.admission(INSTITUTION, EXPORTER, world.exporter_last)
+    public = {"place": 440300, "sector": 1, "name": "Example 440300 Ltd"}
+    mainland.by_authority(KEY, "key_event", {"action": ADMIT, **admission, **public})
+    terms, report = world.statements["contract"], ref.digest(b"an assessment\n")
+    about = {"contract_id": "GBA-2026-0042"}
+    assessed = {"report_digest": report, "completed_on": 20260801, "conclusion": 1}
+    state(world, mainland, "contract", 1, {"terms": terms})
+    state(world, hongkong, "contract", 1, {"terms": terms})
+    record(world, mainland, "pipia", {**about, **assessed, "keep_until": 20290801})
+    filed = {"authority": 1, "filed_on": 20260804, "result": 2, "filing_no": "example 1"}
+    state(world, mainland, "filing", 2, {"terms": terms, **filed})
+    matter, reason = {"matter": os.urandom(16)}, {"reason": "added a purpose"}
+    access = {"requester": 4, "territory": 810000, "received_at": hongkong.time(8)}
+    record(world, hongkong, "gov_access", {**about, **matter, **access, "disclosed": False})
+    state(world, hongkong, "supplement", 3, {"terms": world.statements["supplement"], **reason})
+    record(world, hongkong, "suspend", {**about, "at": hongkong.time(9), "cause": 1})
+    state(world, mainland, "termination", 4, {"terms": world.statements["termination"]})
+    state(world, hongkong, "disposal", 5, {"terms": world.statements["disposal"]})
+    for log in (mainland, hongkong):
+        log.by_node(NODE, "tick", {})
+
+
+def state(world: Scenario, log: Log, name: str, outcome: int, fields: Mapping[str, Any]) -> None:
+    """One party's half of what both state of the contract."""
+    peer = world.hongkong if log is world.mainland else world.mainland
+    halves = Halves(
+        world.contract_ref, ref.digest(world.statements[name.replace("filing", "contract")]),
+        outcome, peer.origin,
+    )  # fmt: skip
+    author, signer, key_index = world.party(log)
+    log.append(CONTRACT, name, fields, author, signer, key_index=key_index, halves=halves)
+
+
+def record(world: Scenario, log: Log, name: str, fields: Mapping[str, Any]) -> None:
+    author, signer, key_index = world.party(log)
+    log.append(RECORD, name, fields, author, signer, key_index=key_index)
+
+
+def contract_terms() -> dict[str, dict[str, Any]]:
+    """What both parties state of one contract, by what it is."""
+    document = ref.digest(b"the signed contract\n")
+    places = {"exporter_place": 440300, "recipient_place": 810000, "storage_places": [810000]}
+    roles = {"exporter_sector": 1, "recipient_sector": 1, "exporter_role": 1, "recipient_role": 1}
+    days = {"signed_on": 20260801, "effective_on": 20260803, "expires_on": 20290802}
+    codes = {"purposes": [2], "means": [3, 5], "categories": [1, 4, 13], "subject_types": [1]}
+    scale = {"planned_scale": 50_000, "retention_days": 365, "transmissions": [1, 5]}
+    extra = {"sensitive_categories": [5], "third_parties": ["hkbr.00000001"], "zone": 2}
+    law = {"document_digest": document, "mechanism": 1, "direction": 1}
+    contract = {**law, **places, **roles, **days, **codes, **scale, **extra}
+    amended = {"version": 1, "purposes": [2, 7], "list_ref": "example list"}
+    certified = {"done_at": START, "certificate_digest": ref.digest(b"a certificate\n")}
+    return {
+        "contract": contract,
+        "supplement": {**contract, **amended},
+        "termination": {"terminated_on": 20260810, "cause": 1, "method": 2},
+        "disposal": {"method": 2, **certified, "due_by": 20260810, "transfers": 2, "subjects": 81},
+    }
 
 
 def deals(world: Scenario) -> dict[str, Deal]:

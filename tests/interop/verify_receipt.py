@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 PIN = r"(?m)^origin (\S+)\nauthority \1/authority\+[0-9a-f]{8}\+(\S+)$"
 HEADER = "version index time previous kind body_digest key_index key_id length signature"
-KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS - NODE"
-OUTCOMES = {2: [0], 3: [1, 2, 3, 4], 4: [0], 5: [0]}  # of the kinds with halves
-AUTHORITY, NODE, ROLES = (0, 1, 8), (6, 7, 10), {1: (2, 3, 4, 5), 2: ()}  # the kinds each signs
+KINDS = "GENESIS KEY TRANSFER ACK CANCEL CORRECTION ANCHOR EVIDENCE LOSS RECORD NODE CONTRACT"
+OUTCOMES = {2: [0], 3: [1, 2, 3, 4], 4: [0], 5: [0], 11: [1, 2, 3, 4, 5]}  # with halves
+AUTHORITY, NODE, ROLES = (0, 1, 8), (6, 7, 10), {1: (9, *OUTCOMES), 2: ()}  # the kinds each signs
 ADMIT, ROTATE, REVOKE = 1, 2, 3
 NUMBER = rb"([\x80-\xff]{0,9}[\x01-\x7f])"  # a protobuf varint: minimal, and never zero
 
@@ -45,7 +45,7 @@ def key_id(public: bytes) -> bytes:
 def read_header(raw: bytes) -> SimpleNamespace:  # [4]
     values = struct.unpack(">BQQ32sB32sQ33sH64s", raw[:189])
     header = SimpleNamespace(**dict(zip(HEADER.split(), values, strict=True)), halves=raw[189:])
-    sound = header.kind in AUTHORITY + NODE and header.halves == b"\0"
+    sound = header.kind in (*AUTHORITY, *NODE, 9) and header.halves == b"\0"
     if header.kind in OUTCOMES:
         flag, _ref, _terms, outcome, length = struct.unpack(">B32s32sBB", raw[189:256])
         fits = flag == 1 and outcome in OUTCOMES[header.kind] and len(raw) == 256 + length <= 456

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ledger.law_world import LawWorld
 from ledger.world import World
 
 from ledgerd.store.base import Store
@@ -40,3 +41,12 @@ def store(request: pytest.FixtureRequest, store_path: Path) -> Iterator[Store]:
 def stored_world(store: Store) -> World:
     """Both sides, the Mainland's in a store of either kind."""
     return World(store=store)
+
+
+@pytest.fixture
+def law() -> Iterator[LawWorld]:
+    """Both sides under the newest law; whatever a test does there, a rebuild finds the same."""
+    world = LawWorld()
+    yield world
+    world.mainland.audit()
+    world.hong_kong.audit()

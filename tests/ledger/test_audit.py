@@ -17,12 +17,15 @@ import pytest
 from builders import new_body, new_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.world import OtherStore, World
+from ledger.law_world import RULES as LAW
+from ledger.law_world import LawWorld
+from ledger.world import RULES, OtherStore, World
 
 from ledgerd.ledger.audit import AuditError, Report
-from ledgerd.ledger.founding import NoPeerLog
+from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import Entry, Machine
+from ledgerd.ledger.machine import Machine
+from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.base import Transaction
@@ -51,12 +54,14 @@ from ledgerd_client.core.record import Admitted, read_facts
 REBUILT = [
     Table.TILES, Table.RECORDS, Table.AUTHORS, Table.KEYS,
     Table.TRANSFERS, Table.DEADLINES, Table.FINDINGS,
+    Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
+    Table.FINDINGS_OF, Table.STANDING, Table.OPENED,
 ]  # fmt: skip
 
 
 def build() -> World:
     """A world whose Mainland ledger has something of everything, a second between commits."""
-    world = World()
+    world = LawWorld(rules=RULES)
     mainland, hong_kong = world.mainland, world.hong_kong
     terms = [world.terms() for _ in range(6)]
     tick = 1 / 3600
@@ -83,12 +88,52 @@ def build() -> World:
     world.anchor(mainland)
     hong_kong.append(world.ack(terms[1]), world.ack(terms[3]))
     world.clock.advance(tick)
+    judge_contents(world)
+    world.clock.advance(tick)
     mainland.place(mainland.by_node(rule_set=make_rule_set(record_within=1)))
     world.clock.advance(tick)
     world.anchor(mainland)
     world.clock.advance(tick)
     mainland.append(world.transfer(), world.transfer(at=world.clock() - 2))
     return world
+
+
+def judge_contents(world: LawWorld) -> None:
+    """Put a law in force, and record something of everything that it looks at."""
+    mainland = world.mainland
+    mainland.place(mainland.by_node(rule_set=LAW))
+    terms = world.terms(purposes=[3])
+    transfer = world.transfer(terms)
+    world.clock.advance(1)
+    mainland.append(transfer, world.contract())
+    world.clock.advance(1)
+    corrected = pb.Terms.FromString(terms.terms)
+    corrected.delete_by = 0
+    mainland.append(
+        world.by_exporter(
+            correction=pb.Correction(
+                terms=corrected.SerializeToString(deterministic=True),
+                corrects=pb.Body.FromString(transfer.body).record_id,
+            )
+        ),
+        world.pipia(),
+        world.by_exporter(incident=world.incident()),
+    )
+    world.clock.advance(1)
+    returned = pb.Terms.FromString(world.terms(delete_by=20260805).terms)
+    returned.exporter.CopyFrom(world.recipient.party)
+    returned.recipient.CopyFrom(world.exporter.party)
+    sent_back = pb.Transfer(terms=returned.SerializeToString(deterministic=True))
+    ack = pb.Ack(
+        terms=sent_back.terms,
+        outcome=pb.OUTCOME_ACCEPTED,
+        received_at=world.clock(),
+        received_subjects=1200,
+        received_commitment=returned.commitment,
+    )
+    mainland.place(world.by_exporter(ack=ack))
+    world.clock.advance(48)
+    world.tick(mainland)
 
 
 @cache
@@ -341,7 +386,7 @@ class TestMeta:
 
         assert refused(shorten) == "the stored head is not the newest entry's"
 
-    @pytest.mark.parametrize("name", [b"rule_set", b"anchor"])
+    @pytest.mark.parametrize("name", [b"rule_set", b"anchor", b"tick"])
     def test_a_changed_or_missing_state_is_named(self, name: bytes) -> None:
         value = dict(rows(Table.META))[name]
         expected = f"{name.decode()} is not what the log says"
@@ -468,7 +513,7 @@ class TestAnyByte:
         refused(lambda t: t.put(table, key, changed))
 
     def test_every_table_is_tried(self) -> None:
-        empty = {Table.AUTHORS, Table.KEYS, Table.DEADLINES}
+        empty = {Table.AUTHORS, Table.KEYS, Table.DEADLINES, Table.TIMERS}
         assert {table for table, _, _ in every_value()} == set(Table) - empty
 
 
@@ -507,7 +552,11 @@ def forged(entries: Sequence[Part]) -> MemoryStore:
     node = honest().mainland
     origin = node.log.origin
     store = MemoryStore(instance=bytes(16))
-    machine = Machine(KeyHistory(origin, node.log.authority.public), node.peer_log)
+    machine = Machine(
+        KeyHistory(origin, node.log.authority.public),
+        node.peer_log,
+        lambda transaction, position: transaction.get(Table.BODIES, u64(position)) or b"",
+    )
     tree, leaves, previous = TileWriter(0, {}), [], genesis_previous(origin)
     with store.write() as transaction:
         for index, part in enumerate(entries):

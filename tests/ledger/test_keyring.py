@@ -57,6 +57,16 @@ class TestInstitutions:
         assert len(before) == 1
 
 
+class TestHistory:
+    def test_that_was_handed_out_does_not_change(self, world: World, keyring: Keyring) -> None:
+        """Another thread may be reading it."""
+        before = keyring.history
+        rotation = world.mainland.log.rotation(world.exporter, new_key())
+        world.mainland.place(world.mainland.by_authority(key_event=rotation))
+        keyring.refresh()
+        assert (len(keyring.history.entries), len(before.entries)) == (3, 2)
+
+
 class TestRegulators:
     def test_one_that_was_admitted_may_read(self, world: World, keyring: Keyring) -> None:
         world.mainland.enrol("cac.shenzhen", role=pb.ROLE_REGULATOR)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from ledger.stores import FaultyStore, reopened
@@ -15,7 +16,7 @@ from ledger.world import World
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.sequencer import MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
+from ledgerd.ledger.sequencer import HUNG_S, MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
 from ledgerd.ledger.writer import AppendResult
 from ledgerd.store.base import Store
 from ledgerd.store.memory import MemoryStore
@@ -486,6 +487,52 @@ class TestFailedCommit:
     async def test_stopping_still_ends(self, daemon: Daemon, lands: bool) -> None:
         await self.test_the_caller_is_told(daemon, lands)
         await daemon.sequencer.stop()
+
+
+class TestLostCommitter:
+    """A committer that ends unasked, or does what nobody thought of."""
+
+    async def test_the_owner_hears_of_it_at_once_though_nobody_calls(self, daemon: Daemon) -> None:
+        daemon.sequencer._died(StoreError("gone", reason="WRITER_KILLED"))
+        await turns()
+        assert [error.reason for error in daemon.fatal] == ["WRITER_KILLED"]
+
+    async def test_it_is_told_once(self, daemon: Daemon) -> None:
+        for _ in range(2):
+            daemon.sequencer._died(StoreError("gone", reason="WRITER_KILLED"))
+        await turns()
+        assert len(daemon.fatal) == 1
+
+    async def test_those_who_wait_are_told(self, daemon: Daemon) -> None:
+        first = await daemon.held_call(daemon.world.transfer())
+        waiting = daemon.call(daemon.world.transfer())
+        await turns()
+        daemon.sequencer._died(StoreError("gone", reason="WRITER_KILLED"))
+        with pytest.raises(UnavailableError):
+            await waiting
+        daemon.store.release()
+        assert (await first).outcomes == [3]
+
+    async def test_what_nobody_thought_of_is_fatal_and_leaves_nobody_waiting(
+        self, stopped: Daemon
+    ) -> None:
+        daemon = stopped
+        await daemon.sequencer.start()
+        daemon.committer.commit = lambda _calls: {}[0]  # type: ignore[method-assign]
+        with pytest.raises(UnavailableError):
+            await daemon.append(daemon.world.transfer())
+        await turns()
+        assert len(daemon.fatal) == 1
+        await daemon.sequencer.stop()
+
+    async def test_a_commit_under_way_hangs_only_after_a_while(self, daemon: Daemon) -> None:
+        first = await daemon.held_call(daemon.world.transfer())
+        assert not daemon.sequencer.hangs
+        daemon.sequencer._committing_since = monotonic() - HUNG_S - 1
+        assert daemon.sequencer.hangs
+        daemon.store.release()
+        await first
+        assert not daemon.sequencer.hangs
 
 
 class TestChangedStore:

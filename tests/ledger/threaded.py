@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.head import Head
+from ledgerd_client.core.errors import StoreError
 
 
 class InThread:
@@ -18,7 +19,7 @@ class InThread:
         self._committer = committer
         self._thread = ThreadPoolExecutor(1, "writer")
 
-    async def start(self) -> Head:
+    async def start(self, on_death: Callable[[StoreError], None]) -> Head:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._committer.start)
 
     async def commit(self, calls: Sequence[Call]) -> Committed:

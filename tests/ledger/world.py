@@ -236,19 +236,26 @@ class Node:
 class World:
     """Both sides of a border, each with one institution."""
 
-    def __init__(self, *, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        rules: pb.RuleSet = RULES,
+        exporter: str = EXPORTER,
+        recipient: str = RECIPIENT,
+    ) -> None:
         self.clock = Clock()
         mainland, hong_kong = Log(MAINLAND), Log(HONG_KONG)
-        self.mainland = Node(mainland, hong_kong, self.clock, store=store)
-        self.hong_kong = Node(hong_kong, mainland, self.clock)
+        self.mainland = Node(mainland, hong_kong, self.clock, store=store, rules=rules)
+        self.hong_kong = Node(hong_kong, mainland, self.clock, rules=rules)
         for node, other in (
             (self.mainland, self.hong_kong),
             (self.hong_kong, self.mainland),
         ):
             assert isinstance(node.peer_log, OtherStore)
             node.peer_log.node = other
-        self.exporter = self.mainland.enrol(EXPORTER)
-        self.recipient = self.hong_kong.enrol(RECIPIENT, place=HONG_KONG_PLACE)
+        self.exporter = self.mainland.enrol(exporter)
+        self.recipient = self.hong_kong.enrol(recipient, place=HONG_KONG_PLACE)
         self._border = Border(mainland, hong_kong, self.exporter, self.recipient)
 
     def terms(self, **changes: Any) -> pb.Transfer:

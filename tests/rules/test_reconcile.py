@@ -16,10 +16,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ledgerd.projections.transfers import MAX_HALVES, Half, Position
-from ledgerd.rules.reconcile import HIGH, INFORMATION, MEDIUM, State, Verdict, judge
+from ledgerd.rules.reconcile import (
+    HIGH,
+    INFORMATION,
+    MEDIUM,
+    OWN_RULES,
+    State,
+    Verdict,
+    judge,
+)
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import Kind
+from ledgerd_client.rulebook import RULES as RULEBOOK
 
 RULES = make_rule_set(acknowledge_within=24 * HOUR, correct_within=72 * HOUR)
 EXPORTER, RECIPIENT, STRANGER = "uscc.EXPORTER", "hkbr.RECIPIENT", "hkbr.STRANGER"
@@ -701,3 +710,9 @@ class TestBothNodes:
         first = case.judged(halves)
         if not first.due or max(until, earlier) * HOUR <= first.due:
             assert replace(case, until=max(until, earlier)).judged(halves) == first
+
+
+class TestRulebook:
+    def test_severities_are_those_of_the_rulebook(self) -> None:
+        known = {f"K15.{name}": severity for name, severity in SEVERITIES.items()}
+        assert known == {rule: RULEBOOK[rule].severity for rule in OWN_RULES}

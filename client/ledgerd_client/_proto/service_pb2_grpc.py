@@ -80,6 +80,26 @@ class LedgerServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetInfoRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetInfoResponse.FromString,
                 _registered_method=True)
+        self.Check = channel.unary_unary(
+                '/ledger.v1.LedgerService/Check',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckResponse.FromString,
+                _registered_method=True)
+        self.GetContract = channel.unary_unary(
+                '/ledger.v1.LedgerService/GetContract',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetContractRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetContractResponse.FromString,
+                _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/ledger.v1.LedgerService/ListFindings',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
+        self.TailFindings = channel.unary_stream(
+                '/ledger.v1.LedgerService/TailFindings',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.TailFindingsRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.TailFindingsResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -146,6 +166,34 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Check(self, request, context):
+        """The findings that records would open or close, were they appended now. Nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContract(self, request, context):
+        """A contract of the caller as this node sees it: state, statements and open findings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindings(self, request, context):
+        """The findings that concern the caller, in log order, paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TailFindings(self, request, context):
+        """The same as they come, from an index on. Ends after a while: ask again from the last index + 1.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -193,6 +241,26 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetInfo,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetInfoRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetInfoResponse.SerializeToString,
+            ),
+            'Check': grpc.unary_unary_rpc_method_handler(
+                    servicer.Check,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckResponse.SerializeToString,
+            ),
+            'GetContract': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContract,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetContractRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetContractResponse.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListFindingsRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'TailFindings': grpc.unary_stream_rpc_method_handler(
+                    servicer.TailFindings,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.TailFindingsRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.TailFindingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -439,6 +507,114 @@ class LedgerService:
             '/ledger.v1.LedgerService/GetInfo',
             ledgerd__client_dot___proto_dot_service__pb2.GetInfoRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.GetInfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Check(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/Check',
+            ledgerd__client_dot___proto_dot_service__pb2.CheckRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContract(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/GetContract',
+            ledgerd__client_dot___proto_dot_service__pb2.GetContractRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.GetContractResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.LedgerService/ListFindings',
+            ledgerd__client_dot___proto_dot_service__pb2.ListFindingsRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TailFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.LedgerService/TailFindings',
+            ledgerd__client_dot___proto_dot_service__pb2.TailFindingsRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.TailFindingsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -748,6 +924,11 @@ class AdminServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventResponse.FromString,
                 _registered_method=True)
+        self.CheckErasure = channel.unary_unary(
+                '/ledger.v1.AdminService/CheckErasure',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -761,6 +942,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckErasure(self, request, context):
+        """Whether the body of an entry is old enough to be erased. Nothing is erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -768,6 +956,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SubmitKeyEvent,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventResponse.SerializeToString,
+            ),
+            'CheckErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckErasure,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -798,6 +991,33 @@ class AdminService:
             '/ledger.v1.AdminService/SubmitKeyEvent',
             ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.SubmitKeyEventResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/CheckErasure',
+            ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,14 @@ class LedgerServiceStub:
     GetKeyHistory: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetKeyHistoryRequest, _service_pb2.GetKeyHistoryResponse]
     """GENESIS and every key event of this log or, as far as it is replayed, the peer's."""
     GetInfo: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetInfoRequest, _service_pb2.GetInfoResponse]
+    Check: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]
+    """The findings that records would open or close, were they appended now. Nothing is stored."""
+    GetContract: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]
+    """A contract of the caller as this node sees it: state, statements and open findings."""
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]
+    """The findings that concern the caller, in log order, paged."""
+    TailFindings: _grpc.UnaryStreamMultiCallable[_service_pb2.TailFindingsRequest, _service_pb2.TailFindingsResponse]
+    """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -69,6 +77,14 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     GetKeyHistory: _aio.UnaryUnaryMultiCallable[_service_pb2.GetKeyHistoryRequest, _service_pb2.GetKeyHistoryResponse]  # type: ignore[assignment]
     """GENESIS and every key event of this log or, as far as it is replayed, the peer's."""
     GetInfo: _aio.UnaryUnaryMultiCallable[_service_pb2.GetInfoRequest, _service_pb2.GetInfoResponse]  # type: ignore[assignment]
+    Check: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]  # type: ignore[assignment]
+    """The findings that records would open or close, were they appended now. Nothing is stored."""
+    GetContract: _aio.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]  # type: ignore[assignment]
+    """A contract of the caller as this node sees it: state, statements and open findings."""
+    ListFindings: _aio.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]  # type: ignore[assignment]
+    """The findings that concern the caller, in log order, paged."""
+    TailFindings: _aio.UnaryStreamMultiCallable[_service_pb2.TailFindingsRequest, _service_pb2.TailFindingsResponse]  # type: ignore[assignment]
+    """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """For institutions."""
@@ -141,6 +157,38 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.GetInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.GetInfoResponse, _abc.Awaitable[_service_pb2.GetInfoResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Check(
+        self,
+        request: _service_pb2.CheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.CheckResponse, _abc.Awaitable[_service_pb2.CheckResponse]]:
+        """The findings that records would open or close, were they appended now. Nothing is stored."""
+
+    @_abc_1.abstractmethod
+    def GetContract(
+        self,
+        request: _service_pb2.GetContractRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetContractResponse, _abc.Awaitable[_service_pb2.GetContractResponse]]:
+        """A contract of the caller as this node sees it: state, statements and open findings."""
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _service_pb2.ListFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListFindingsResponse, _abc.Awaitable[_service_pb2.ListFindingsResponse]]:
+        """The findings that concern the caller, in log order, paged."""
+
+    @_abc_1.abstractmethod
+    def TailFindings(
+        self,
+        request: _service_pb2.TailFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.TailFindingsResponse], _abc.AsyncIterator[_service_pb2.TailFindingsResponse]]:
+        """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -248,6 +296,8 @@ class AdminServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AdminServiceAsyncStub: ...
     SubmitKeyEvent: _grpc.UnaryUnaryMultiCallable[_service_pb2.SubmitKeyEventRequest, _service_pb2.SubmitKeyEventResponse]
     """Appends a key event: admit, rotate or revoke."""
+    CheckErasure: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckErasureRequest, _service_pb2.CheckErasureResponse]
+    """Whether the body of an entry is old enough to be erased. Nothing is erased."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -256,6 +306,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitKeyEvent: _aio.UnaryUnaryMultiCallable[_service_pb2.SubmitKeyEventRequest, _service_pb2.SubmitKeyEventResponse]  # type: ignore[assignment]
     """Appends a key event: admit, rotate or revoke."""
+    CheckErasure: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckErasureRequest, _service_pb2.CheckErasureResponse]  # type: ignore[assignment]
+    """Whether the body of an entry is old enough to be erased. Nothing is erased."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators, who hand in what the authority signed."""
@@ -267,5 +319,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.SubmitKeyEventResponse, _abc.Awaitable[_service_pb2.SubmitKeyEventResponse]]:
         """Appends a key event: admit, rotate or revoke."""
+
+    @_abc_1.abstractmethod
+    def CheckErasure(
+        self,
+        request: _service_pb2.CheckErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.CheckErasureResponse, _abc.Awaitable[_service_pb2.CheckErasureResponse]]:
+        """Whether the body of an entry is old enough to be erased. Nothing is erased."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ledgerd_client._time import to_micros
+from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.cli.authority import AuthorityDir, Days, make_directory, say_throwaway

@@ -1,30 +1,51 @@
-"""`ledgerctl codes`: what the numbers and names in options mean."""
+"""`ledgerctl codes`: what the numbers and names in options and files mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from typing import Annotated
 
 import typer
 
-from ledgerd_client.cli.output import Json, emit
-from ledgerd_client.core import codes
+from ledgerd_client._values import to_date
+from ledgerd_client.cli.output import Json, emit, pad, width, words
+from ledgerd_client.core.code_tables import Code
+from ledgerd_client.core.codes import TABLES
+from ledgerd_client.core.errors import NotFoundError
 
-# By the options of `declare` and `enrol request`.
-_TABLES: Mapping[str, Mapping[int, str]] = MappingProxyType({
-    "place": codes.PLACES, "sector": codes.SECTORS, "purpose": codes.PURPOSES,
-    "category": codes.CATEGORIES, "sensitive-category": codes.SENSITIVE_CATEGORIES,
-    "legal-basis": codes.LEGAL_BASES, "consent": codes.CONSENT_FORMS,
-    "exemption": codes.EXEMPTIONS, "protection": codes.PROTECTIONS,
-    "transmission": codes.TRANSMISSIONS,
-})  # fmt: skip
+_WORDS = 34
 
 
-def list_codes(as_json: Json = False) -> None:
-    """List the codes that `declare` and `enrol request` take, by number and name."""
-    for option, table in _TABLES.items():
-        for number, name in table.items():
-            if as_json:
-                emit({"option": option, "code": number, "name": name}, as_json=True)
-            else:
-                typer.echo(f"--{option:18} {number:>6}  {name}")
+def list_codes(
+    table: Annotated[
+        str, typer.Argument(help="One table, say purpose; all of them if left out.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """List the codes that options and files take: number, name, meaning, source, and since when."""
+    if table and table not in TABLES:
+        raise NotFoundError(
+            f"there is no table {table!r}", action=f"name one of {', '.join(TABLES)}"
+        )
+    for name in [table] if table else TABLES:
+        rows = TABLES[name].values()
+        if as_json:
+            for code in rows:
+                emit({"table": name} | code._asdict(), as_json=True)
+        else:
+            _print(name, list(rows))
+
+
+def _print(table: str, rows: list[Code]) -> None:
+    typer.echo(table)
+    names = max(width(code.name) for code in rows)
+    meanings = [words().code(table, code.number) for code in rows]
+    wide = max(map(width, meanings))
+    for code, meaning in zip(rows, meanings, strict=True):
+        columns = f"  {code.number:>6}  {pad(code.name, names)}  {pad(meaning, wide)}"
+        typer.echo(f"{columns}  {code.source}{_dates(code)}")
+
+
+def _dates(code: Code) -> str:
+    since, until = to_date(code.valid_from), to_date(code.valid_to)
+    # As ISO 8601-2 writes an interval that is open on one side.
+    return f", {since or '..'}/{until or '..'}" if since or until else ""

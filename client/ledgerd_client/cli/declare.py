@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ledgerd_client._results import Declared
-from ledgerd_client._terms import Code
+from ledgerd_client._values import Code
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask
 from ledgerd_client.cli.output import Json, emit
 from ledgerd_client.cli.payloads import payload_of, sources_of
@@ -19,6 +19,7 @@ from ledgerd_client.cli.transfers import (
     CallerRef,
     Queue,
     if_unreachable,
+    parse_code,
     say_queued,
     submitted_fields,
 )
@@ -60,6 +61,7 @@ def declare(
     delete_by: Annotated[
         str | None, typer.Option(help="When the recipient deletes it, say 2027-12-31.")
     ] = None,
+    means: Codes = None,
     onward: Annotated[bool, typer.Option("--onward", help="It is to be passed on.")] = False,
     caller_ref: CallerRef = None,
     queue: Queue = False,
@@ -77,20 +79,21 @@ def declare(
         "subjects": subjects,
         "purposes": _codes(purpose),
         "categories": _codes(category),
-        "legal_basis": _code(legal_basis),
+        "legal_basis": parse_code(legal_basis),
         "subjects_first_this_year": subjects_first_this_year,
         "sensitive_subjects": sensitive_subjects,
         "sensitive_first_this_year": sensitive_first_this_year,
         "minors_present": minors,
         "sensitive_categories": _codes(sensitive_category or []),
-        "consent_form": _code(consent),
+        "consent_form": parse_code(consent),
         "notice_digest": sha256(read_file(notice)).digest() if notice else None,
         "notice_version": notice_version,
-        "exemption": _code(exemption),
+        "exemption": parse_code(exemption),
         "protections": _codes(protection or []),
-        "transmission": _code(transmission),
+        "transmission": parse_code(transmission),
         "delete_by": _date(delete_by),
         "onward_declared": onward,
+        "means": _codes(means or []),
     }
     _declare(config, files or [], statement, ticket, caller_ref, queue=queue, as_json=as_json)
 
@@ -144,12 +147,8 @@ def _write_ticket(path: Path, declared: Declared) -> None:
         ) from error
 
 
-def _code(text: str | None) -> Code | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else text
-
-
 def _codes(texts: list[str]) -> list[Code | None]:
-    return [_code(text) for text in texts]
+    return [parse_code(text) for text in texts]
 
 
 def _date(text: str | None) -> date | None:

@@ -2,7 +2,8 @@
 What ledgerctl says, where, and with which exit code.
 
 Data goes to standard output, for people as `name  value` lines or, with --json, as one JSON object
-a line; words go to standard error.
+a line; words go to standard error. People read it in the language that they chose; programs read
+the same keys and codes whatever it is.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from ledgerd_client._values import LOCAL, from_micros
+from ledgerd_client.catalogue import Catalogue
 from ledgerd_client.core.errors import InputError, LedgerError, VerificationError
 
 TAMPERED = 1
@@ -33,10 +37,29 @@ _UsageError: Any = typer.BadParameter.__base__
 # stands for something else no later try will mend.
 _CODES = {"TICKET_QUEUED": COULD_NOT_ASK, "CALLER_REF_REUSED": BAD_INPUT}
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What is printed for programs only.
+_NOTHING = (None, "", b"")
+_LANG = ContextVar("lang", default="en")
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before signing.")]
+
+
+class Term(str):
+    """A value of one's own vocabulary, say a state: for people in their language."""
+
+    __slots__ = ()
+
+
+def speak(lang: str) -> None:
+    """Say everything in a language from now on; raises InputError UNKNOWN_LANGUAGE."""
+    Catalogue.load(lang)
+    _LANG.set(lang)
+
+
+def words() -> Catalogue:
+    """Those of the chosen language."""
+    return Catalogue.load(_LANG.get())
 
 
 class Program(TyperGroup):
@@ -77,7 +100,14 @@ def _brief_usage() -> Iterator[None]:
 
 def say_error(error: LedgerError) -> None:
     message, advice = shorten(error.message), shorten(error.action, _MAX_ADVICE)
-    say(f"ledgerctl: {message} ({shorten(error.reason)}). What to do: {advice}.")
+    reason = shorten(error.reason)
+    told = words().error(error.reason) if words().lang != "en" else None
+    if told:
+        # The details are in the message, which has no translation.
+        said = "" if error.action == error.default_action else f" {advice}."
+        say(f"ledgerctl: {told[0]}{told[1]} ({reason}: {message}.{said})")
+    else:
+        say(f"ledgerctl: {message} ({reason}). What to do: {advice}.")
     for evidence in getattr(error, "__notes__", ()):
         typer.echo(evidence, err=True)  # signed notes: to be kept to the byte
 
@@ -99,12 +129,12 @@ def emit(fields: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_shown(fields), ensure_ascii=False))
         return
-    width = max(map(len, fields))
+    labels = {name: words().label(name) for name in fields}
+    wide = max(map(width, labels.values()))
     for name, value in fields.items():
-        label = f"{name.replace('_', ' '):{width}}"
         for item in value if isinstance(value, list) else [value]:
-            if item is not None and item != "":
-                typer.echo(printable(f"{label}  {_line(item)}"))
+            if item not in _NOTHING:
+                typer.echo(printable(f"{pad(labels[name], wide)}  {_line(item)}"))
 
 
 def _shown(value: object) -> object:
@@ -117,10 +147,25 @@ def _shown(value: object) -> object:
 
 def _line(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_line(item)}" for name, item in value.items() if item != "")
+        parts = value.items()
+        return ", ".join(
+            f"{words().label(name)} {_line(item)}" for name, item in parts if item != ""
+        )
     if isinstance(value, list):
-        return " and ".join(map(_line, value))
-    return str(_shown(value))
+        return words().word("and").join(map(_line, value))
+    if isinstance(value, bool):
+        return words().word("yes" if value else "no")
+    return words().word(value) if isinstance(value, Term) else str(_shown(value))
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal a text takes: a Chinese character two, a combining mark none."""
+    wide = sum(unicodedata.east_asian_width(c) in {"W", "F"} for c in text)
+    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
+
+
+def pad(text: str, cells: int) -> str:
+    return text + " " * (cells - width(text))
 
 
 def say(words: str) -> None:
@@ -134,8 +179,15 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def to_iso(micros: int) -> str:
-    """A time of µs since the epoch, for people and programs: ISO 8601 in UTC."""
-    return (_EPOCH + timedelta(microseconds=micros)).isoformat().replace("+00:00", "Z")
+    """
+    A time of µs since the epoch, for people and programs: ISO 8601 with its offset.
+
+    UTC, and in Chinese the time of both sides, UTC+8.
+    """
+    moment = from_micros(micros)
+    if words().lang != "en":
+        moment = moment.astimezone(LOCAL)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def shorten(text: str, limit: int = _MAX_MESSAGE) -> str:

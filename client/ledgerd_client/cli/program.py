@@ -16,13 +16,15 @@ from ledgerd_client.cli import (
     codelist,
     declare,
     enrol,
+    findings,
     keys,
     outbox,
     receipts,
+    records,
     tickets,
     transfers,
 )
-from ledgerd_client.cli.output import COULD_NOT_ASK, Program
+from ledgerd_client.cli.output import COULD_NOT_ASK, Program, speak
 
 app = typer.Typer(
     name="ledgerctl",
@@ -35,6 +37,10 @@ app.command()(declare.declare)
 app.command()(transfers.ack)
 app.command()(transfers.cancel)
 app.command()(transfers.show)
+app.command()(records.record)
+app.command()(records.check)
+app.command()(findings.contract)
+app.command("findings")(findings.list_findings)
 app.command("codes")(codelist.list_codes)
 app.command("open")(tickets.open_ticket)
 app.add_typer(receipts.app, name="receipt")
@@ -56,18 +62,23 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    lang: Annotated[
+        str,
+        typer.Option(envvar="LEDGERCTL_LANG", help="en, zh-Hans or zh-Hant: for what you read."),
+    ] = "en",
     _: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """
-    Enrol with a ledger, declare and acknowledge transfers, and verify receipts offline.
+    Enrol with a ledger, record transfers and contracts, see what stands, verify receipts offline.
 
     Exit codes: 0 done, or verified; 1 something does not verify: keep it, it may prove tampering;
     2 wrong usage or bad input; 3 not known, or not done: the node could not be asked, or refused,
     what was kept here is damaged, or the proof is still to come.
     """
+    speak(lang)
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ import typer
 
 from ledgerd_client._results import Outcome, Submitted, TransferView
 from ledgerd_client._session import IfUnreachable
+from ledgerd_client._values import Code
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_hex
-from ledgerd_client.cli.output import TAMPERED, Json, emit, say, to_iso
+from ledgerd_client.cli.output import TAMPERED, Json, Term, emit, say, to_iso, words
 from ledgerd_client.cli.payloads import payload_of, sources_of
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.header import Header
@@ -76,7 +77,7 @@ def ack(
             ),
         )
     differing = list(acknowledged.differing_parts)
-    fields = {"outcome": acknowledged.outcome, "differing_parts": differing}
+    fields = {"outcome": Term(acknowledged.outcome), "differing_parts": differing}
     emit(submitted_fields(acknowledged) | fields, as_json=as_json)
     say_queued(acknowledged)
     if acknowledged.outcome == "digest_mismatch":
@@ -87,6 +88,7 @@ def ack(
 def cancel(
     ticket: TicketFile,
     reason: Annotated[str, typer.Option(help="Why it is taken back.")],
+    cause: Annotated[str, typer.Option(help="Code or name of change_cause.")] = "",
     caller_ref: CallerRef = None,
     queue: Queue = False,
     config: Config = DEFAULT_CONFIG,
@@ -97,7 +99,11 @@ def cancel(
     cancelled = ask(
         config,
         lambda client: client.cancel(
-            opened, reason, caller_ref=caller_ref, if_unreachable=if_unreachable(queue)
+            opened,
+            reason,
+            cause=parse_code(cause) or 0,
+            caller_ref=caller_ref,
+            if_unreachable=if_unreachable(queue),
         ),
     )
     emit(submitted_fields(cancelled), as_json=as_json)
@@ -127,8 +133,8 @@ def _view(view: TransferView) -> dict[str, object]:
             "origin": half.origin,
             "index": half.index,
             "institution": half.institution,
-            "kind": half.header.kind.name.lower(),
-            "outcome": _outcome_name(half.header),
+            "kind": Term(half.header.kind.name.lower()),
+            "outcome": Term(_outcome_name(half.header)),
             "recorded_at": to_iso(half.header.recorded_at),
         }
         for half in view.halves
@@ -139,12 +145,13 @@ def _view(view: TransferView) -> dict[str, object]:
             "severity": finding.severity,
             "closed": finding.closed,
             "records": [f"{origin} {index}" for origin, index in finding.records],
+            "says": words().finding(finding).says,
         }
         for finding in view.findings
     ]
     return {
         "ref": view.ref,
-        "state": view.state,
+        "state": Term(view.state),
         "halves": halves,
         "findings": findings,
         "peer_size": view.peer_size,
@@ -156,7 +163,7 @@ def submitted_fields(submitted: Submitted) -> dict[str, object]:
     return {
         "record_id": submitted.record_id,
         "ref": submitted.ref,
-        "status": submitted.status,
+        "status": Term(submitted.status),
         "index": submitted.index,
     }
 
@@ -164,6 +171,11 @@ def submitted_fields(submitted: Submitted) -> dict[str, object]:
 def say_queued(submitted: Submitted) -> None:
     if submitted.receipt is None:
         say("It is in the outbox and not recorded yet: `ledgerctl outbox flush` sends it.")
+
+
+def parse_code(text: str | None) -> Code | None:
+    """A code as an option has it: digits are its number."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def if_unreachable(queue: bool) -> IfUnreachable:

@@ -38,10 +38,15 @@ KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
     "genesis": Kind.GENESIS, "key_event": Kind.KEY, "transfer": Kind.TRANSFER, "ack": Kind.ACK,
     "cancel": Kind.CANCEL, "correction": Kind.CORRECTION, "anchor": Kind.ANCHOR,
     "evidence": Kind.EVIDENCE, "loss": Kind.LOSS, "rule_set": Kind.NODE, "finding": Kind.NODE,
+    "tick": Kind.NODE, "contract": Kind.CONTRACT, "filing": Kind.CONTRACT,
+    "supplement": Kind.CONTRACT, "termination": Kind.CONTRACT, "disposal": Kind.CONTRACT,
+    "pipia": Kind.RECORD, "suspend": Kind.RECORD, "resume": Kind.RECORD, "onward": Kind.RECORD,
+    "incident": Kind.RECORD, "gov_access": Kind.RECORD, "consent_change": Kind.RECORD,
 })  # fmt: skip
-BY_INSTITUTIONS = frozenset((Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION))
+BY_INSTITUTIONS = frozenset(
+    (Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION, Kind.RECORD, Kind.CONTRACT)
+)
 BY_AUTHORITY = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
-BY_NODE = frozenset((Kind.ANCHOR, Kind.EVIDENCE, Kind.NODE))
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -78,9 +83,10 @@ def encode_message(message: Message) -> bytes:
 
 def parse_body(data: bytes) -> pb.Body:
     """
-    Read a body and check its envelope and every field of its record but the terms.
+    Read a body and check its envelope and the fields of its record.
 
-    Raises TooLargeError, MalformedError, FieldError or PersonalDataError.
+    Terms, and what kinds RECORD and CONTRACT hold, are left to record.read_facts. Raises
+    TooLargeError, MalformedError, FieldError or PersonalDataError.
     """
     return read_body(data)[0]
 
@@ -93,7 +99,8 @@ def read_body(data: bytes) -> tuple[pb.Body, str]:
         )
     body = parse_message(pb.Body, data, "body")
     record = check_envelope(body)
-    _CHECKS[record](body)
+    if check := _CHECKS.get(record):
+        check(body)
     return body, record
 
 
@@ -221,11 +228,18 @@ def _check_ack(body: pb.Body) -> None:
 
 def _check_cancel(body: pb.Body) -> None:
     check_text("reason", body.cancel.reason, 500)
+    _check_cause(body.cancel.cause)
 
 
 def _check_correction(body: pb.Body) -> None:
     check_record_id("corrects", body.correction.corrects)
     check_text("reason", body.correction.reason, 500)
+    _check_cause(body.correction.cause)
+
+
+def _check_cause(cause: int) -> None:
+    if cause:
+        codes.check_codes("cause", codes.CHANGE_CAUSES, (cause,))
 
 
 def _check_anchor(body: pb.Body) -> None:
@@ -245,6 +259,7 @@ def _check_loss(body: pb.Body) -> None:
 def _check_rule_set(body: pb.Body) -> None:
     check_size("digest", body.rule_set.digest, DIGEST_SIZE)
     check_text("version", body.rule_set.version, 64)
+    check_text("law", body.rule_set.law, 64)
 
 
 def _check_finding(body: pb.Body) -> None:
@@ -255,6 +270,9 @@ def _check_finding(body: pb.Body) -> None:
         raise FieldError("severity is information, medium or high", reason="UNKNOWN_CODE")
     if finding.ref:
         check_size("ref", finding.ref, DIGEST_SIZE)
+    if finding.institution:
+        check_institution("institution", finding.institution)
+    check_text("contract_id", finding.contract_id, 64)
 
 
 def check_count(field: str, value: int) -> None:
@@ -263,8 +281,8 @@ def check_count(field: str, value: int) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({
-    "genesis": _check_genesis, "key_event": _check_key_event, "transfer": lambda _: None,
-    "ack": _check_ack, "cancel": _check_cancel, "correction": _check_correction,
-    "anchor": _check_anchor, "evidence": _check_evidence, "loss": _check_loss,
-    "rule_set": _check_rule_set, "finding": _check_finding,
+    "genesis": _check_genesis, "key_event": _check_key_event, "ack": _check_ack,
+    "cancel": _check_cancel, "correction": _check_correction, "anchor": _check_anchor,
+    "evidence": _check_evidence, "loss": _check_loss, "rule_set": _check_rule_set,
+    "finding": _check_finding,
 })  # fmt: skip

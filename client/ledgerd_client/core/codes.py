@@ -1,76 +1,66 @@
 """
-Numbers that stand in terms and key events, and what each of them means.
+Numbers that stand in bodies and terms, and what each of them means.
 
-One table for each field; an unknown number is refused by `check_codes` and nothing else. Sources:
-GB/T 2260 (places), PIPL 13 and PDPO DPP3 (legal bases), PIPL 14, 29, 31 (consent), PIPL 28 and
-GB/T 45574-2025 (sensitive categories), GB/T 35273-2020 annex A (categories), W3C DPV 2.3
-(purposes), CAC Provisions of 22 March 2024 articles 3 to 6 (exemptions), PIPL 51 (protections).
+One table for each field, and one mapping of number to name for each table; an unknown number is
+refused by `check_codes` and nothing else. When a code is valid is another matter: outside its
+dates it is recorded, and a finding says so. The data, with sources, is in `code_tables`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from hashlib import sha256
 from types import MappingProxyType
 
+from ledgerd_client.core.code_tables import ROWS, Code
+from ledgerd_client.core.encoding import lp16, u64
 from ledgerd_client.core.errors import FieldError
 
+_DIGEST_TAG = b"ledgerd/codes/v1\n"
+
+TABLES: Mapping[str, Mapping[int, Code]] = MappingProxyType({
+    table: MappingProxyType({code.number: code for code in rows}) for table, rows in ROWS.items()
+})  # fmt: skip
+
+
+def _names(table: str) -> Mapping[int, str]:
+    return MappingProxyType({number: code.name for number, code in TABLES[table].items()})
+
+
+HONG_KONG, MACAO, OUTSIDE = 810000, 820000, 999999
+PLACES = _names("place")
 MAINLAND_CITIES: Mapping[int, str] = MappingProxyType({
-    440100: "Guangzhou", 440300: "Shenzhen", 440400: "Zhuhai", 440600: "Foshan",
-    440700: "Jiangmen", 441200: "Zhaoqing", 441300: "Huizhou", 441900: "Dongguan",
-    442000: "Zhongshan",
+    place: name for place, name in PLACES.items() if place != HONG_KONG
 })  # fmt: skip
-PLACES: Mapping[int, str] = MappingProxyType({**MAINLAND_CITIES, 810000: "Hong Kong"})
-
-SECTORS: Mapping[int, str] = MappingProxyType({
-    1: "BANK", 2: "CREDIT_REF", 3: "HOSPITAL", 4: "INSURANCE", 5: "SECURITIES", 6: "PAYMENT",
-    7: "PUBLIC", 8: "RESEARCH", 9: "OTHER",
-})  # fmt: skip
-
-PURPOSES: Mapping[int, str] = MappingProxyType({
-    1: "IdentityVerification", 2: "EstablishContractualAgreement", 3: "CreditChecking",
-    4: "LoanServiceProvision", 5: "PaymentProcessing", 6: "AntiMoneyLaunderingCompliance",
-    7: "FraudPreventionAndDetection", 8: "WealthManagement", 9: "InsuranceClaimsManagement",
-    10: "InsuranceRiskAssessment", 11: "ReferralManagement", 12: "DiagnosisManagement",
-    13: "PatientInformationManagement", 14: "HealthcareScientificResearch",
-    15: "HumanResourceManagement", 16: "CustomerCare", 17: "DirectMarketing",
-    18: "LegalCompliance",
-})  # fmt: skip
-
-CATEGORIES: Mapping[int, str] = MappingProxyType({
-    1: "basic", 2: "identity documents", 3: "biometric", 4: "network identity",
-    5: "health and physiology", 6: "education and work", 7: "property", 8: "communications",
-    9: "contacts", 10: "web records", 11: "device", 12: "location", 13: "other",
-})  # fmt: skip
-
-SENSITIVE_CATEGORIES: Mapping[int, str] = MappingProxyType({
-    1: "biometric", 2: "religious", 3: "specific identity", 4: "medical health",
-    5: "financial account", 6: "whereabouts", 7: "under 14", 8: "other",
-    9: "CREDIT_ADVERSE", 10: "GENETIC", 11: "ID_IMAGE",
-})  # fmt: skip
-
-LEGAL_BASES: Mapping[int, str] = MappingProxyType({
-    1: "CN13_1 consent", 2: "CN13_2A contract", 3: "CN13_2B human resources",
-    4: "CN13_3 legal duty", 5: "CN13_4 emergency", 6: "CN13_5 news", 7: "CN13_6 public data",
-    8: "CN13_7 other law", 9: "HK_DPP3_ORIG", 10: "HK_DPP3_CONSENT", 11: "HK_PART8_EXEMPT",
-})  # fmt: skip
-
-CONSENT_FORMS: Mapping[int, str] = MappingProxyType(
-    {1: "none", 2: "general", 3: "separate", 4: "written", 5: "guardian"}
-)
-
-EXEMPTIONS: Mapping[int, str] = MappingProxyType({
-    1: "none", 2: "ART3", 3: "ART4", 4: "ART5_1 contract", 5: "ART5_2 human resources",
-    6: "ART5_3 emergency", 7: "ART5_4 volume", 8: "ART6 list",
-})  # fmt: skip
-
-PROTECTIONS: Mapping[int, str] = MappingProxyType(
-    {1: "encrypted", 2: "deidentified", 3: "aggregated", 4: "plain"}
-)
-
+CONTRACT_PLACES = _names("contract_place")
+ONWARD_PLACES = _names("onward_place")
+SECTORS = _names("sector")
+PURPOSES = _names("purpose")
+CATEGORIES = _names("category")
+SENSITIVE_CATEGORIES = _names("sensitive_category")
+LEGAL_BASES = _names("legal_basis")
+CONSENT_FORMS = _names("consent_form")
+EXEMPTIONS = _names("exemption")
+PROTECTIONS = _names("protection")
 REMOTE_VIEW = 5
-TRANSMISSIONS: Mapping[int, str] = MappingProxyType(
-    {1: "api", 2: "sftp", 3: "portal", 4: "physical", REMOTE_VIEW: "remote_view", 6: "other"}
-)
+TRANSMISSIONS = _names("transmission")
+MECHANISMS = _names("mechanism")
+DIRECTIONS = _names("direction")
+PARTY_ROLES = _names("party_role")
+SUBJECT_TYPES = _names("subject_type")
+MEANS = _names("means")
+AUTHORITIES = _names("authority")
+FILING_RESULTS = _names("filing_result")
+PIPIA_CONCLUSIONS = _names("pipia_conclusion")
+ZONES = _names("zone")
+BANDS = _names("band")
+METHODS = _names("method")
+GRADES = _names("grade")
+INCIDENT_CAUSES = _names("incident_cause")
+REQUESTERS = _names("requester")
+CHANGE_CAUSES = _names("change_cause")
+CONSENT_CHANGES = _names("consent_change")
 
 
 def check_codes(field: str, table: Mapping[int, str], codes: Iterable[int]) -> None:
@@ -82,3 +72,34 @@ def check_codes(field: str, table: Mapping[int, str], codes: Iterable[int]) -> N
                 reason="UNKNOWN_CODE",
                 action=f"use one of {', '.join(str(known) for known in table)}",
             )
+
+
+def check_code_list(field: str, table: Mapping[int, str], codes: Iterable[int]) -> None:
+    """As check_codes, and refuse a list that is not strictly ascending; raises FieldError."""
+    listed = list(codes)
+    check_codes(field, table, listed)
+    if sorted(set(listed)) != listed:
+        raise FieldError(f"{field} are not strictly ascending")
+
+
+def valid_on(table: str, number: int, date: int) -> bool:
+    """Whether a known code is valid on a date (yyyymmdd); raises KeyError for an unknown one."""
+    code = TABLES[table][number]
+    return code.valid_from <= date and (not code.valid_to or date <= code.valid_to)
+
+
+@cache
+def digest(edition: int) -> bytes:
+    """H over every row of every table up to an edition, by name of the table and number."""
+    hashed = sha256(_DIGEST_TAG)
+    for table in sorted(TABLES):
+        for _, code in sorted(TABLES[table].items()):
+            if code.edition <= edition:
+                hashed.update(_encode(table, code))
+    return hashed.digest()
+
+
+def _encode(table: str, code: Code) -> bytes:
+    return b"".join(
+        u64(value) if isinstance(value, int) else lp16(value.encode()) for value in (table, *code)
+    )

@@ -19,6 +19,11 @@ def lp8(data: bytes) -> bytes:
     return len(data).to_bytes(1, "big") + data
 
 
+def lp16(data: bytes) -> bytes:
+    """Length as two bytes, big-endian, then data (at most 65,535 bytes)."""
+    return len(data).to_bytes(2, "big") + data
+
+
 def encode_base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, BY_NODE, kind_of, parse_body
+from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, kind_of, parse_body
 from ledgerd_client.core.encoding import encode_base64, lp8, parse_base64
 from ledgerd_client.core.errors import (
     ChainError,
@@ -167,15 +167,12 @@ class KeyHistory:
         """
         Return the public key that must have signed an entry.
 
-        Raises ForbiddenError when the named key may not sign this kind at this index. Nobody may
-        sign a kind of which this version has no bodies.
+        Raises ForbiddenError when the named key may not sign this kind at this index.
         """
         if (header.kind == Kind.GENESIS) != (header.index == 0):
             raise ForbiddenError("GENESIS stands at index 0 and nowhere else")
         if header.kind in BY_INSTITUTIONS:
             return self.institution_key(header.key_id, header.key_index, header.index).public
-        if header.kind not in BY_AUTHORITY | BY_NODE:
-            raise ForbiddenError(f"entry {header.index}: {header.kind.name} is reserved")
         by_authority = header.kind in BY_AUTHORITY
         public = self.authority if by_authority else self.need_genesis().entry_key
         if header.key_id != key_id(public) or header.key_index != 0:

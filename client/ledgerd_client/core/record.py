@@ -20,7 +20,9 @@ from ledgerd_client.core.body import (
     encode_message,
     read_body,
 )
+from ledgerd_client.core.contract import contract_ref, parse_statement
 from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
+from ledgerd_client.core.events import check_event
 from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
 from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
 from ledgerd_client.core.transfer import Side, read_terms, transfer_ref
@@ -142,15 +144,34 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
     """
     body, record = read_body(data)
     kind = KIND_OF_RECORD[record]
-    if record not in _WITH_TERMS:
-        return body.origin, Facts(kind, body.author, body.record_id, body.occurred_at)
+    if record in _WITH_TERMS:
+        return body.origin, _transfer_facts(body, record, kind)
+    if kind == Kind.CONTRACT:
+        return body.origin, _contract_facts(body)
+    if kind == Kind.RECORD:
+        check_event(body)
+    return body.origin, Facts(kind, body.author, body.record_id, body.occurred_at)
+
+
+def _transfer_facts(body: pb.Body, record: str, kind: Kind) -> Facts:
     encoded: bytes = getattr(body, record).terms
     terms, exporter, recipient = read_terms(encoded)
     other = _counterparty(kind, Side(body.origin, body.author), exporter, recipient)
-    return body.origin, Facts(
+    return Facts(
         kind, body.author, body.record_id, body.occurred_at,
         transfer_ref(exporter, terms.nonce), sha256(encoded).digest(),
         _check_ack(body.ack, terms) if kind == Kind.ACK else 0,
+        other.origin, other.institution,
+    )  # fmt: skip
+
+
+def _contract_facts(body: pb.Body) -> Facts:
+    head, terms, outcome = parse_statement(body)
+    author = Side(body.origin, body.author)
+    other = _counterparty(Kind.CONTRACT, author, head.exporter, head.recipient)
+    return Facts(
+        Kind.CONTRACT, body.author, body.record_id, body.occurred_at,
+        contract_ref(head.exporter, head.nonce), sha256(terms).digest(), outcome,
         other.origin, other.institution,
     )  # fmt: skip
 

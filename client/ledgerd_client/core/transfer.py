@@ -7,7 +7,6 @@ body: destroying ticket and salt cuts the link between ledger and data for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -107,10 +106,8 @@ def _shared(terms: pb.Terms) -> bytes:
 def _check_shared(data: bytes) -> tuple[Side, Side]:
     terms = pb.Terms.FromString(data)
     exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
-    _check_parties(exporter, recipient)
-    check_text("contract_id", terms.contract_id, 64)
-    if not terms.contract_id:
-        raise FieldError("contract_id is missing")
+    check_parties(exporter, recipient)
+    check_contract_id(terms.contract_id)
     _check_codes(terms)
     if terms.notice_digest:
         check_size("notice_digest", terms.notice_digest, DIGEST_SIZE)
@@ -120,7 +117,14 @@ def _check_shared(data: bytes) -> tuple[Side, Side]:
     return exporter, recipient
 
 
-def _check_parties(exporter: Side, recipient: Side) -> None:
+def check_contract_id(name: str) -> None:
+    check_text("contract_id", name, 64)
+    if not name:
+        raise FieldError("contract_id is missing")
+
+
+def check_parties(exporter: Side, recipient: Side) -> None:
+    """Refuse two institutions that no border lies between; raises FieldError, MalformedError."""
     for role, party in (("exporter", exporter), ("recipient", recipient)):
         check_origin(party.origin)
         check_institution(role, party.institution)
@@ -139,22 +143,19 @@ def _check_counts(terms: pb.Terms) -> None:
 
 
 def _check_codes(terms: pb.Terms) -> None:
-    _check_code_list("purposes", codes.PURPOSES, terms.purposes)
-    _check_code_list("categories", codes.CATEGORIES, terms.categories)
-    _check_code_list("sensitive_categories", codes.SENSITIVE_CATEGORIES, terms.sensitive_categories)
-    _check_code_list("protections", codes.PROTECTIONS, terms.protections)
+    codes.check_code_list("purposes", codes.PURPOSES, terms.purposes)
+    codes.check_code_list("categories", codes.CATEGORIES, terms.categories)
+    codes.check_code_list(
+        "sensitive_categories", codes.SENSITIVE_CATEGORIES, terms.sensitive_categories
+    )
+    codes.check_code_list("protections", codes.PROTECTIONS, terms.protections)
+    codes.check_code_list("means", codes.MEANS, terms.means)
     if not terms.purposes or not terms.categories:
         raise FieldError("a transfer has at least one purpose and one category")
     codes.check_codes("legal_basis", codes.LEGAL_BASES, (terms.legal_basis,))
     codes.check_codes("consent_form", codes.CONSENT_FORMS, (terms.consent_form,))
     codes.check_codes("exemption", codes.EXEMPTIONS, (terms.exemption,))
     codes.check_codes("transmission", codes.TRANSMISSIONS, (terms.transmission,))
-
-
-def _check_code_list(name: str, table: Mapping[int, str], listed: Sequence[int]) -> None:
-    codes.check_codes(name, table, listed)
-    if sorted(set(listed)) != list(listed):
-        raise FieldError(f"{name} are not strictly ascending")
 
 
 def check_date(field_name: str, value: int) -> None:

@@ -1,0 +1,167 @@
+"""
+The law of what a party states of a contract: CONTRACT, SUPPLEMENT, FILING, TERMINATION, and the
+PIPIA, SUSPEND and RESUME that name it.
+
+The newest statement counts. A contract that is not known keeps the places of the records that name
+it; they are looked at once more when its CONTRACT comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final
+
+from ledgerd.ledger.law_counts import Counted, CountLaw, counting_of
+from ledgerd.ledger.law_state import LawState
+from ledgerd.projections.contracts import (
+    MAX_DANGLING,
+    Contract,
+    Ended,
+    Filed,
+    Version,
+    contract_key,
+    parse_contract_key,
+)
+from ledgerd.rules.days import day_of, from_date
+from ledgerd.rules.lapse import Lapse, own
+from ledgerd.store.base import Transaction
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.contract import contract_ref
+from ledgerd_client.core.transfer import side_of
+
+_TERMS: Final[Mapping[type, Any]] = MappingProxyType({
+    pb.Contract: pb.ContractTerms, pb.Supplement: pb.ContractTerms, pb.Filing: pb.ContractTerms,
+    pb.Termination: pb.TerminationTerms, pb.Disposal: pb.DisposalTerms,
+    pb.Transfer: pb.Terms, pb.Ack: pb.Terms, pb.Cancel: pb.Terms, pb.Correction: pb.Terms,
+})  # fmt: skip
+_VERSIONS: Final = frozenset(("contract", "supplement"))
+_WITH_TERMS: Final = frozenset((*_VERSIONS, "filing", "termination"))
+
+# Of each sort of statement that a row keeps: filings, assessments, suspensions.
+_MAX_STATED: Final = 100
+
+
+class ContractLaw:
+    """Keeps contracts as they are stated; whoever states something has it judged afterwards."""
+
+    def __init__(self, state: LawState, counts: CountLaw) -> None:
+        self._state = state
+        self._counts = counts
+
+    def is_known(self, transaction: Transaction, key: bytes) -> bool:
+        contract = self._state.contracts.get(transaction, key)
+        return contract is not None and bool(contract.versions)
+
+    def state(
+        self, transaction: Transaction, position: int, recorded_at: int, body: pb.Body
+    ) -> list[pb.Finding]:
+        """Take a CONTRACT, or what says something of a known one; of two by one id the first."""
+        record = body.WhichOneof("record") or ""
+        statement: Any = getattr(body, record)
+        named = named_by(statement)
+        key = contract_key(body.author, named.contract_id)
+        contract = self._state.contracts.get(transaction, key) or Contract()
+        self._state.contracts.put(key, contract)
+        if record in _WITH_TERMS:
+            ref = contract_ref(side_of(named.exporter), named.nonce)
+            if contract.ref not in {b"", ref}:
+                return [self._second(contract, position, body.author, named.contract_id)]
+            contract.ref = ref
+        if record in _VERSIONS:
+            return self._add_version(transaction, key, contract, position, recorded_at, statement)
+        if record == "filing":
+            digest, filed_on = sha256(statement.terms).digest(), from_date(statement.filed_on)
+            _keep(contract.filings, Filed(position, digest, filed_on, statement.result))
+        elif record == "termination":
+            contract.ended = _ended(statement, position, recorded_at)
+        elif record == "pipia":
+            done = from_date(statement.completed_on)
+            _keep(contract.pipias, (position, done, statement.conclusion))
+        elif record == "suspend":
+            _keep(contract.suspensions, (statement.at, 0))
+        elif record == "resume":
+            contract.suspensions = [
+                (start, statement.at) if not end and start <= statement.at else (start, end)
+                for start, end in contract.suspensions
+            ]
+        return []
+
+    def await_contract(self, transaction: Transaction, key: bytes, position: int) -> None:
+        """Keep the place of a record that names a contract which is not known (C2)."""
+        contract = self._state.contracts.get(transaction, key) or Contract()
+        if len(contract.dangling) < MAX_DANGLING:
+            contract.dangling.append(position)
+        self._state.contracts.put(key, contract)
+
+    def take_dangling(self, transaction: Transaction, key: bytes) -> list[int]:
+        """Places of the records that waited for a contract; they wait no longer."""
+        contract = self._state.contracts.get(transaction, key)
+        if contract is None or not contract.dangling:
+            return []
+        waiting, contract.dangling = contract.dangling, []
+        self._state.contracts.put(key, contract)
+        return waiting
+
+    def _add_version(
+        self,
+        transaction: Transaction,
+        key: bytes,
+        contract: Contract,
+        position: int,
+        recorded_at: int,
+        statement: Any,
+    ) -> list[pb.Finding]:
+        """The newest version's scope, mechanism and group are what K6, K11 and K14 go by."""
+        author, _ = parse_contract_key(key)
+        terms = pb.ContractTerms.FromString(statement.terms)
+        contract.exporting = terms.exporter == pb.Party(
+            origin=self._state.origin, institution=author
+        )
+        before = counting_of(contract)
+        digest, side = sha256(statement.terms).digest(), encode_message(statement.side)
+        version = Version(position, recorded_at, digest, statement.terms, side)
+        contract.versions = _with(contract.versions, version, terms.version)
+        usage = self._state.usage.get(transaction, key)
+        if usage is None or not contract.exporting:
+            return []
+        usage.cover(contract.terms()[-1].scope)
+        self._state.usage.put(key, usage)
+        parameters = self._state.law.at(day_of(recorded_at))
+        nothing = Counted(key, 0, (0, 0), position, parameters)
+        return self._counts.restated(transaction, nothing, usage, before, counting_of(contract))
+
+    def _second(
+        self, contract: Contract, position: int, author: str, contract_id: str
+    ) -> pb.Finding:
+        """C1: a contract by an id that another one of this author has already."""
+        records = (own(position), own(contract.versions[0].position))
+        return self._state.once(Lapse("C1.second_contract", records), author, contract_id)
+
+
+def named_by(statement: Any) -> Any:
+    """What has the contract's id and, of a half, its parties: the statement or its terms."""
+    terms = _TERMS.get(type(statement))
+    return statement if terms is None else terms.FromString(statement.terms)
+
+
+def _with(versions: list[Version], version: Version, number: int) -> list[Version]:
+    """Enter a version by its number, in place of an earlier statement of it."""
+    numbered = {pb.ContractTerms.FromString(each.terms).version: each for each in versions}
+    numbered[number] = version
+    return [numbered[each] for each in sorted(numbered)]
+
+
+def _ended(termination: pb.Termination, position: int, recorded_at: int) -> Ended:
+    terms = pb.TerminationTerms.FromString(termination.terms)
+    notified = termination.authority_notified_on
+    day = from_date(terms.terminated_on)
+    return Ended(position, recorded_at, day, from_date(notified) if notified else 0)
+
+
+def _keep(stated: list[Any], new: Any) -> None:
+    """Keep the first ones and the newest: the earliest and the latest are what rules ask for."""
+    del stated[_MAX_STATED - 1 :]
+    stated.append(new)

@@ -1,0 +1,228 @@
+"""
+The law of what a recipient took, and has to dispose of: ACK and its CORRECTION, DISPOSAL.
+
+What was taken is summed by contract and day of delete_by; a DISPOSAL takes away from the oldest day
+of its scope on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from ledgerd.ledger.entry import Entry
+from ledgerd.ledger.law_state import LawState
+from ledgerd.projections.contracts import Contract, Usage, contract_key, parse_contract_key
+from ledgerd.projections.obligations import (
+    Obligation,
+    days_of,
+    obligation_key,
+    parse_obligation_key,
+)
+from ledgerd.projections.timers import OBLIGATION
+from ledgerd.projections.transfers import Half, Transfer, Transfers
+from ledgerd.rules.days import from_date
+from ledgerd.rules.disposal import judge_obligation
+from ledgerd.rules.lapse import Judgement, Lapse, own
+from ledgerd.store.base import Transaction
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.header import Kind
+
+_RECEIVED: Final = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
+
+
+class _Taken(NamedTuple):
+    """What an ACK took: persons, and the obligation that it belongs to."""
+
+    key: bytes
+    subjects: int
+
+
+class DisposalLaw:
+    """Keeps what each recipient holds, and judges when it is to be gone."""
+
+    def __init__(self, state: LawState, transfers: Transfers) -> None:
+        self._state = state
+        self._transfers = transfers
+
+    def on_half(
+        self, transaction: Transaction, entry: Entry, body: pb.Body, transfer: Transfer
+    ) -> list[pb.Finding]:
+        """Judge an own half of the recipient; transfer has it already."""
+        facts = entry.facts
+        halves = [half for half in transfer.halves if half.own and half.institution == facts.author]
+        due: list[pb.Finding] = []
+        if facts.kind == Kind.ACK and facts.outcome in _RECEIVED:
+            earlier = [half for half in halves[:-1] if half.outcome in _RECEIVED]
+            if earlier:
+                due += self._give_back(transaction, self._taken(transaction, earlier[-1]))
+            terms = pb.Terms.FromString(body.ack.terms)
+            due += self._take(transaction, _taken(body, terms), entry)
+            if len(halves) == 1 and body.ack.received_subjects == terms.subjects:
+                # The first of its author, and nothing to compare it with: most of them.
+                return due
+        return due + self._compare(transaction, entry, body, transfer, halves)
+
+    def on_disposal(
+        self, transaction: Transaction, position: int, body: pb.Body, terms: pb.DisposalTerms
+    ) -> list[pb.Finding]:
+        """Take away what a recipient states that it disposed of."""
+        contract = contract_key(body.author, terms.contract_id)
+        due: list[pb.Finding] = []
+        strangers = False
+        if terms.refs:
+            taken = [self._by_ref(transaction, ref, contract) for ref in terms.refs]
+            strangers = None in taken
+            known = [each for each in taken if each is not None]
+            transfers, subjects = len(known), sum(each.subjects for each in known)
+            for each in known:
+                due += self._give_back(transaction, each)
+        else:
+            keys = self._scope(transaction, contract, terms.due_by)
+            rows = [row for key in keys if (row := self._state.obligations.get(transaction, key))]
+            transfers = sum(row.transfers for row in rows)
+            subjects = sum(row.subjects for row in rows)
+            due += self._spend(transaction, keys, terms.transfers, terms.subjects)
+        if strangers or terms.transfers > transfers or terms.subjects > subjects:
+            numbers = (terms.transfers, transfers, terms.subjects, subjects)
+            lapse = Lapse("K16.disposed_more", (own(position),), numbers)
+            due.append(self._state.once(lapse, body.author, terms.contract_id))
+        return due + self._state.judge(transaction, contract)
+
+    def due(self, transaction: Transaction, key: bytes) -> list[pb.Finding]:
+        row = self._state.obligations.get(transaction, key)
+        return [] if row is None else self._settle(key, row)
+
+    # -- obligations ------------------------------------------------------------------------
+
+    def _take(self, transaction: Transaction, taken: _Taken, entry: Entry) -> list[pb.Finding]:
+        contract, _ = parse_obligation_key(taken.key)
+        due = self._hold(transaction, contract, 1)
+        row = self._state.obligations.get(transaction, taken.key)
+        if row is not None:
+            row.transfers += 1
+            row.subjects += taken.subjects
+            self._state.obligations.put(taken.key, row)
+            return due
+        row = Obligation(entry.position, entry.recorded_at, 1, taken.subjects, 0)
+        return due + self._settle(taken.key, row)
+
+    def _give_back(self, transaction: Transaction, taken: _Taken) -> list[pb.Finding]:
+        return self._reduce(transaction, taken.key, 1, taken.subjects)
+
+    def _spend(
+        self, transaction: Transaction, keys: Iterable[bytes], transfers: int, subjects: int
+    ) -> list[pb.Finding]:
+        """Take so many transfers away, day by day; with a day's last one go all of its persons."""
+        due: list[pb.Finding] = []
+        for key in keys:
+            row = self._state.obligations.get(transaction, key)
+            if row is None or not transfers:
+                continue
+            number = min(row.transfers, transfers)
+            persons = row.subjects if number == row.transfers else min(row.subjects, subjects)
+            due += self._reduce(transaction, key, number, persons)
+            transfers, subjects = transfers - number, max(0, subjects - persons)
+        return due
+
+    def _reduce(
+        self, transaction: Transaction, key: bytes, transfers: int, subjects: int
+    ) -> list[pb.Finding]:
+        row = self._state.obligations.get(transaction, key)
+        if row is None:
+            return []
+        contract, _ = parse_obligation_key(key)
+        due = self._hold(transaction, contract, -min(transfers, row.transfers))
+        row.transfers -= min(transfers, row.transfers)
+        row.subjects -= min(subjects, row.subjects)
+        due += self._settle(key, row)
+        if not row.transfers:
+            self._state.obligations.delete(key)
+        return due
+
+    def _settle(self, key: bytes, row: Obligation) -> list[pb.Finding]:
+        state = self._state
+        contract, day = parse_obligation_key(key)
+        author, contract_id = parse_contract_key(contract)
+        judgement = Judgement()
+        if row.transfers:
+            judgement = judge_obligation(row, day, state.now, state.rules)
+        due = state.settle(OBLIGATION, key, row, judgement, author, contract_id)
+        state.obligations.put(key, row)
+        return due
+
+    def _hold(self, transaction: Transaction, contract: bytes, number: int) -> list[pb.Finding]:
+        usage = self._state.usage.get(transaction, contract) or Usage()
+        usage.held = max(0, usage.held + number)
+        self._state.usage.put(contract, usage)
+        known = self._state.contracts.get(transaction, contract) or Contract()
+        return self._state.judge(transaction, contract) if known.ended else []
+
+    def _scope(self, transaction: Transaction, contract: bytes, due_by: int) -> list[bytes]:
+        """Obligations up to a date, oldest first; without one all, and those without a day last."""
+        self._state.obligations.flush(transaction)
+        last = from_date(due_by) if due_by else None
+        days = [*days_of(transaction, contract)]
+        dated = [day for day in days if day and (last is None or day <= last)]
+        if 0 in days and last is None:
+            dated.append(0)
+        return [obligation_key(contract, day) for day in dated]
+
+    # -- ACKs -------------------------------------------------------------------------------
+
+    def _by_ref(self, transaction: Transaction, ref: bytes, contract: bytes) -> _Taken | None:
+        """What was taken by a transfer, if it is one under this contract."""
+        author, _ = parse_contract_key(contract)
+        received = [
+            half
+            for half in self._transfers.get(transaction, ref).halves
+            if half.own and half.institution == author and half.outcome in _RECEIVED
+        ]
+        if not received:
+            return None
+        taken = self._taken(transaction, received[-1])
+        return taken if parse_obligation_key(taken.key)[0] == contract else None
+
+    def _taken(self, transaction: Transaction, half: Half) -> _Taken:
+        body = pb.Body.FromString(self._state.body_of(transaction, half.position))
+        return _taken(body, pb.Terms.FromString(body.ack.terms))
+
+    def _compare(
+        self,
+        transaction: Transaction,
+        entry: Entry,
+        body: pb.Body,
+        transfer: Transfer,
+        halves: Sequence[Half],
+    ) -> list[pb.Finding]:
+        """K15.subjects: what arrived, beside what the recipient's newest terms say."""
+        accepted = [half for half in halves if half.outcome == pb.OUTCOME_ACCEPTED]
+        if not accepted:
+            return []
+        ack = accepted[0]
+        stated = [ack, *(half for half in halves if _corrects(half, ack))][-1]
+        said = [
+            body
+            if half.position == entry.position
+            else pb.Body.FromString(self._state.body_of(transaction, half.position))
+            for half in (ack, stated)
+        ]
+        received = said[0].ack.received_subjects
+        newest = getattr(said[1], said[1].WhichOneof("record") or "")
+        terms = pb.Terms.FromString(newest.terms)
+        lapses = []
+        if received != terms.subjects:
+            numbers = (received, terms.subjects)
+            lapses.append(Lapse("K15.subjects", (own(ack.position),), numbers))
+        return self._state.change_transfer(self._transfers, entry.facts.ref, transfer, lapses)
+
+
+def _taken(body: pb.Body, terms: pb.Terms) -> _Taken:
+    partial = body.ack.outcome == pb.OUTCOME_PARTIAL
+    day = from_date(terms.delete_by) if terms.delete_by else 0
+    key = obligation_key(contract_key(body.author, terms.contract_id), day)
+    return _Taken(key, body.ack.received_subjects if partial else terms.subjects)
+
+
+def _corrects(half: Half, ack: Half) -> bool:
+    return half.kind == Kind.CORRECTION and half.position > ack.position

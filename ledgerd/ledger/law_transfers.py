@@ -1,0 +1,212 @@
+"""
+The law of what an exporter states of its transfers: TRANSFER, and its CORRECTION and CANCEL.
+
+A transfer counts by its newest statement: the first TRANSFER or a CORRECTION after it, and not at
+all once it is cancelled. Its time, and so its year, is the first TRANSFER's occurred_at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ledgerd.ledger.entry import Entry
+from ledgerd.ledger.law_counts import Counted, CountLaw
+from ledgerd.ledger.law_plain import PlainTransfers, Sent, read_sent
+from ledgerd.ledger.law_state import LawState
+from ledgerd.ledger.law_usage import Stated, counting_halves, stated_by, take_route, use
+from ledgerd.projections.contracts import Usage
+from ledgerd.projections.transfers import Transfer, Transfers
+from ledgerd.rules.content import content, invalid_codes, timing
+from ledgerd.rules.counting import volume
+from ledgerd.rules.days import day_of, to_date, year_of
+from ledgerd.rules.lapse import Lapse, Party, own
+from ledgerd.store.base import Transaction
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.header import Kind
+from ledgerd_client.core.transfer import ref_of
+
+# Exemptions whose transfers count towards no threshold (Provisions 7, 8: those of articles 3 to 6).
+_UNCOUNTED: Final = frozenset((2, 3, 4, 5, 6, 8))
+
+
+class TransferLaw:
+    """Judges transfers, and through them contracts and counters of their exporters."""
+
+    def __init__(self, state: LawState, counts: CountLaw, transfers: Transfers) -> None:
+        self._state = state
+        self._counts = counts
+        self._transfers = transfers
+        self._plain = PlainTransfers(state)
+
+    def on_half(
+        self, transaction: Transaction, entry: Entry, body: pb.Body, transfer: Transfer
+    ) -> list[pb.Finding]:
+        """Judge an own half of the exporter; transfer has it already."""
+        halves = transfer.halves
+        alone = len(halves) == 1 or sum(half.own for half in halves) == 1
+        if entry.facts.kind != Kind.TRANSFER or not alone:
+            return self._restated(transaction, entry, body, transfer)
+        sent = read_sent(body.transfer.terms, body.occurred_at)
+        if self._plain.count(transaction, sent):
+            return []
+        party = self._state.party(entry.facts.author)
+        stated = stated_by(entry.position, body.occurred_at, body, party.id)
+        due = self._put(transaction, stated, party)
+        found = self._judge(transaction, entry.facts.ref, transfer, stated, party)
+        if not found:
+            self._remember(transaction, sent, stated, party)
+        return due + found
+
+    def forget(self) -> None:
+        """Judge the next transfers anew: a contract, a key or the rules have changed."""
+        self._plain.forget()
+
+    def _remember(self, transaction: Transaction, sent: Sent, stated: Stated, party: Party) -> None:
+        state, exemption = self._state, stated.terms.exemption
+        counter = None
+        if _is_counted(party, exemption):
+            counter = self._counts.counter(transaction, party.id, year_of(stated.occurred_at))
+        self._plain.remember(
+            sent,
+            stated.key,
+            state.contracts.get(transaction, stated.key),
+            state.usage.get(transaction, stated.key) or Usage(),
+            counter,
+            party.id,
+            exemption,
+            state.law.at(day_of(stated.occurred_at)),
+        )
+
+    def _restated(
+        self, transaction: Transaction, entry: Entry, body: pb.Body, transfer: Transfer
+    ) -> list[pb.Finding]:
+        """Take back what counted before this half, and count what counts with it."""
+        halves = [half for half in transfer.halves if half.own]
+        before, after = counting_halves(halves[:-1]), counting_halves(halves)
+        if before == after:
+            return []
+        self.forget()
+        party = self._state.party(entry.facts.author)
+        due: list[pb.Finding] = []
+        old = None if before is None else self._read(transaction, before, party.id)
+        new = None
+        if after is not None:
+            new = self._read(transaction, after, party.id, entry, body)
+        if old is not None:
+            due += self._take_back(transaction, old, party, entry.position)
+        if new is not None:
+            due += self._put(transaction, new, party)
+        due += self._judge(transaction, entry.facts.ref, transfer, new, party)
+        if old is not None:
+            due += self._state.judge(transaction, old.key)
+        return due
+
+    def judge_again(self, transaction: Transaction, position: int) -> list[pb.Finding]:
+        """Judge the transfer of an own statement once its contract is known."""
+        body = pb.Body.FromString(self._state.body_of(transaction, position))
+        terms = pb.Terms.FromString(getattr(body, body.WhichOneof("record") or "").terms)
+        ref = ref_of(terms)
+        transfer = self._transfers.get(transaction, ref)
+        after = counting_halves([half for half in transfer.halves if half.own])
+        party = self._state.party(body.author)
+        new = None if after is None else self._read(transaction, after, party.id)
+        return self._judge(transaction, ref, transfer, new, party)
+
+    # -- what counts ------------------------------------------------------------------------
+
+    def _read(
+        self,
+        transaction: Transaction,
+        counting: tuple[int, int],
+        author: str,
+        entry: Entry | None = None,
+        body: pb.Body | None = None,
+    ) -> Stated:
+        """The statement that counts: (first TRANSFER, newest statement), of which entry is one."""
+        bodies = {}
+        for position in counting:
+            if entry is not None and body is not None and position == entry.position:
+                bodies[position] = body
+            elif position not in bodies:
+                raw = self._state.body_of(transaction, position)
+                bodies[position] = pb.Body.FromString(raw)
+        first, newest = counting
+        return stated_by(newest, bodies[first].occurred_at, bodies[newest], author)
+
+    def _put(self, transaction: Transaction, stated: Stated, party: Party) -> list[pb.Finding]:
+        """Add a statement to its contract's usage and to its exporter's year."""
+        state, terms = self._state, stated.terms
+        contract = state.contracts.get(transaction, stated.key)
+        usage = state.usage.get(transaction, stated.key) or Usage()
+        state.usage.put(stated.key, usage)
+        due: list[pb.Finding] = []
+        moved = use(usage, contract, stated)
+        if _is_counted(party, terms.exemption):
+            counted = self._counted(stated, 1, stated.position)
+            due += self._counts.add(transaction, counted, contract, usage)
+            needed = self._counts.needed(transaction, party.id, counted.year, counted.parameters)
+            moved |= take_route(usage, counted.year, needed, stated.position)
+        return due + state.judge(transaction, stated.key) if moved else due
+
+    def _take_back(
+        self, transaction: Transaction, stated: Stated, party: Party, position: int
+    ) -> list[pb.Finding]:
+        state, terms = self._state, stated.terms
+        contract = state.contracts.get(transaction, stated.key)
+        usage = state.usage.get(transaction, stated.key) or Usage()
+        usage.transfers = max(0, usage.transfers - 1)
+        usage.subjects = max(0, usage.subjects - terms.subjects_first_this_year)
+        if not usage.transfers:
+            usage.first, usage.first_at = -1, 0
+        state.usage.put(stated.key, usage)
+        if not _is_counted(party, terms.exemption):
+            return []
+        counted = self._counted(stated, -1, position)
+        return self._counts.add(transaction, counted, contract, usage)
+
+    def _counted(self, stated: Stated, sign: int, position: int) -> Counted:
+        terms = stated.terms
+        return Counted(
+            stated.key,
+            year_of(stated.occurred_at),
+            (sign * terms.subjects_first_this_year, sign * terms.sensitive_first_this_year),
+            position,
+            self._state.law.at(day_of(stated.occurred_at)),
+        )
+
+    # -- what is found on the transfer -------------------------------------------------------
+
+    def _judge(
+        self,
+        transaction: Transaction,
+        ref: bytes,
+        transfer: Transfer,
+        stated: Stated | None,
+        party: Party,
+    ) -> list[pb.Finding]:
+        lapses: list[Lapse] = []
+        if stated is not None:
+            records = (own(stated.position),)
+            rules = self._rules(transaction, stated, party)
+            lapses = [Lapse(rule, records) for rule in rules]
+        return self._state.change_transfer(self._transfers, ref, transfer, lapses)
+
+    def _rules(self, transaction: Transaction, stated: Stated, party: Party) -> Iterator[str]:
+        terms, occurred_at = stated.terms, stated.occurred_at
+        parameters = self._state.law.at(day_of(occurred_at))
+        contract = self._state.contracts.get(transaction, stated.key)
+        if contract is not None and contract.versions:
+            exporter = terms.exporter.origin, terms.exporter.institution
+            recipient = terms.recipient.origin, terms.recipient.institution
+            yield from timing(contract, exporter, recipient, occurred_at, terms.delete_by)
+        yield from content(stated.profile, party, parameters)
+        if terms.exemption and party.side == "CN":
+            counter = self._counts.counter(transaction, party.id, year_of(occurred_at))
+            yield from volume(terms.exemption, terms.sensitive_subjects, counter, parameters)
+        yield from invalid_codes(terms, to_date(day_of(occurred_at)))
+
+
+def _is_counted(party: Party, exemption: int) -> bool:
+    """Whether the yearly counters have such a transfer; nobody counts in Hong Kong."""
+    return party.side == "CN" and exemption not in _UNCOUNTED

@@ -1,0 +1,73 @@
+"""TICK entries: our own side's deadlines, judged as they pass. The log says when they were."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from ledgerd.ledger.call import Call
+from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.writer import sign_own
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.keys import SigningKey
+
+_INTERVAL_S: Final = 1.0
+
+_log = structlog.get_logger()
+
+
+class Ticker:
+    """
+    Appends a TICK whenever a deadline has passed. Belongs to one event loop.
+
+    What is due lies in the store: a restart, a clock that is set back or a peer that is away
+    changes nothing. clock is in µs, random(n) gives n random bytes.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        entry_key: SigningKey,
+        reader: Reader,
+        sequencer: Sequencer,
+        *,
+        clock: Callable[[], int],
+        random: Callable[[int], bytes],
+        interval_s: float = _INTERVAL_S,
+    ) -> None:
+        self._origin = origin
+        self._entry_key = entry_key
+        self._reader = reader
+        self._sequencer = sequencer
+        self._clock = clock
+        self._random = random
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Tick for as long as the node runs; while appends are refused, try again later."""
+        while True:
+            try:
+                quiet = await self.step()
+            except LedgerError as error:
+                _log.warning("tick_refused", reason=error.reason)
+                quiet = True
+            if quiet:
+                await asyncio.sleep(self._interval_s)
+
+    async def step(self) -> bool:
+        """Append a TICK if one is due; return False when another one is due at once."""
+        if not self._is_due():
+            return True
+        now = self._clock()
+        tick = sign_own(self._entry_key, self._origin, now, self._random, tick=pb.Tick())
+        await self._sequencer.append(Call.of([tick]))
+        return not self._is_due()
+
+    def _is_due(self) -> bool:
+        due = self._reader.next_timer()
+        return due is not None and due < self._clock()

@@ -1,0 +1,63 @@
+"""
+What a recipient has to dispose of: transfers that it took, by contract and day.
+
+OBLIGATIONS: contract key ‖ u32 day of delete_by (0: none stated) → the row below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
+from ledgerd.projections.transfers import OpenFinding
+from ledgerd.store.base import Snapshot
+from ledgerd.store.tables import Table
+
+_DAY_BYTES: Final = 4
+
+
+def obligation_key(contract: bytes, day: int) -> bytes:
+    return contract + day.to_bytes(_DAY_BYTES, "big")
+
+
+def parse_obligation_key(key: bytes) -> tuple[bytes, int]:
+    """(contract key, day) of a key."""
+    return key[:-_DAY_BYTES], int.from_bytes(key[-_DAY_BYTES:], "big")
+
+
+def days_of(snapshot: Snapshot, contract: bytes) -> Iterator[int]:
+    """Days on which something under a contract is to be disposed of, 0 first, then in order."""
+    end = obligation_key(contract, 0xFFFF_FFFF)
+    for key, _ in snapshot.scan(Table.OBLIGATIONS, obligation_key(contract, 0), end):
+        if len(key) == len(end):
+            yield parse_obligation_key(key)[1]
+
+
+@dataclass(slots=True)
+class Obligation:
+    """
+    first and recorded_at: of the first ACK that took such data.
+
+    transfers and subjects are those not yet disposed of; due is µs, 0 for none.
+    """
+
+    first: int
+    recorded_at: int
+    transfers: int
+    subjects: int
+    due: int
+    findings: list[OpenFinding] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        return encode(
+            self.first, self.recorded_at, self.transfers, self.subjects, self.due,
+            findings_value(self.findings),
+        )  # fmt: skip
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        values: Any = decode(data)
+        first, recorded_at, transfers, subjects, due, found = values
+        return cls(first, recorded_at, transfers, subjects, due, parse_findings(found))

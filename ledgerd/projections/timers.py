@@ -1,0 +1,56 @@
+"""
+When something is to be looked at again. TIMERS: u64 due (µs) ‖ u8 subject ‖ its row's key → "".
+
+The index is durable: a restart, or a clock that was set back, loses no deadline.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import u64
+
+CONTRACT: Final = 1
+MATTER: Final = 2
+OBLIGATION: Final = 3
+
+
+class Timers:
+    """The index of one commit: what the transaction will hold once flush() has run."""
+
+    def __init__(self) -> None:
+        self._changes: dict[bytes, bool] = {}
+
+    def move(self, subject: int, key: bytes, old: int, new: int) -> None:
+        """Set another time for a subject; 0 is none."""
+        if old == new:
+            return
+        named = bytes([subject]) + key
+        if old:
+            self._changes[u64(old) + named] = False
+        if new:
+            self._changes[u64(new) + named] = True
+
+    def due(self, transaction: Transaction, until: int, most: int) -> list[tuple[int, bytes]]:
+        """(subject, key) of what is due before until (µs), earliest first, at most so many."""
+        self.flush(transaction)
+        rows = transaction.scan(Table.TIMERS, b"", u64(until))
+        return [(key[8], key[9:]) for key, _ in islice(rows, most)]
+
+    def flush(self, transaction: Transaction) -> None:
+        changes = self._changes.items()
+        transaction.put_many(Table.TIMERS, [(key, b"") for key, there in changes if there])
+        for key, there in changes:
+            if not there:
+                transaction.delete(Table.TIMERS, key)
+        self._changes.clear()
+
+
+def next_timer(snapshot: Snapshot) -> int | None:
+    """The earliest time (µs) at which something is due; None when nothing is."""
+    for key, _ in snapshot.scan(Table.TIMERS):
+        return int.from_bytes(key[:8], "big")
+    return None

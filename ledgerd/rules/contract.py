@@ -1,0 +1,190 @@
+"""
+What appears not to be in order with a contract, as one of its parties has stated it.
+
+Each fault is found once on the contract, however many transfers show it. Rules K2 to K6, K8, K11's
+route, K13, K16's end, K19, K22 and K23; for their sources see `rulebook` and docs/rules.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from ledgerd.projections.contracts import Contract, Terms, Usage
+from ledgerd.rules.authorisation import judge_authorisation
+from ledgerd.rules.days import day_of, end_of, to_date
+from ledgerd.rules.filing import judge_filing
+from ledgerd.rules.lapse import Judgement, Lapse, Party, merged, own
+from ledgerd.rules.law import Law
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
+from ledgerd_client.core.org_id import fails_check_digits
+
+_CN_HK, _HK_CN = 1, 2
+_GBA_SC, _ASSESSMENT = 1, 3
+# Model clauses and PDPO alone: no impact assessment is asked for.
+_WITHOUT_PIPIA = frozenset((9, 10))
+_GO = frozenset((1, 2))
+_HGR_SECTORS = frozenset((3, 8))
+
+# How strong a route is: 2 an assessment, 1 a contract or certificate, 0 none (Provisions 7, 8).
+_STRENGTH: Final[Mapping[int, int]] = {2: 1, 3: 2, 4: 1, 5: 1}
+# Free-trade and Hetao lists carry limits of their own; under the GBA Standard Contract it is
+# disputed whether any volume matters.
+_OWN_LIMITS = frozenset((7, 8))
+_DISPUTED = frozenset((1, 11))
+
+# Lists of codes in a scope, by rule: first bit, number of bits (projections.contracts.scope_of).
+_LISTS: Final = (("K6.purposes", 0, 64), ("K6.categories", 64, 128), ("K6.means", 192, 128))
+
+
+def judge_contract(
+    contract: Contract, usage: Usage, party: Party, now: int, rules: pb.RuleSet, law: Law
+) -> Judgement:
+    """
+    Judge a contract of this party (party.id is the one who stated it).
+
+    now: µs, the time of the newest TICK: what a deadline brings about, it alone brings about.
+    """
+    if not contract.versions:
+        return Judgement(tuple(_unknown(contract, usage)))
+    terms = contract.terms()[-1]
+    lapses = [*_parties(contract, terms, party)]
+    timed = [judge_filing(contract, party, now, rules, law)]
+    timed.append(_end_not_notified(contract, party, now, rules, law))
+    if contract.exporting:
+        lapses += _exporter(contract, terms, usage)
+        if party.side == "CN":
+            lapses += _from_the_mainland(contract, terms, usage, party)
+        timed.append(judge_authorisation(contract, terms, now, law))
+    else:
+        timed.append(_held_after_end(contract, usage, now, rules, law))
+    return merged((Judgement(tuple(lapses)), *timed))
+
+
+def _unknown(contract: Contract, usage: Usage) -> Iterator[Lapse]:
+    """K3, C2: records that name a contract which nobody has stated (yet)."""
+    if contract.exporting and usage.since >= 0:
+        yield Lapse("K3.unknown_contract", (own(usage.since),))
+    if contract.dangling:
+        yield Lapse("C2.no_contract", (own(contract.dangling[0]),))
+
+
+def _parties(contract: Contract, terms: Terms, party: Party) -> Iterator[Lapse]:
+    """K2: exactly one party in the nine cities and one in Hong Kong, as registered."""
+    records = (own(contract.versions[-1].position),)
+    sides = tuple(_side(place) for place in terms.places)
+    if sides not in {("CN", "HK"), ("HK", "CN")}:
+        yield Lapse("K2.places", records)
+    elif terms.direction != (_CN_HK if sides[0] == "CN" else _HK_CN):
+        yield Lapse("K2.direction", records)
+    us = 0 if contract.exporting else 1
+    place, sector = terms.places[us], terms.sectors[us]
+    if (place, sector) != (party.place, party.sector):
+        yield Lapse("K2.registered", records)
+    # GB 32100-2015: characters 3 to 8 are the division where it was registered.
+    if party.id.startswith("uscc.") and party.id[7:11] != str(place)[:4]:
+        yield Lapse("K2.uscc_place", records)
+    if any(fails_check_digits(name) for _, name in (terms.exporter, terms.recipient)):
+        yield Lapse("K2.org_id", records)
+
+
+def _side(place: int) -> str:
+    if place == HONG_KONG:
+        return "HK"
+    return "CN" if place in MAINLAND_CITIES else ""
+
+
+def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
+    records = (own(contract.versions[-1].position),)
+    yield from _pipia(contract, terms, usage)
+    # K6, GBA Standard Contract on supplements, PIPL 14.
+    beyond = usage.excess & ~terms.scope
+    for (rule, first, bits), position in zip(_LISTS, usage.excess_at, strict=True):
+        if codes := (beyond >> first & (1 << bits) - 1).bit_count():
+            yield Lapse(rule, (own(contract.versions[0].position), own(position)), (codes,))
+    if terms.side.important_data and terms.mechanism == _GBA_SC:
+        yield Lapse("K8.important_data", records)
+    # K22: the appendix's scale; Network Data Security Regulations 38.
+    if terms.mechanism == _GBA_SC and usage.subjects > terms.planned_scale:
+        yield Lapse("K22.planned", records, (usage.subjects, terms.planned_scale))
+    scale = terms.side.authorised_scale
+    if terms.mechanism == _ASSESSMENT and scale and usage.subjects > scale:
+        yield Lapse("K22.assessed", records, (usage.subjects, scale))
+
+
+def _pipia(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
+    """K5, PIPL 55: assessed before the first transfer; on its day is before it."""
+    if usage.first < 0 or terms.mechanism in _WITHOUT_PIPIA:
+        return
+    first = day_of(usage.first_at)
+    good = [(day, position) for position, day, said in contract.pipias if said in _GO]
+    if not good:
+        yield Lapse("K5.no_pipia", (own(usage.first),), (to_date(first),))
+    elif (earliest := min(good))[0] > first:
+        records = (own(usage.first), own(earliest[1]))
+        yield Lapse("K5.pipia_late", records, (to_date(earliest[0]), to_date(first)))
+
+
+def _from_the_mainland(
+    contract: Contract, terms: Terms, usage: Usage, party: Party
+) -> Iterator[Lapse]:
+    records = (own(contract.versions[-1].position),)
+    yield from _route(terms, usage)
+    if terms.side.ciio and terms.mechanism != _ASSESSMENT:
+        # K13, PIPL 40.
+        yield Lapse("K13.ciio", records)
+    if usage.genetic >= 0 and party.sector in _HGR_SECTORS and not terms.side.hgr_ref:
+        # K19, rules on human genetic resources.
+        yield Lapse("K19.hgr", (own(usage.genetic),))
+
+
+def _route(terms: Terms, usage: Usage) -> Iterator[Lapse]:
+    """K11, Provisions 7, 8: whether the mechanism is what the year's counters need."""
+    year, national, every, position = usage.route
+    if terms.mechanism in _OWN_LIMITS:
+        return
+    if terms.mechanism in _DISPUTED:
+        disputed = every == 2
+    elif (strength := _STRENGTH.get(terms.mechanism, 0)) < national:
+        yield Lapse("K11.route", (own(position),), (year,))
+        return
+    else:
+        disputed = strength < every
+    if disputed:
+        yield Lapse("K11.route_disputed", (own(position),), (year,))
+
+
+def _held_after_end(
+    contract: Contract, usage: Usage, now: int, rules: pb.RuleSet, law: Law
+) -> Judgement:
+    """K16, GBA Standard Contract on termination: the recipient returns or deletes what it holds."""
+    ended = contract.ended
+    if ended is None or not usage.held or not (days := law.at(ended.day).dispose_days):
+        return Judgement()
+    due = max(end_of(ended.day + days), ended.recorded_at + rules.record_within)
+    if now <= due:
+        return Judgement(due=due)
+    numbers = (to_date(ended.day), usage.held)
+    return Judgement((Lapse("K16.held_after_end", (own(ended.position),), numbers),))
+
+
+def _end_not_notified(
+    contract: Contract, party: Party, now: int, rules: pb.RuleSet, law: Law
+) -> Judgement:
+    """K16, GBA Standard Contract on termination: each party notifies its own regulator."""
+    ended = contract.ended
+    if ended is None or ended.notified_on:
+        return Judgement()
+    days = law.at(ended.day).terminate_notice_days
+    if not days:
+        return Judgement()
+    deadline = law.calendars[party.side].after(ended.day, days)
+    if deadline.provisional:
+        # Once a day, until a law with the calendar is in force.
+        return Judgement(due=end_of(max(day_of(now), ended.day + days)))
+    due = max(end_of(deadline.day), ended.recorded_at + rules.record_within)
+    if now <= due:
+        return Judgement(due=due)
+    numbers = (to_date(ended.day), to_date(deadline.day))
+    return Judgement((Lapse("K16.end_not_notified", (own(ended.position),), numbers),))

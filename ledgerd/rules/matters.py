@@ -1,0 +1,112 @@
+"""
+Matters as they are newly stated: provision onward (K7), incidents (K17), requests of public bodies
+(K24). Each statement replaces the one before it, so what is mended is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ledgerd.projections.contracts import Contract
+from ledgerd.projections.matters import Matter
+from ledgerd.rules.days import HOUR_US, day_of
+from ledgerd.rules.lapse import Judgement, Lapse, Party, own
+from ledgerd.rules.law import Law, Parameters
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
+
+_LARGER: Final = 2
+# CAC_GD and CAC; HK_DPO and HK_PCPD.
+_MAINLAND_AUTHORITIES: Final = frozenset((1, 5))
+_HONG_KONG_AUTHORITIES: Final = frozenset((2, 4))
+
+
+def judge_matter(
+    matter: Matter, contract: Contract | None, party: Party, now: int, law: Law
+) -> Judgement:
+    """
+    Judge a matter of this party.
+
+    contract: the one that it names, if it names one that is known. now: µs, of the newest TICK.
+    """
+    if matter.record == "onward":
+        onward = pb.Onward.FromString(matter.body)
+        return Judgement(tuple(_onward(matter, onward, contract, party)))
+    if matter.record == "incident":
+        incident = pb.Incident.FromString(matter.body)
+        judge = _mainland_incident if party.side == "CN" else _hong_kong_incident
+        return judge(matter, incident, now, law.at(day_of(incident.discovered_at)))
+    if matter.record == "gov_access":
+        access = pb.GovAccess.FromString(matter.body)
+        return _access(matter, access, now, law.at(day_of(access.received_at)))
+    return Judgement()
+
+
+def _onward(
+    matter: Matter, onward: pb.Onward, contract: Contract | None, party: Party
+) -> Iterator[Lapse]:
+    """K7, GBA Standard Contract: within the recipient's own jurisdiction, on four conditions."""
+    records = (own(matter.position),)
+    inside = {HONG_KONG} if party.side == "HK" else MAINLAND_CITIES
+    if onward.third_party_place not in inside:
+        yield Lapse("K7.outside", records)
+    if not (onward.needed and onward.told and onward.consented and onward.listed):
+        yield Lapse("K7.conditions", records)
+    if contract is not None and contract.versions:
+        listed = contract.terms()[-1].third_parties
+        if onward.third_party not in listed:
+            yield Lapse("K7.unlisted", records)
+
+
+def _mainland_incident(
+    matter: Matter, incident: pb.Incident, now: int, parameters: Parameters
+) -> Judgement:
+    """K17, PIPL 57; Measures of 2025, article 4: graded larger or above, within 4 hours, or 1."""
+    named = 0
+    if incident.grade >= _LARGER:
+        named = parameters.incident_ciio_hours if incident.ciio else parameters.incident_hours
+    discovered, records = incident.discovered_at, (own(matter.position),)
+    notified = _first_notice(incident, _MAINLAND_AUTHORITIES)
+    if notified is None:
+        hours = named or parameters.incident_other_hours
+        return _unless_told(Lapse("K17.no_notice", records), discovered, hours, now)
+    deadline = discovered + named * HOUR_US
+    if not named or notified <= deadline:
+        return Judgement()
+    return Judgement((Lapse("K17.late_notice", records, (discovered, notified, deadline)),))
+
+
+def _hong_kong_incident(
+    matter: Matter, incident: pb.Incident, now: int, parameters: Parameters
+) -> Judgement:
+    """K17, PCPD guidance of June 2023: notice is voluntary, so this is information."""
+    if _first_notice(incident, _HONG_KONG_AUTHORITIES) is not None:
+        return Judgement()
+    lapse = Lapse("K17.hk_no_notice", (own(matter.position),))
+    return _unless_told(lapse, incident.discovered_at, parameters.incident_other_hours, now)
+
+
+def _first_notice(incident: pb.Incident, authorities: frozenset[int]) -> int | None:
+    notices = (notice.at for notice in incident.notices if notice.authority in authorities)
+    return min(notices, default=None)
+
+
+def _access(matter: Matter, access: pb.GovAccess, now: int, parameters: Parameters) -> Judgement:
+    """K24, GBA Standard Contract: the exporter is told when a public body asks for the data."""
+    if access.exporter_notified_at:
+        return Judgement()
+    records, received = (own(matter.position),), access.received_at
+    if access.disclosed:
+        return Judgement((Lapse("K24.no_notice", records, (received, received)),))
+    return _unless_told(Lapse("K24.no_notice", records), received, parameters.gov_access_hours, now)
+
+
+def _unless_told(lapse: Lapse, since: int, hours: int, now: int) -> Judgement:
+    """The lapse once so many hours have passed since a time; 0 hours: no rule is in force."""
+    if not hours:
+        return Judgement()
+    deadline = since + hours * HOUR_US
+    if now <= deadline:
+        return Judgement(due=deadline)
+    return Judgement((lapse._replace(numbers=(since, deadline)),))

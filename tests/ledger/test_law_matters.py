@@ -1,0 +1,135 @@
+"""What is found of matters, end to end: stated, found, stated anew, closed (docs/rules.md)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from ledger.law_world import CONTRACT_ID, LawWorld, rules_of
+
+from ledgerd.rules.ruleset import HOUR
+from ledgerd_client._proto import body_pb2 as pb
+
+CAC_GD, HK_PCPD = 1, 4
+
+
+class TestOnward:
+    """K7: onward within the recipient's own jurisdiction, on four conditions."""
+
+    @pytest.mark.parametrize(
+        ("changes", "rule"),
+        [
+            ({"third_party_place": 999999}, "K7.outside"),
+            ({"third_party_place": 440300}, "K7.outside"),
+            ({"told": False}, "K7.conditions"),
+            ({}, "K7.unlisted"),
+        ],
+    )
+    def test_is_found_on_the_matter(
+        self, law: LawWorld, changes: dict[str, Any], rule: str
+    ) -> None:
+        listed = [] if rule == "K7.unlisted" else ["hkbr.11111111"]
+        law.hong_kong.place(law.counterpart(third_parties=listed))
+        law.hong_kong.place(law.by_recipient(onward=law.onward(**changes)))
+        assert rules_of(law.hong_kong) == {rule}
+
+    def test_stated_anew_is_closed(self, law: LawWorld) -> None:
+        law.hong_kong.place(law.counterpart(third_parties=["hkbr.11111111"]))
+        law.hong_kong.place(law.by_recipient(onward=law.onward(told=False)))
+        law.hong_kong.place(law.by_recipient(onward=law.onward()))
+        assert rules_of(law.hong_kong) == set()
+
+    def test_unlisted_is_closed_by_a_supplement_that_lists_it(self, law: LawWorld) -> None:
+        law.hong_kong.place(law.counterpart())
+        law.hong_kong.place(law.by_recipient(onward=law.onward()))
+        terms = law.contract_terms(version=1, third_parties=["hkbr.11111111"])
+        law.hong_kong.place(law.by_recipient(supplement=pb.Supplement(terms=terms)))
+        assert rules_of(law.hong_kong) == set()
+
+    def test_under_a_contract_that_nobody_stated_is_found(self, law: LawWorld) -> None:
+        law.hong_kong.place(law.by_recipient(onward=law.onward()))
+        assert rules_of(law.hong_kong) == {"C2.no_contract"}
+
+
+class TestIncidents:
+    """K17: notice within 4 hours, or 1 hour of critical infrastructure."""
+
+    def test_without_notice_is_not_found_at_four_hours(self, law: LawWorld) -> None:
+        law.mainland.place(law.by_exporter(incident=law.incident()))
+        law.tick(law.mainland, law.clock() + 4 * HOUR)
+        assert rules_of(law.mainland) == set()
+
+    def test_without_notice_is_found_after_four_hours(self, law: LawWorld) -> None:
+        law.mainland.place(law.by_exporter(incident=law.incident()))
+        law.tick(law.mainland, law.clock() + 4 * HOUR + 1)
+        assert rules_of(law.mainland) == {"K17.no_notice"}
+
+    def test_of_critical_infrastructure_is_found_after_one(self, law: LawWorld) -> None:
+        law.mainland.place(law.by_exporter(incident=law.incident(ciio=True)))
+        law.tick(law.mainland, law.clock() + HOUR + 1)
+        assert rules_of(law.mainland) == {"K17.no_notice"}
+
+    @pytest.mark.parametrize(
+        ("after", "found"), [(4 * HOUR, set()), (4 * HOUR + 1, {"K17.late_notice"})]
+    )
+    def test_with_a_notice_is_judged_by_its_time(
+        self, law: LawWorld, after: int, found: set[str]
+    ) -> None:
+        incident = law.incident()
+        law.mainland.place(law.by_exporter(incident=incident))
+        law.tick(law.mainland, law.clock() + 5 * HOUR)
+        incident.notices.add(authority=CAC_GD, at=incident.discovered_at + after)
+        law.mainland.place(law.by_exporter(incident=incident))
+        assert rules_of(law.mainland) == found
+
+    def test_in_hong_kong_are_information(self, law: LawWorld) -> None:
+        incident = law.incident()
+        law.hong_kong.place(law.by_recipient(incident=incident))
+        law.tick(law.hong_kong, law.clock() + 24 * HOUR + 1)
+        found = rules_of(law.hong_kong)
+        incident.notices.add(authority=HK_PCPD, at=law.clock())
+        law.hong_kong.place(law.by_recipient(incident=incident))
+        assert (found, rules_of(law.hong_kong)) == ({"K17.hk_no_notice"}, set())
+
+
+class TestPublicBodies:
+    """K24: the exporter is told when a public body asks for the data."""
+
+    def access(self, law: LawWorld, **changes: Any) -> pb.GovAccess:
+        fields = {
+            "contract_id": CONTRACT_ID,
+            "matter": bytes(16),
+            "requester": 2,
+            "territory": 810000,
+            "received_at": law.clock(),
+        }
+        return pb.GovAccess(**{**fields, **changes})
+
+    def test_that_got_it_before_the_exporter_knew_are_found_at_once(self, law: LawWorld) -> None:
+        law.hong_kong.place(law.counterpart())
+        law.hong_kong.place(law.by_recipient(gov_access=self.access(law, disclosed=True)))
+        assert rules_of(law.hong_kong) == {"K24.no_notice"}
+
+    def test_that_asked_are_found_after_72_hours_and_closed_by_the_notice(
+        self, law: LawWorld
+    ) -> None:
+        law.hong_kong.place(law.counterpart())
+        access = self.access(law)
+        law.hong_kong.place(law.by_recipient(gov_access=access))
+        law.tick(law.hong_kong, law.clock() + 72 * HOUR + 1)
+        found = rules_of(law.hong_kong) - {"K4.pending"}
+        access.exporter_notified_at = law.clock()
+        law.hong_kong.place(law.by_recipient(gov_access=access))
+        closed = rules_of(law.hong_kong) - {"K4.pending"}
+        assert (found, closed) == ({"K24.no_notice"}, set())
+
+
+class TestConsent:
+    def test_that_changed_is_kept_and_raises_nothing(self, law: LawWorld) -> None:
+        law.agree()
+        change = pb.ConsentChange(
+            contract_id=CONTRACT_ID, matter=os.urandom(16), change=1, subjects=3, from_date=20260803
+        )
+        law.mainland.place(law.by_exporter(consent_change=change))
+        assert law.mainland.findings() == []
