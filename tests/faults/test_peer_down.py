@@ -22,8 +22,8 @@ from institutions import STATEMENT, Registry, client, until
 from ledgerd_client import Declared, NotReadyError
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import RegulatorServiceStub
-from ledgerd_client._shown import to_transfer
 from ledgerd_client._results import Submitted, TransferView
+from ledgerd_client._shown import to_transfer
 from ledgerd_client.config import Settings
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.receipt import Receipt
