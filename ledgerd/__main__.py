@@ -124,6 +124,7 @@ def audit(config: ConfigFile) -> None:
     from ledgerd import auditing
     from ledgerd.config import Config
 
+    _go_on_in_a_child()
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("auditing", total=None)
         report = auditing.audit(
@@ -233,6 +234,29 @@ async def _serve(config: Config, *, throwaway: bool) -> None:
         _explain(error)
         # Killed from outside, it starts again by itself.
         raise typer.Exit(FAILED if error.reason == "WRITER_KILLED" else STORE_FAILED) from None
+
+
+def _go_on_in_a_child() -> None:
+    """
+    Return in a child process; here, end as it ends.
+
+    A store whose file was cut short ends the process that maps it by SIGBUS, and no code of that
+    process can say so.
+    """
+    pid = os.fork()
+    if not pid:
+        return
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code == -signal.SIGBUS:
+        _explain(
+            StoreError(
+                "the store's file is shorter than what it says that it holds",
+                reason="CUT_SHORT",
+                action="keep the file as it is, and restore the newest backup beside it",
+            )
+        )
+        code = FAILED
+    raise typer.Exit(code if code >= 0 else 128 - code)
 
 
 def _explain(error: LedgerError) -> None:

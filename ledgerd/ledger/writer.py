@@ -144,7 +144,7 @@ class Writer:
         except StoreError:
             raise
         except BaseException:
-            self.load()
+            self._load_again()
             raise
         # Durable. The checkpoint was signed above, but no byte of it has left this thread.
         self.head = head
@@ -165,7 +165,14 @@ class Writer:
                 return error
             return LedgerError(f"the record could not be applied: {type(error).__name__}")
         finally:
+            self._load_again()
+
+    def _load_again(self) -> None:
+        try:
             self.load()
+        except LedgerError as error:
+            # What is in memory says of records that they are in the log, and they are not.
+            raise StoreError(f"the store can't be taken up again: {error.message}") from error
 
     def _write(
         self, transaction: Transaction, calls: Sequence[Sequence[Item]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.writer import AppendResult, Outcome
 from ledgerd.rules.ruleset import HOUR
+from ledgerd.store.base import MAX_SNAPSHOTS
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
@@ -350,6 +352,18 @@ class TestAbort:
             node.append(item, key, poisoned(world.transfer()))
         assert node.append(item, key) == [3, 4]
         node.audit()
+
+    @pytest.mark.parametrize("do", ["commit", "rehearse"])
+    def test_what_can_not_be_taken_up_again_ends_the_node(self, world: World, do: str) -> None:
+        """Else it would answer from memory that is no longer what the store holds."""
+        node = world.mainland
+        items = [world.transfer(), poisoned(world.transfer())]
+        with ExitStack() as readers:
+            # So many readers that there is no room for one more.
+            for _ in range(MAX_SNAPSHOTS):
+                readers.enter_context(node.store.snapshot())
+            with pytest.raises(StoreError, match="taken up again"):
+                node.writer.commit([items]) if do == "commit" else node.writer.rehearse(items)
 
     def test_rehearsing_names_the_error(self, world: World) -> None:
         error = world.mainland.writer.rehearse([world.transfer(), poisoned(world.transfer())])
