@@ -35,6 +35,7 @@ class Checker:
         """
         For each body by author, the findings that it would open and close, or why it is refused.
 
+        Only those that concern the author: what another institution is told is not for its eyes.
         They are judged as one call of that order. Positions are those that the records would have
         if no finding came between them.
         """
@@ -48,7 +49,8 @@ class Checker:
             for body in bodies:
                 try:
                     entry = self._read(machine, overlay, body, author, position, now)
-                    judged.append(machine.apply(overlay, entry))
+                    found = machine.apply(overlay, entry)
+                    judged.append(_shown_to(author, found, machine, overlay))
                     position += 1
                 except LedgerError as error:
                     judged.append(error.with_traceback(None))
@@ -73,3 +75,9 @@ class Checker:
                 action="make a new record_id for a new record",
             )
         return Entry(position, now, facts, sha256(body).digest(), b"", body)
+
+
+def _shown_to(
+    author: str, found: list[pb.Finding], machine: Machine, overlay: Overlay
+) -> list[pb.Finding]:
+    return [each for each in found if author in machine.concerned_by(overlay, each)]

@@ -24,6 +24,7 @@ from ledgerd.projections.contracts import (
     contract_key,
     parse_contract_key,
 )
+from ledgerd.projections.transfers import MAX_HALVES
 from ledgerd.rules.days import day_of, from_date
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.store.base import Transaction
@@ -39,9 +40,13 @@ _TERMS: Final[Mapping[type, Any]] = MappingProxyType({
 })  # fmt: skip
 _VERSIONS: Final = frozenset(("contract", "supplement"))
 _WITH_TERMS: Final = frozenset((*_VERSIONS, "filing", "termination"))
+# Records that say something of a contract: what ContractLaw.state() takes.
+OF_CONTRACT: Final = frozenset((*_WITH_TERMS, "pipia", "suspend", "resume"))
 
 # Of each sort of statement that a row keeps: filings, assessments, suspensions.
 _MAX_STATED: Final = 100
+# Versions that a row keeps. A half states each of them, so beyond it C1.too_many_halves stands.
+_MAX_VERSIONS: Final = MAX_HALVES
 
 
 class ContractLaw:
@@ -89,10 +94,17 @@ class ContractLaw:
             ]
         return []
 
-    def await_contract(self, transaction: Transaction, key: bytes, position: int) -> None:
-        """Keep the place of a record that names a contract which is not known (C2)."""
+    def await_contract(
+        self, transaction: Transaction, key: bytes, position: int, record: str
+    ) -> None:
+        """
+        Keep the place of a record that names a contract which is not known (C2).
+
+        Of records that say nothing of the contract itself only if it is the first of all.
+        """
         contract = self._state.contracts.get(transaction, key) or Contract()
-        if len(contract.dangling) < MAX_DANGLING:
+        kept = len(contract.dangling)
+        if not kept or (record in OF_CONTRACT and kept < MAX_DANGLING):
             contract.dangling.append(position)
         self._state.contracts.put(key, contract)
 
@@ -127,7 +139,7 @@ class ContractLaw:
         usage = self._state.usage.get(transaction, key)
         if usage is None or not contract.exporting:
             return []
-        usage.cover(contract.terms()[-1].scope)
+        usage.cover(contract.in_force(recorded_at).scope)
         self._state.usage.put(key, usage)
         parameters = self._state.law.at(day_of(recorded_at))
         nothing = Counted(key, 0, (0, 0), position, parameters)
@@ -148,9 +160,10 @@ def named_by(statement: Any) -> Any:
 
 
 def _with(versions: list[Version], version: Version, number: int) -> list[Version]:
-    """Enter a version by its number, in place of an earlier statement of it."""
+    """Enter a version by its number, in place of an earlier statement of it; of too many none."""
     numbered = {pb.ContractTerms.FromString(each.terms).version: each for each in versions}
-    numbered[number] = version
+    if number in numbered or len(numbered) < _MAX_VERSIONS:
+        numbered[number] = version
     return [numbered[each] for each in sorted(numbered)]
 
 

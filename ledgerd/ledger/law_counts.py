@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ledgerd.ledger.law_state import LawState
 from ledgerd.projections.contracts import Contract, Usage, parse_contract_key
-from ledgerd.projections.counters import Counter, Group, counter_key, group_key
+from ledgerd.projections.counters import Counter, Group, counter_key, group_key, own_group_key
 from ledgerd.rules.counting import judge_counter, judge_group, near_edge, needed_route, quiet_below
 from ledgerd.rules.law import Parameters
 from ledgerd.store.base import Transaction
@@ -115,7 +115,8 @@ class CountLaw:
     ) -> list[pb.Finding]:
         """Enter a contract under the edges that it is just below, and under no others."""
         exporter, _ = parse_contract_key(counted.key)
-        key = group_key(group_id or exporter, counted.year)
+        year = counted.year
+        key = group_key(group_id, year) if group_id else own_group_key(exporter, year)
         group = self._state.groups.get(transaction, key) or Group()
         edges = near_edge(counts, counted.parameters)
         for edge in [*group.near]:

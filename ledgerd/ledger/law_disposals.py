@@ -7,15 +7,18 @@ of its scope on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias
 
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.law_state import LawState
 from ledgerd.projections.contracts import Contract, Usage, contract_key, parse_contract_key
 from ledgerd.projections.obligations import (
+    Disposed,
     Obligation,
     days_of,
+    disposed_key,
     obligation_key,
     parse_obligation_key,
 )
@@ -30,9 +33,11 @@ from ledgerd_client.core.header import Kind
 
 _RECEIVED: Final = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
 
+_BodyOf: TypeAlias = Callable[[Half], pb.Body]
+
 
 class _Taken(NamedTuple):
-    """What an ACK took: persons, and the obligation that it belongs to."""
+    """What a recipient took by a transfer: persons, and the obligation that it belongs to."""
 
     key: bytes
     subjects: int
@@ -51,17 +56,17 @@ class DisposalLaw:
         """Judge an own half of the recipient; transfer has it already."""
         facts = entry.facts
         halves = [half for half in transfer.halves if half.own and half.institution == facts.author]
+
+        def said(half: Half) -> pb.Body:
+            return body if half.position == entry.position else self._said(transaction, half)
+
         due: list[pb.Finding] = []
-        if facts.kind == Kind.ACK and facts.outcome in _RECEIVED:
-            earlier = [half for half in halves[:-1] if half.outcome in _RECEIVED]
-            if earlier:
-                due += self._give_back(transaction, self._taken(transaction, earlier[-1]))
-            terms = pb.Terms.FromString(body.ack.terms)
-            due += self._take(transaction, _taken(body, terms), entry)
-            if len(halves) == 1 and body.ack.received_subjects == terms.subjects:
-                # The first of its author, and nothing to compare it with: most of them.
-                return due
-        return due + self._compare(transaction, entry, body, transfer, halves)
+        taken, earlier = _taken(halves, said), _taken(halves[:-1], said)
+        if taken != earlier and not (earlier and self._is_gone(transaction, entry, earlier)):
+            # Taken before given back, so that a day's row outlives a correction of its only one.
+            due += [] if taken is None else self._take(transaction, taken, entry)
+            due += [] if earlier is None else self._give_back(transaction, earlier)
+        return due + self._compare(entry, transfer, halves, said)
 
     def on_disposal(
         self, transaction: Transaction, position: int, body: pb.Body, terms: pb.DisposalTerms
@@ -71,9 +76,13 @@ class DisposalLaw:
         due: list[pb.Finding] = []
         strangers = False
         if terms.refs:
-            taken = [self._by_ref(transaction, ref, contract) for ref in terms.refs]
-            strangers = None in taken
-            known = [each for each in taken if each is not None]
+            taken = {ref: self._by_ref(transaction, ref, contract) for ref in terms.refs}
+            strangers = None in taken.values()
+            known = [
+                each
+                for ref, each in taken.items()
+                if each is not None and self._is_first(transaction, body.author, ref, position)
+            ]
             transfers, subjects = len(known), sum(each.subjects for each in known)
             for each in known:
                 due += self._give_back(transaction, each)
@@ -170,46 +179,44 @@ class DisposalLaw:
 
     # -- ACKs -------------------------------------------------------------------------------
 
+    def _is_first(self, transaction: Transaction, author: str, ref: bytes, position: int) -> bool:
+        """Note that a DISPOSAL names a transfer; whether none did before."""
+        key = disposed_key(author, ref)
+        if self._state.disposed.get(transaction, key) is not None:
+            return False
+        self._state.disposed.put(key, Disposed(position))
+        return True
+
+    def _is_gone(self, transaction: Transaction, entry: Entry, taken: _Taken) -> bool:
+        """Whether a DISPOSAL has named the transfer, or left nothing of its day."""
+        key = disposed_key(entry.facts.author, entry.facts.ref)
+        named = self._state.disposed.get(transaction, key) is not None
+        return named or self._state.obligations.get(transaction, taken.key) is None
+
     def _by_ref(self, transaction: Transaction, ref: bytes, contract: bytes) -> _Taken | None:
         """What was taken by a transfer, if it is one under this contract."""
         author, _ = parse_contract_key(contract)
-        received = [
+        halves = [
             half
             for half in self._transfers.get(transaction, ref).halves
-            if half.own and half.institution == author and half.outcome in _RECEIVED
+            if half.own and half.institution == author
         ]
-        if not received:
-            return None
-        taken = self._taken(transaction, received[-1])
-        return taken if parse_obligation_key(taken.key)[0] == contract else None
+        taken = _taken(halves, partial(self._said, transaction))
+        return taken if taken and parse_obligation_key(taken.key)[0] == contract else None
 
-    def _taken(self, transaction: Transaction, half: Half) -> _Taken:
-        body = pb.Body.FromString(self._state.body_of(transaction, half.position))
-        return _taken(body, pb.Terms.FromString(body.ack.terms))
+    def _said(self, transaction: Transaction, half: Half) -> pb.Body:
+        return pb.Body.FromString(self._state.body_of(transaction, half.position))
 
     def _compare(
-        self,
-        transaction: Transaction,
-        entry: Entry,
-        body: pb.Body,
-        transfer: Transfer,
-        halves: Sequence[Half],
+        self, entry: Entry, transfer: Transfer, halves: Sequence[Half], said: _BodyOf
     ) -> list[pb.Finding]:
         """K15.subjects: what arrived, beside what the recipient's newest terms say."""
         accepted = [half for half in halves if half.outcome == pb.OUTCOME_ACCEPTED]
         if not accepted:
             return []
         ack = accepted[0]
-        stated = [ack, *(half for half in halves if _corrects(half, ack))][-1]
-        said = [
-            body
-            if half.position == entry.position
-            else pb.Body.FromString(self._state.body_of(transaction, half.position))
-            for half in (ack, stated)
-        ]
-        received = said[0].ack.received_subjects
-        newest = getattr(said[1], said[1].WhichOneof("record") or "")
-        terms = pb.Terms.FromString(newest.terms)
+        received = said(ack).ack.received_subjects
+        terms = _newest_terms(ack, halves, said)
         lapses = []
         if received != terms.subjects:
             numbers = (received, terms.subjects)
@@ -217,12 +224,21 @@ class DisposalLaw:
         return self._state.change_transfer(self._transfers, entry.facts.ref, transfer, lapses)
 
 
-def _taken(body: pb.Body, terms: pb.Terms) -> _Taken:
-    partial = body.ack.outcome == pb.OUTCOME_PARTIAL
+def _taken(halves: Sequence[Half], said: _BodyOf) -> _Taken | None:
+    """What a recipient's halves of a transfer come to: the newest ACK, as corrected since."""
+    ack = next((half for half in reversed(halves) if half.outcome in _RECEIVED), None)
+    if ack is None:
+        return None
+    terms = _newest_terms(ack, halves, said)
     day = from_date(terms.delete_by) if terms.delete_by else 0
-    key = obligation_key(contract_key(body.author, terms.contract_id), day)
-    return _Taken(key, body.ack.received_subjects if partial else terms.subjects)
+    key = obligation_key(contract_key(ack.institution, terms.contract_id), day)
+    in_part = ack.outcome == pb.OUTCOME_PARTIAL
+    return _Taken(key, said(ack).ack.received_subjects if in_part else terms.subjects)
 
 
-def _corrects(half: Half, ack: Half) -> bool:
-    return half.kind == Kind.CORRECTION and half.position > ack.position
+def _newest_terms(ack: Half, halves: Sequence[Half], said: _BodyOf) -> pb.Terms:
+    """The terms of an ACK, or of the last CORRECTION after it."""
+    after = [half for half in halves if half.kind == Kind.CORRECTION]
+    newest = max((ack, *after), key=lambda half: half.position)
+    body = said(newest)
+    return pb.Terms.FromString(getattr(body, body.WhichOneof("record") or "").terms)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.finding_maker import FindingMaker
-from ledgerd.ledger.law_contracts import ContractLaw, named_by
+from ledgerd.ledger.law_contracts import OF_CONTRACT, ContractLaw, named_by
 from ledgerd.ledger.law_counts import CountLaw
 from ledgerd.ledger.law_disposals import DisposalLaw
 from ledgerd.ledger.law_matters import MatterLaw, named_contracts
@@ -147,11 +147,11 @@ class LawMachine:
             return self._contract(transaction, entry, body, key)
         if record in _MATTERS:
             keys = [contract_key(body.author, each) for each in named_contracts(statement)]
-            due = self._await(transaction, entry.position, keys)
+            due = self._await(transaction, entry.position, record, keys)
             return due + self._matters.on_record(transaction, entry.position, body)
         named = named_by(statement)
         key = contract_key(body.author, named.contract_id)
-        due = self._await(transaction, entry.position, [key])
+        due = self._await(transaction, entry.position, record, [key])
         if record == "disposal":
             if named.recipient.institution == body.author:
                 due += self._disposals.on_disposal(transaction, entry.position, body, named)
@@ -159,7 +159,7 @@ class LawMachine:
             due += self._contracts.state(transaction, entry.position, entry.recorded_at, body)
             due += self._state.judge(transaction, key)
             if record == "supplement":
-                due += self._matters.judge_onward(transaction, key)
+                self._matters.judge_onward_later(transaction, key, entry.recorded_at)
         return due
 
     def _contract(
@@ -170,23 +170,23 @@ class LawMachine:
         due = self._contracts.state(transaction, entry.position, entry.recorded_at, body)
         for position in self._contracts.take_dangling(transaction, key):
             waiting = pb.Body.FromString(self._state.body_of(transaction, position))
-            if waiting.WhichOneof("record") not in {"disposal", *_MATTERS}:
+            if waiting.WhichOneof("record") in OF_CONTRACT:
                 due += self._contracts.state(transaction, position, entry.recorded_at, waiting)
         due += self._state.judge(transaction, key)
-        due += self._matters.judge_onward(transaction, key)
+        self._matters.judge_onward_later(transaction, key, entry.recorded_at)
         usage = self._state.usage.get(transaction, key)
         if new and usage is not None and usage.first >= 0:
             due += self._transfers.judge_again(transaction, usage.first)
         return due
 
     def _await(
-        self, transaction: Transaction, position: int, keys: list[bytes]
+        self, transaction: Transaction, position: int, record: str, keys: list[bytes]
     ) -> list[pb.Finding]:
         """C2: note contracts that a record names and that nobody has stated."""
         due: list[pb.Finding] = []
         for key in keys:
             if not self._contracts.is_known(transaction, key):
-                self._contracts.await_contract(transaction, key, position)
+                self._contracts.await_contract(transaction, key, position, record)
                 due += self._state.judge(transaction, key)
         return due
 

@@ -37,20 +37,24 @@ class MatterLaw:
         matter = self._state.matters.get(transaction, key)
         return [] if matter is None else self._judge(transaction, key, matter)
 
-    def judge_onward(self, transaction: Transaction, contract: bytes) -> list[pb.Finding]:
-        """Judge what was provided onward under a contract by its newest terms."""
+    def judge_onward_later(self, transaction: Transaction, contract: bytes, at: int) -> None:
+        """
+        Have what was provided onward under a contract judged by its newest terms.
+
+        By TICKs after at (µs): they may be thousands, and a TICK judges no more than its step.
+        """
         author, contract_id = parse_contract_key(contract)
         self._state.matters.flush(transaction)
         start, end = matter_key(author, b""), matter_key(author, b"\xff" * 17)
         keys = [key for key, _ in transaction.scan(Table.MATTERS, start, end)]
-        due: list[pb.Finding] = []
         for key in keys:
             matter = self._state.matters.get(transaction, key)
-            if matter is None or matter.record != "onward":
+            if matter is None or matter.record != "onward" or matter.due:
                 continue
             if contracts_of(matter) == [contract_id]:
-                due += self._judge(transaction, key, matter)
-        return due
+                self._state.timers.move(MATTER, key, 0, at)
+                matter.due = at
+                self._state.matters.put(key, matter)
 
     def _judge(self, transaction: Transaction, key: bytes, matter: Matter) -> list[pb.Finding]:
         state = self._state

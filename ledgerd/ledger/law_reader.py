@@ -144,8 +144,14 @@ class LawReader:
 
     def next_timer(self) -> int | None:
         """When (µs) a deadline of our own side passes next; None when none is awaited."""
+        timer = self.first_timer()
+        return timer.due if timer is not None else None
+
+    def first_timer(self) -> timers.Timer | None:
+        """What a TICK would judge first; nothing while no law is in force, which judges nothing."""
         with self._store.snapshot() as snapshot:
-            return timers.next_timer(snapshot)
+            timer = timers.next_timer(snapshot)
+            return timer if timer is not None and stored_rule_set(snapshot)[1].law else None
 
     def erasable(self, index: int, now: int) -> Erasable:
         """Whether the body of an entry may be erased at a time (µs); raises NotFoundError."""

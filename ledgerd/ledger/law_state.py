@@ -14,7 +14,7 @@ from ledgerd.ledger.finding_maker import Concerned, FindingMaker
 from ledgerd.projections.contracts import Contract, Usage, parse_contract_key
 from ledgerd.projections.counters import Counter, Group
 from ledgerd.projections.matters import Matter
-from ledgerd.projections.obligations import Obligation
+from ledgerd.projections.obligations import Disposed, Obligation
 from ledgerd.projections.rows import Rows
 from ledgerd.projections.timers import CONTRACT, Timers
 from ledgerd.projections.transfers import OpenFinding, Position, Transfer, Transfers
@@ -54,6 +54,7 @@ class LawState:
         self.counters = Rows(Table.COUNTERS, Counter.parse)
         self.groups = Rows(Table.COUNTERS, Group.parse)
         self.obligations = Rows(Table.OBLIGATIONS, Obligation.parse)
+        self.disposed = Rows(Table.OBLIGATIONS, Disposed.parse)
         self.matters = Rows(Table.MATTERS, Matter.parse)
         self.timers = Timers()
         self.now = 0
@@ -167,6 +168,7 @@ class LawState:
         for rows in (self.contracts, self.usage, self.counters, self.groups):
             rows.flush(transaction)
         self.obligations.flush(transaction)
+        self.disposed.flush(transaction)
         self.matters.flush(transaction)
         self.timers.flush(transaction)
 

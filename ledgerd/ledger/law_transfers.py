@@ -14,7 +14,14 @@ from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.law_counts import Counted, CountLaw
 from ledgerd.ledger.law_plain import PlainTransfers, Sent, read_sent
 from ledgerd.ledger.law_state import LawState
-from ledgerd.ledger.law_usage import Stated, counting_halves, stated_by, take_route, use
+from ledgerd.ledger.law_usage import (
+    Stated,
+    counting_halves,
+    lower_route,
+    stated_by,
+    take_route,
+    use,
+)
 from ledgerd.projections.contracts import Usage
 from ledgerd.projections.transfers import Transfer, Transfers
 from ledgerd.rules.content import content, invalid_codes, timing
@@ -157,13 +164,16 @@ class TransferLaw:
         usage = state.usage.get(transaction, stated.key) or Usage()
         usage.transfers = max(0, usage.transfers - 1)
         usage.subjects = max(0, usage.subjects - terms.subjects_first_this_year)
-        if not usage.transfers:
-            usage.first, usage.first_at = -1, 0
         state.usage.put(stated.key, usage)
-        if not _is_counted(party, terms.exemption):
-            return []
-        counted = self._counted(stated, -1, position)
-        return self._counts.add(transaction, counted, contract, usage)
+        due: list[pb.Finding] = []
+        if _is_counted(party, terms.exemption):
+            counted = self._counted(stated, -1, position)
+            due += self._counts.add(transaction, counted, contract, usage)
+            needed = self._counts.needed(transaction, party.id, counted.year, counted.parameters)
+            lower_route(usage, counted.year, needed)
+        if not usage.transfers:
+            usage.clear()
+        return due
 
     def _counted(self, stated: Stated, sign: int, position: int) -> Counted:
         terms = stated.terms

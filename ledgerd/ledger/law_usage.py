@@ -82,7 +82,8 @@ def use(usage: Usage, contract: Contract | None, stated: Stated) -> bool:
         moved = True
     usage.transfers += 1
     usage.subjects += terms.subjects_first_this_year
-    moved |= usage.exceed(stated.scope & ~_in_force(versions, stated.occurred_at), stated.position)
+    scope = contract.in_force(stated.occurred_at).scope if contract and versions else 0
+    moved |= usage.exceed(stated.scope & ~scope, stated.position)
     if usage.genetic < 0 and _GENETIC in stated.profile.sensitive:
         usage.genetic = stated.position
         moved = True
@@ -99,13 +100,11 @@ def scale_of(terms: Terms, subjects: int) -> int:
     return scale if subjects <= scale else MAX_COUNT * MAX_COUNT
 
 
-def _in_force(versions: Sequence[Terms], at: int) -> int:
-    """The scope of the version in force at a time; before any, the first one's."""
-    scope = versions[0].scope if versions else 0
-    for version in versions:
-        if version.starts_at <= at:
-            scope = version.scope
-    return scope
+def lower_route(usage: Usage, year: int, needed: tuple[int, int]) -> None:
+    """Keep of the route what the counters of its year still need."""
+    known_year, national, every, position = usage.route
+    if year == known_year:
+        usage.route = year, min(national, needed[0]), min(every, needed[1]), position
 
 
 def take_route(usage: Usage, year: int, needed: tuple[int, int], position: int) -> bool:

@@ -148,7 +148,7 @@ class Machine:
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))
         elif record == "finding":
-            concerned = self._concerned_by(transaction, body.finding)
+            concerned = self.concerned_by(transaction, body.finding)
             findings.add_finding(transaction, entry.position, body.finding, concerned)
         elif record == "tick":
             return self._law.tick(transaction, entry.recorded_at) if self.rules.law else []
@@ -156,7 +156,7 @@ class Machine:
             return self._reconciler.on_anchor(transaction, body.anchor, entry.recorded_at)
         return []
 
-    def _concerned_by(self, transaction: Transaction, finding: pb.Finding) -> list[str]:
+    def concerned_by(self, transaction: Transaction, finding: pb.Finding) -> list[str]:
         """Institutions of this side whom a finding concerns, each once."""
         if finding.institution or not finding.ref:
             return [finding.institution] if finding.institution else []

@@ -12,6 +12,7 @@ from ledgerd.ledger.call import Call
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.writer import sign_own
+from ledgerd.projections.timers import Timer
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.keys import SigningKey
@@ -60,14 +61,16 @@ class Ticker:
                 await asyncio.sleep(self._interval_s)
 
     async def step(self) -> bool:
-        """Append a TICK if one is due; return False when another one is due at once."""
-        if not self._is_due():
+        """Append a TICK if one is due; return False when it moved things on and another is due."""
+        timer = self._due()
+        if timer is None:
             return True
         now = self._clock()
         tick = sign_own(self._entry_key, self._origin, now, self._random, tick=pb.Tick())
         await self._sequencer.append(Call.of([tick]))
-        return not self._is_due()
+        # What is first still was not judged: another TICK at once would not judge it either.
+        return self._due() in {None, timer}
 
-    def _is_due(self) -> bool:
-        due = self._reader.next_timer()
-        return due is not None and due < self._clock()
+    def _due(self) -> Timer | None:
+        timer = self._reader.first_timer()
+        return timer if timer is not None and timer.due < self._clock() else None

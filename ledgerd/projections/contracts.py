@@ -152,6 +152,11 @@ class Contract:
         """What the versions say, in the same order."""
         return _read_versions(tuple(self.versions))
 
+    def in_force(self, at: int) -> Terms:
+        """What a known contract says at a time (µs); before it is in effect, its first version."""
+        versions = self.terms()
+        return next((each for each in reversed(versions) if each.starts_at <= at), versions[0])
+
 
 @lru_cache(maxsize=4096)
 def _read_versions(versions: tuple[Version, ...]) -> tuple[Terms, ...]:
@@ -258,6 +263,12 @@ class Usage:
             for codes, known in zip(_LISTS, self.excess_at, strict=True)
         )
         self.excess_at = purposes, categories, means
+
+    def clear(self) -> None:
+        """Forget what transfers showed: none of them counts any more."""
+        self.first, self.first_at, self.genetic = -1, 0, -1
+        self.excess, self.excess_at = 0, (-1, -1, -1)
+        self.route = (0, 0, 0, -1)
 
     def encode(self) -> bytes:
         return encode(

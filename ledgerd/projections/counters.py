@@ -1,7 +1,8 @@
 """
 What one exporter has sent in one year of UTC+8, and groups of contracts that stay below an edge.
 
-COUNTERS: "E" ‖ lp8(exporter) ‖ u16 year → Counter; "G" ‖ lp8(group) ‖ u16 year → Group.
+COUNTERS: "E" ‖ lp8(exporter) ‖ u16 year → Counter; "G" ‖ lp8(group) ‖ u16 year → Group;
+"O" ‖ lp8(exporter) ‖ u16 year → Group, of the exporter's contracts that state no group.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ def counter_key(exporter: str, year: int) -> bytes:
 
 
 def group_key(group: str, year: int) -> bytes:
+    """Of contracts that state a group, whatever exporter states it."""
     return b"G" + lp8(group.encode()) + year.to_bytes(2, "big")
+
+
+def own_group_key(exporter: str, year: int) -> bytes:
+    """Of an exporter's contracts without one: apart, so that nobody can state it as theirs."""
+    return b"O" + lp8(exporter.encode()) + year.to_bytes(2, "big")
 
 
 @dataclass(slots=True)

@@ -1,15 +1,17 @@
 """
 What a recipient has to dispose of: transfers that it took, by contract and day.
 
-OBLIGATIONS: contract key ‖ u32 day of delete_by (0: none stated) → the row below.
+OBLIGATIONS: contract key ‖ u32 day of delete_by (0: none stated) → Obligation; 0 ‖ lp8(author) ‖
+ref → Disposed. No author has an empty name, so no contract key begins with 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
+from ledgerd.projections.contracts import contract_key
 from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
 from ledgerd.projections.transfers import OpenFinding
 from ledgerd.store.base import Snapshot
@@ -25,6 +27,10 @@ def obligation_key(contract: bytes, day: int) -> bytes:
 def parse_obligation_key(key: bytes) -> tuple[bytes, int]:
     """(contract key, day) of a key."""
     return key[:-_DAY_BYTES], int.from_bytes(key[-_DAY_BYTES:], "big")
+
+
+def disposed_key(author: str, ref: bytes) -> bytes:
+    return b"\0" + contract_key(author, "") + ref
 
 
 def days_of(snapshot: Snapshot, contract: bytes) -> Iterator[int]:
@@ -61,3 +67,17 @@ class Obligation:
         values: Any = decode(data)
         first, recorded_at, transfers, subjects, due, found = values
         return cls(first, recorded_at, transfers, subjects, due, parse_findings(found))
+
+
+class Disposed(NamedTuple):
+    """A transfer that a DISPOSAL has named, the first time at position."""
+
+    position: int
+
+    def encode(self) -> bytes:
+        return encode(self.position)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        values: Any = decode(data)
+        return cls(*values)

@@ -128,8 +128,13 @@ class Rows(Generic[R]):
 
     def flush(self, transaction: Transaction) -> None:
         """Put what has changed; before a commit, and before the table is scanned."""
-        if not self._changed:
-            return
+        if self._changed:
+            self._put_changed(transaction)
+        # The longest known first: a row that is in use is read again at once.
+        for key in list(islice(self._rows, max(0, len(self._rows) - self._keep))):
+            del self._rows[key]
+
+    def _put_changed(self, transaction: Transaction) -> None:
         rows = [(key, self._rows[key]) for key in self._changed]
         transaction.put_many(
             self._table, [(key, row.encode()) for key, row in rows if row is not None]
@@ -138,6 +143,3 @@ class Rows(Generic[R]):
             if row is None:
                 transaction.delete(self._table, key)
         self._changed.clear()
-        # The longest known first: a row that is in use is read again at once.
-        for key in list(islice(self._rows, max(0, len(self._rows) - self._keep))):
-            del self._rows[key]

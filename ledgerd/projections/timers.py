@@ -7,7 +7,7 @@ The index is durable: a restart, or a clock that was set back, loses no deadline
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -49,8 +49,15 @@ class Timers:
         self._changes.clear()
 
 
-def next_timer(snapshot: Snapshot) -> int | None:
-    """The earliest time (µs) at which something is due; None when nothing is."""
+class Timer(NamedTuple):
+    """What is due first: when (µs), and the subject with its row's key."""
+
+    due: int
+    subject: bytes
+
+
+def next_timer(snapshot: Snapshot) -> Timer | None:
+    """The earliest of all; None when nothing is due ever."""
     for key, _ in snapshot.scan(Table.TIMERS):
-        return int.from_bytes(key[:8], "big")
+        return Timer(int.from_bytes(key[:8], "big"), key[8:])
     return None

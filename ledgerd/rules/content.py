@@ -125,7 +125,7 @@ def timing(
     if contract.ended is not None and occurred_at > end_of(contract.ended.day):
         found.append("K3.terminated")
     # PIPL 19, 47.
-    last_day = day_of(occurred_at) + newest.retention_days
+    last_day = day_of(occurred_at) + contract.in_force(occurred_at).retention_days
     if not delete_by or from_date(delete_by) > last_day:
         found.append("K16.retention")
     return tuple(found)

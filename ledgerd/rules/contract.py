@@ -54,6 +54,7 @@ def judge_contract(
     timed.append(_end_not_notified(contract, party, now, rules, law))
     if contract.exporting:
         lapses += _exporter(contract, terms, usage)
+        timed.append(_drift(contract, usage, now))
         if party.side == "CN":
             lapses += _from_the_mainland(contract, terms, usage, party)
         timed.append(judge_authorisation(contract, terms, now, law))
@@ -98,11 +99,6 @@ def _side(place: int) -> str:
 def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
     records = (own(contract.versions[-1].position),)
     yield from _pipia(contract, terms, usage)
-    # K6, GBA Standard Contract on supplements, PIPL 14.
-    beyond = usage.excess & ~terms.scope
-    for (rule, first, bits), position in zip(_LISTS, usage.excess_at, strict=True):
-        if codes := (beyond >> first & (1 << bits) - 1).bit_count():
-            yield Lapse(rule, (own(contract.versions[0].position), own(position)), (codes,))
     if terms.side.important_data and terms.mechanism == _GBA_SC:
         yield Lapse("K8.important_data", records)
     # K22: the appendix's scale; Network Data Security Regulations 38.
@@ -111,6 +107,21 @@ def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]
     scale = terms.side.authorised_scale
     if terms.mechanism == _ASSESSMENT and scale and usage.subjects > scale:
         yield Lapse("K22.assessed", records, (usage.subjects, scale))
+
+
+def _drift(contract: Contract, usage: Usage, now: int) -> Judgement:
+    """K6, GBA Standard Contract on supplements, PIPL 14: a supplement covers once in effect."""
+    if not usage.excess:
+        return Judgement()
+    known = max(now, *(version.recorded_at for version in contract.versions))
+    beyond = usage.excess & ~contract.in_force(known).scope
+    lapses = [
+        Lapse(rule, (own(contract.versions[0].position), own(position)), (codes,))
+        for (rule, first, bits), position in zip(_LISTS, usage.excess_at, strict=True)
+        if (codes := (beyond >> first & (1 << bits) - 1).bit_count())
+    ]
+    later = [terms.starts_at for terms in contract.terms() if terms.starts_at > known]
+    return Judgement(tuple(lapses), min(later, default=0))
 
 
 def _pipia(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:

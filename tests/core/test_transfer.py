@@ -207,6 +207,8 @@ NOT_SAID: list[tuple[dict[str, Any], str]] = [
     ({"notice_version": "4111 1111 1111 1111"}, "PERSONAL_DATA"),
     ({"delete_by": 20290230}, "FIELD_OUT_OF_RANGE"),
     ({"delete_by": 1}, "FIELD_OUT_OF_RANGE"),
+    ({"delete_by": 19700101}, "FIELD_OUT_OF_RANGE"),
+    ({"delete_by": 19991231}, "FIELD_OUT_OF_RANGE"),
 ]  # fmt: skip
 
 # At the edge, and inside.
@@ -226,6 +228,7 @@ SAID: list[dict[str, Any]] = [
     {"sensitive_categories": list(range(1, 12))},
     {"means": list(range(1, 9))},
     {"notice_digest": b"", "notice_version": "", "delete_by": 0},
+    {"delete_by": 20000101},
 ]
 
 

@@ -8,6 +8,8 @@ import pytest
 from builders import SHENZHEN
 from ledger.law_world import CONTRACT_ID, DAY, LawWorld, at, rules_of
 
+from ledgerd.projections.contracts import MAX_DANGLING
+from ledgerd.projections.transfers import MAX_HALVES
 from ledgerd_client._proto import body_pb2 as pb
 
 ASSESSMENT, CERTIFICATE = 3, 2
@@ -177,6 +179,26 @@ class TestScope:
         first = law.mainland.place(law.transfer(law.terms(purposes=[3])))
         (finding,) = law.mainland.findings()
         assert [record.index for record in finding.records] == [contract, first]
+
+    def test_is_found_until_the_supplement_that_covers_it_takes_effect(self, law: LawWorld) -> None:
+        law.mainland.append(law.contract(), law.pipia())
+        law.mainland.append(
+            law.supplement(purposes=[2, 3, 7], effective_on=20260805),
+            law.transfer(law.terms(purposes=[3])),
+        )
+        before = "K6.purposes" in rules_of(law.mainland)
+        law.tick(law.mainland, at("2026-08-05"))
+        assert (before, "K6.purposes" in rules_of(law.mainland)) == (True, False)
+
+    def test_that_came_before_such_a_supplement_is_closed_then_and_not_sooner(
+        self, law: LawWorld
+    ) -> None:
+        law.mainland.append(law.contract(), law.pipia())
+        law.mainland.place(law.transfer(law.terms(purposes=[3])))
+        law.mainland.place(law.supplement(purposes=[2, 3, 7], effective_on=20260805))
+        before = "K6.purposes" in rules_of(law.mainland)
+        law.tick(law.mainland, at("2026-08-05"))
+        assert (before, "K6.purposes" in rules_of(law.mainland)) == (True, False)
 
     def test_is_closed_by_a_supplement_that_covers_it(self, law: LawWorld) -> None:
         law.agree()
@@ -359,6 +381,24 @@ class TestRecordsBeforeTheirContract:
         law.mainland.append(law.contract(), law.transfer())
         law.tick(law.mainland, DEADLINE + 1)
         assert rules_of(law.mainland) == set()
+
+    def test_are_kept_however_many_others_named_it_before(self, law: LawWorld) -> None:
+        incidents = [
+            law.incident(matter=bytes([number] * 16), contract_ids=[CONTRACT_ID])
+            for number in range(MAX_DANGLING)
+        ]
+        law.mainland.append(*(law.by_exporter(incident=each) for each in incidents))
+        law.mainland.append(law.pipia(), law.contract(), law.transfer())
+        assert "K5.no_pipia" not in rules_of(law.mainland)
+
+
+class TestVersions:
+    def test_beyond_the_kept_ones_are_found_and_no_longer_kept(self, law: LawWorld) -> None:
+        law.mainland.place(law.contract())
+        law.mainland.append(*(law.supplement(number) for number in range(1, MAX_HALVES + 1)))
+        kept = law.mainland.reader.contract(law.exporter.id, CONTRACT_ID).terms
+        assert "C1.too_many_halves" in rules_of(law.mainland)
+        assert pb.ContractTerms.FromString(kept).version == MAX_HALVES - 1
 
 
 class TestSupplements:

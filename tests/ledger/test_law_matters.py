@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from ledger.law_world import CONTRACT_ID, LawWorld, rules_of
 
+from ledgerd.ledger.law_machine import TICK_STEP
 from ledgerd.rules.ruleset import HOUR
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.encoding import u64
 
 CAC_GD, HK_PCPD = 1, 4
 
@@ -45,7 +47,23 @@ class TestOnward:
         law.hong_kong.place(law.by_recipient(onward=law.onward()))
         terms = law.contract_terms(version=1, third_parties=["hkbr.11111111"])
         law.hong_kong.place(law.by_recipient(supplement=pb.Supplement(terms=terms)))
+        law.tick(law.hong_kong, law.clock() + 1)
         assert rules_of(law.hong_kong) == set()
+
+    def test_a_supplement_that_lists_fewer_is_judged_by_ticks_in_their_steps(
+        self, law: LawWorld
+    ) -> None:
+        law.hong_kong.place(law.counterpart(third_parties=["hkbr.11111111"]))
+        many = [law.onward(matter=u64(number) * 2) for number in range(TICK_STEP + 1)]
+        law.hong_kong.append(*(law.by_recipient(onward=each) for each in many))
+        terms = law.contract_terms(version=1)
+        law.hong_kong.place(law.by_recipient(supplement=pb.Supplement(terms=terms)))
+        found = [len(law.hong_kong.findings())]
+        law.clock.advance(1)
+        for _ in range(2):
+            law.hong_kong.place(law.hong_kong.by_node(tick=pb.Tick()))
+            found.append(len(law.hong_kong.findings()))
+        assert found == [0, TICK_STEP, TICK_STEP + 1]
 
     def test_under_a_contract_that_nobody_stated_is_found(self, law: LawWorld) -> None:
         law.hong_kong.place(law.by_recipient(onward=law.onward()))
@@ -91,6 +109,11 @@ class TestIncidents:
         incident.notices.add(authority=HK_PCPD, at=law.clock())
         law.hong_kong.place(law.by_recipient(incident=incident))
         assert (found, rules_of(law.hong_kong)) == ({"K17.hk_no_notice"}, set())
+
+    def test_are_found_for_each_unknown_contract_that_they_name(self, law: LawWorld) -> None:
+        law.mainland.place(law.by_exporter(incident=law.incident(contract_ids=["A", "B"])))
+        found = {each.finding_id: each.contract_id for each in law.mainland.findings()}
+        assert list(found.values()) == ["A", "B"]
 
 
 class TestPublicBodies:

@@ -140,6 +140,20 @@ class TestCheck:
         shown = [(each.rule, each.closed) for each in found]  # type: ignore[union-attr]
         assert shown == [("K5.no_pipia", True)]
 
+    def test_does_not_say_what_another_would_be_told(self, law: LawWorld) -> None:
+        side = pb.ContractSide(group_id="G")
+        members = [law.exporter, *(law.mainland.enrol(f"uscc.MEMBER{n}") for n in range(2))]
+        judged = []
+        for member in members:
+            law.exporter, law.nonce = member, os.urandom(16)
+            law.mainland.append(law.contract(side), law.pipia())
+            many = {"subjects": 90_000, "subjects_first_this_year": 90_000}
+            last = law.transfer(law.terms(exporter=member.party, **many))
+            (judged,) = self.checker(law).check([last.body], member.id)
+            law.mainland.place(last)
+        assert "K14.split" in rules_of(law.mainland)
+        assert "K14.split" not in {each.rule for each in judged}  # type: ignore[union-attr]
+
     def test_stores_nothing(self, law: LawWorld) -> None:
         size = law.mainland.size
         self.checker(law).check([law.contract().body, law.transfer().body], law.exporter.id)

@@ -11,7 +11,7 @@ from typing import Any
 from builders import Institution, new_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.law_world import CONTRACT_ID, LawWorld, at, rules_of
+from ledger.law_world import CONTRACT_ID, RULES, LawWorld, at, rules_of
 from ledger.stores import reopened
 from ledger.threaded import InThread
 
@@ -19,8 +19,12 @@ from ledgerd.ledger.committer import Committer
 from ledgerd.ledger.law_machine import TICK_STEP
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.ticker import Ticker
+from ledgerd.projections.matters import matter_key
+from ledgerd.projections.timers import MATTER
 from ledgerd.rules.ruleset import HOUR, make_rule_set
+from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError, NotReadyError
 from ledgerd_client.core.record import Admitted
 
@@ -114,6 +118,31 @@ class TestTicker:
         law.clock.advance(5)
         async with ticking(law) as ticker:
             assert [await ticker.step(), await ticker.step()] == [False, True]
+
+    async def test_does_not_tick_at_once_for_what_a_tick_did_not_move(self) -> None:
+        law = LawWorld()
+        with law.mainland.store.write() as transaction:
+            nothing = matter_key(law.exporter.id, bytes(16))
+            transaction.put(Table.TIMERS, u64(5) + bytes([MATTER]) + nothing, b"")
+        async with ticking(law) as ticker:
+            assert await ticker.step()
+
+    async def test_writes_nothing_once_no_law_is_in_force(self) -> None:
+        law = LawWorld()
+        law.mainland.append(law.contract(), law.mainland.by_node(rule_set=make_rule_set()))
+        size, law.clock.now = law.mainland.size, OVERDUE
+        async with ticking(law) as ticker:
+            assert await ticker.step()
+        assert law.mainland.size == size
+
+    async def test_ticks_for_what_passed_without_a_law_once_one_is_in_force(self) -> None:
+        law = LawWorld()
+        law.mainland.append(law.contract(), law.mainland.by_node(rule_set=make_rule_set()))
+        law.clock.now = OVERDUE
+        law.mainland.place(law.mainland.by_node(rule_set=RULES))
+        async with ticking(law) as ticker:
+            assert await ticker.step()
+        assert rules_of(law.mainland) == {"K4.overdue"}
 
 
 CHANGES: list[dict[str, Any]] = [

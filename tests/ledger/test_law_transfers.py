@@ -6,12 +6,15 @@ import os
 from typing import Any
 
 import pytest
-from ledger.law_world import LawWorld, at, rules_of
+from ledger.law_world import DAY, LawWorld, at, rules_of
 
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.record import Admitted
+from ledgerd_client.core.transfer import ref_of
 
 SENSITIVE = {"sensitive_categories": [4], "sensitive_subjects": 1, "sensitive_first_this_year": 1}
+HEALTH = 3
 ALL = {"sensitive_categories": [4]}
 
 
@@ -145,6 +148,51 @@ class TestCorrections:
         found = rules_of(law.mainland)
         law.mainland.place(corrected(law, transfer, terms, subjects_first_this_year=10))
         assert (found, rules_of(law.mainland)) == ({"K22.planned"}, set())
+
+    def test_of_the_only_transfer_take_back_what_it_showed_of_the_contract(
+        self, law: LawWorld
+    ) -> None:
+        law.agree()
+        terms = law.terms(purposes=[3])
+        transfer = law.transfer(terms)
+        law.mainland.place(transfer)
+        found = rules_of(law.mainland)
+        stated = pb.Terms.FromString(terms.terms)
+        stated.purposes[:] = [2]
+        law.mainland.place(corrected(law, transfer, pb.Transfer(terms=encode_message(stated))))
+        assert (found, rules_of(law.mainland)) == ({"K6.purposes"}, set())
+
+    @pytest.mark.parametrize(
+        ("contract", "transfer", "rule"),
+        [
+            ({}, {"purposes": [3]}, "K6.purposes"),
+            ({"sensitive_categories": [10]}, {"sensitive_categories": [10]}, "K19.hgr"),
+            (
+                {"mechanism": 4},
+                {"subjects": 1_000_000, "subjects_first_this_year": 1_000_000},
+                "K11.route",
+            ),
+        ],
+    )
+    def test_of_the_only_transfer_that_is_cancelled_too(
+        self, law: LawWorld, contract: dict[str, Any], transfer: dict[str, Any], rule: str
+    ) -> None:
+        law.exporter = law.mainland.enrol("uscc.91440300MA0000003D", sector=HEALTH)
+        law.mainland.append(law.contract(exporter_sector=HEALTH, **contract), law.pipia())
+        terms = law.terms(exporter=law.exporter.party, **transfer)
+        law.mainland.place(law.transfer(terms))
+        found = rule in rules_of(law.mainland)
+        law.mainland.place(law.cancel(terms))
+        assert (found, rule in rules_of(law.mainland)) == (True, False)
+
+    def test_of_one_among_others_lower_the_route(self, law: LawWorld) -> None:
+        law.mainland.append(law.contract(mechanism=4, planned_scale=10**7), law.pipia())
+        sent(law, 50_000)
+        terms = law.terms(subjects=950_000, subjects_first_this_year=950_000)
+        law.mainland.place(law.transfer(terms))
+        found = "K11.route" in rules_of(law.mainland)
+        law.mainland.place(law.cancel(terms))
+        assert (found, "K11.route" in rules_of(law.mainland)) == (True, False)
 
     def test_of_an_earlier_commit_are_rebuilt(self, law: LawWorld) -> None:
         law.agree()
@@ -288,6 +336,17 @@ class TestGroups:
         ]
         assert ("K14.split" in rules[0], "K14.split" in rules[1]) == (True, False)
 
+    def test_that_another_names_after_an_exporter_are_not_its_own(self, law: LawWorld) -> None:
+        framed, other = law.exporter, law.mainland.enrol("uscc.MEMBER1")
+        side = pb.ContractSide(group_id=framed.id)
+        for exporter, contract_id in [(framed, "A"), (framed, "B"), (other, "C")]:
+            law.exporter, law.nonce = exporter, os.urandom(16)
+            law.mainland.place(
+                law.contract(side if exporter is other else None, contract_id=contract_id)
+            )
+            sent(law, 90_000, exporter=exporter.party, contract_id=contract_id)
+        assert "K14.split" not in rules_of(law.mainland)
+
 
 class TestReceivedPersons:
     """K15: what a recipient accepts is what its terms say."""
@@ -322,6 +381,20 @@ class TestDisposal:
         terms = [law.terms(delete_by=20260820) for _ in range(count)]
         law.hong_kong.append(*(law.ack(each) for each in terms))
         return terms
+
+    def corrected(self, law: LawWorld, terms: pb.Transfer, delete_by: int = 20260821) -> Admitted:
+        """The recipient's correction of the newest ACK: another day."""
+        stated = pb.Terms.FromString(terms.terms)
+        stated.delete_by = delete_by
+        ack = next(
+            body
+            for index in reversed(range(law.hong_kong.size))
+            if (body := law.hong_kong.body(index)).HasField("ack")
+        )
+        correction = pb.Correction(
+            terms=stated.SerializeToString(deterministic=True), corrects=ack.record_id
+        )
+        return law.by_recipient(correction=correction)
 
     def test_on_the_last_microsecond_is_in_time(self, law: LawWorld) -> None:
         self.take(law)
@@ -372,6 +445,38 @@ class TestDisposal:
         law.hong_kong.place(law.disposal(1, 8))
         (finding,) = [each for each in law.hong_kong.findings() if each.rule == "K16.disposed_more"]
         assert finding.numbers == [1, 1, 8, 7]
+
+    def test_of_a_transfer_that_is_gone_already_takes_no_other(self, law: LawWorld) -> None:
+        refs = [ref_of(pb.Terms.FromString(each.terms)) for each in self.take(law, 2)]
+        for _ in range(2):
+            law.hong_kong.place(law.disposal(1, 1200, refs=refs[:1]))
+        law.tick(law.hong_kong, self.LAST + 1)
+        assert rules_of(law.hong_kong) == {"K16.disposed_more", "K16.overdue"}
+
+    def test_is_owed_by_the_day_that_a_correction_states(self, law: LawWorld) -> None:
+        (terms,) = self.take(law)
+        law.hong_kong.place(self.corrected(law, terms))
+        law.tick(law.hong_kong, self.LAST + DAY)
+        before = rules_of(law.hong_kong)
+        law.tick(law.hong_kong, self.LAST + DAY + 1)
+        assert (before, rules_of(law.hong_kong)) == (set(), {"K16.overdue"})
+
+    def test_that_was_overdue_is_closed_by_a_correction(self, law: LawWorld) -> None:
+        (terms,) = self.take(law)
+        law.tick(law.hong_kong, self.LAST + 1)
+        law.hong_kong.place(self.corrected(law, terms, 20260901))
+        assert rules_of(law.hong_kong) == set()
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_is_not_owed_anew_for_what_is_corrected_when_it_is_gone(
+        self, law: LawWorld, named: bool
+    ) -> None:
+        (terms,) = self.take(law)
+        refs = [ref_of(pb.Terms.FromString(terms.terms))] if named else []
+        law.hong_kong.place(law.disposal(1, 1200, refs=refs))
+        law.hong_kong.place(self.corrected(law, terms))
+        law.tick(law.hong_kong, self.LAST + 30 * DAY)
+        assert rules_of(law.hong_kong) == set()
 
     def test_is_taken_however_many_there_were(self, law: LawWorld) -> None:
         """Halves beyond the hundredth are compared no more; what they say still counts."""

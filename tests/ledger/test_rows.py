@@ -156,6 +156,16 @@ class TestRows:
             found = [rows.get(transaction, key) for key in (b"a", b"b")]
         assert [row.body for row in found if row] == [b"a", b"b"]
 
+    def test_that_were_only_read_are_forgotten_too(self, memory: MemoryStore) -> None:
+        rows = Rows(Table.MATTERS, Matter.parse, keep=1)
+        stored = Matter("incident", 7, b"body").encode()
+        with memory.write() as transaction:
+            transaction.put_many(Table.MATTERS, [(b"a", stored), (b"b", stored)])
+            first = [rows.get(transaction, key) for key in (b"a", b"b")]
+            rows.flush(transaction)
+            again = [rows.get(transaction, key) for key in (b"b", b"a")]
+        assert (again[0] is first[1], again[1] is first[0]) == (True, False)
+
 
 class TestObligations:
     def test_of_a_contract_are_found_by_its_days_in_order(self, memory: MemoryStore) -> None:
@@ -189,7 +199,7 @@ class TestTimers:
         timers.move(CONTRACT, b"j", 0, 40)
         with memory.write() as transaction:
             timers.flush(transaction)
-            assert next_timer(transaction) == 40
+            assert next_timer(transaction) == (40, bytes([CONTRACT]) + b"j")
 
     def test_without_any_there_is_no_next(self, memory: MemoryStore) -> None:
         with memory.snapshot() as snapshot:

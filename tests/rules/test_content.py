@@ -251,9 +251,20 @@ class TestRetention:
         occurred = "2026-02-28 23:59:59.999999"
         assert TestTiming.found(stated, occurred, delete_by) == found
 
-    def test_the_newest_version_counts(self) -> None:
+    def test_the_newest_version_in_effect_counts(self) -> None:
         stated = Stated().state(retention_days=10).state(retention_days=11)
         assert TestTiming.found(stated, "2026-02-28", 20260311) == ()
+
+    @pytest.mark.parametrize(
+        ("occurred", "found"),
+        [("2026-02-27 23:59:59.999999", ()), ("2026-02-28", ("K16.retention",))],
+    )
+    def test_a_supplement_counts_from_its_day_of_effect_on(
+        self, occurred: str, found: tuple[str, ...]
+    ) -> None:
+        stated = Stated().state(retention_days=11)
+        stated.state(retention_days=1, effective_on=20260228)
+        assert TestTiming.found(stated, occurred, 20260310) == found
 
 
 class TestCodes:

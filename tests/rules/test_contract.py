@@ -191,6 +191,24 @@ class TestScope:
         stated.state(purposes=purposes).file("2026-02-20")
         assert stated.found(NOW) == found
 
+    @pytest.mark.parametrize(
+        ("now", "found"),
+        [("2026-03-02", []), ("2026-03-01 23:59:59.999999", ["K6.purposes"])],
+    )
+    def test_a_supplement_covers_from_its_day_of_effect_on(
+        self, now: str, found: list[str]
+    ) -> None:
+        stated = clean()
+        stated.usage.excess = scope_of((17,), (), (), (), ())
+        stated.state(purposes=[1, 5, 17], effective_on=20260302).file("2026-02-20")
+        assert only(stated.found(now), "K6") == found
+
+    def test_is_looked_at_again_when_a_supplement_takes_effect(self) -> None:
+        stated = clean()
+        stated.usage.excess = scope_of((17,), (), (), (), ())
+        stated.state(purposes=[1, 5, 17], effective_on=20260302).file("2026-02-20")
+        assert stated.judged("2026-02-28").due == at("2026-03-02")
+
 
 class TestImportantData:
     """K8: the GBA Standard Contract is not for important data (1.4)."""

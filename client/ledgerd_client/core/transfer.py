@@ -31,6 +31,9 @@ from ledgerd_client.core.header import check_origin
 NONCE_SIZE = 16
 COMMITMENT_SALT_SIZE = 32
 
+# Earlier than any data under these contracts; day 0 of the epoch stands for "none stated".
+_FIRST_DELETE_BY = 2000_01_01
+
 _REF_TAG = b"ledgerd/transfer-ref/v1\n"
 _PAYLOAD_TAG = b"ledgerd/payload/v1\n"
 _PARTS_TAG = b"ledgerd/payload-parts/v1\n"
@@ -114,6 +117,8 @@ def _check_shared(data: bytes) -> tuple[Side, Side]:
     check_text("notice_version", terms.notice_version, 64)
     if terms.delete_by:
         check_date("delete_by", terms.delete_by)
+        if terms.delete_by < _FIRST_DELETE_BY:
+            raise FieldError(f"delete_by: {terms.delete_by} is before {_FIRST_DELETE_BY}")
     return exporter, recipient
 
 
