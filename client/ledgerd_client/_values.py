@@ -85,6 +85,8 @@ def time_of(moment: datetime | None) -> int:
 def digest_of(field: str, value: Digest) -> bytes:
     """SHA-256 as given, or of a file; raises FieldError, and InputError for a file."""
     if isinstance(value, Path):
+        if value.exists() and not value.is_file():
+            raise InputError(f"{value} is no regular file")
         try:
             with value.open("rb") as file:
                 return file_digest(file, "sha256").digest()

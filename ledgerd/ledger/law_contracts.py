@@ -26,6 +26,7 @@ from ledgerd.projections.contracts import (
 )
 from ledgerd.projections.transfers import MAX_HALVES
 from ledgerd.rules.days import day_of, from_date
+from ledgerd.rules.filing import FILED_WITH
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
@@ -79,7 +80,10 @@ class ContractLaw:
             return self._add_version(transaction, key, contract, position, recorded_at, statement)
         if record == "filing":
             digest, filed_on = sha256(statement.terms).digest(), from_date(statement.filed_on)
-            _keep(contract.filings, Filed(position, digest, filed_on, statement.result))
+            # With another side's authority it was not filed: each party files with its own.
+            with_own = statement.authority in FILED_WITH[self._state.party(body.author).side]
+            result = statement.result if with_own else 0
+            _keep(contract.filings, Filed(position, digest, filed_on, result))
         elif record == "termination":
             contract.ended = _ended(statement, position, recorded_at)
         elif record == "pipia":

@@ -57,7 +57,7 @@ class Version(NamedTuple):
 
 
 class Filed(NamedTuple):
-    """A FILING: the digest of the terms that were filed, on a day, with a result."""
+    """A FILING: the digest of what was filed, the day, the result; 0 with another authority."""
 
     position: int
     digest: bytes

@@ -8,14 +8,20 @@ anew, and the filing of a later version does for those before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from ledgerd.projections.contracts import Contract, Filed, Terms, Version
 from ledgerd.rules.days import day_of, end_of, to_date
 from ledgerd.rules.lapse import Judgement, Lapse, Party, merged, own
 from ledgerd.rules.law import Law
 from ledgerd_client._proto import body_pb2 as pb
+
+# Each party's own authority (1.8): the CAC in Guangdong, or the CAC itself; Hong Kong's DPO.
+FILED_WITH: Final[Mapping[str, frozenset[int]]] = MappingProxyType(
+    {"CN": frozenset((1, 5)), "HK": frozenset((2,))}
+)
 
 _GBA_SC, _CN_SC = 1, 4
 # Results of a filing that was handed in and not returned or withdrawn.

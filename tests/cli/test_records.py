@@ -230,6 +230,7 @@ class TestWhatAFileMayNotSay:
         ("text", "says"),
         [
             ("record = ", "is not TOML"),
+            ("x = " + "[" * 5000, "nested too deeply"),
             ('record = "gossip"', "no kind of record"),
             ("contract_id = 'C'", "no kind of record"),
             ('record = "pipia"\nopinion = 1', "no field 'opinion'"),

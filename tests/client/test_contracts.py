@@ -243,5 +243,11 @@ class TestDeclaringUnderAContract:
         assert (list(terms.purposes), terms.transmission) == ([3], 1)
 
 
+def test_a_digest_is_not_of_a_device(contract: Contract) -> None:
+    """It would never end."""
+    with pytest.raises(InputError, match="no regular file"):
+        replace(contract, document=Path("/dev/zero")).message()
+
+
 def test_a_digest_is_taken_as_it_is(contract: Contract) -> None:
     assert parse_contract_terms(contract.file()).document_digest == DIGEST

@@ -92,9 +92,9 @@ class LawWorld(World):
         terms = self.contract_terms(version=version, **changes)
         return self.by_exporter(supplement=pb.Supplement(terms=terms))
 
-    def filing(self, filed_on: int, **changes: Any) -> Admitted:
+    def filing(self, filed_on: int, *, authority: int = 1, **changes: Any) -> Admitted:
         filing = pb.Filing(
-            terms=self.contract_terms(**changes), authority=1, filed_on=filed_on, result=1
+            terms=self.contract_terms(**changes), authority=authority, filed_on=filed_on, result=1
         )
         return self.by_exporter(filing=filing)
 

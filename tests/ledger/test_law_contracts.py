@@ -83,6 +83,15 @@ class TestFiling:
         law.tick(law.mainland, DEADLINE + 40 * DAY)
         assert law.mainland.findings() == []
 
+    @pytest.mark.parametrize("authority", [2, 3, 4])
+    def test_with_an_authority_that_is_not_its_sides_own_is_none(
+        self, law: LawWorld, authority: int
+    ) -> None:
+        """Each with its own territory's authority (1.8)."""
+        law.mainland.append(law.contract(), law.filing(20260803, authority=authority))
+        law.tick(law.mainland, DEADLINE + 1)
+        assert rules_of(law.mainland) == {"K4.overdue"}
+
     def test_on_the_last_microsecond_is_not_overdue(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
         law.tick(law.mainland, DEADLINE)

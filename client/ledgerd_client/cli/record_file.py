@@ -99,6 +99,8 @@ def _load(path: Path) -> tuple[str, dict[str, Any]]:
     """The kind of a record, and its fields."""
     try:
         values = tomllib.loads(read_file(path).decode())
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path} is not TOML: {error}") from None
     return str(values.pop("record", "")), values
