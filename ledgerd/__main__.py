@@ -171,7 +171,12 @@ def dev(
         int, typer.Option(min=1, help="When the other half is missing, in seconds.")
     ] = 120,
     record_within: Annotated[
-        int, typer.Option(min=1, help="When a record, or a filing, is late, in seconds.")
+        int,
+        typer.Option(
+            min=1,
+            help="How long a record may take to reach the log, in seconds. A deadline, say of a"
+            " filing (K4), is missed only so long after it: say 60 to see findings at once.",
+        ),
     ] = 86_400,
     law: Annotated[
         str, typer.Option(help="Version of the law to judge contents by; empty: they are not.")

@@ -105,7 +105,10 @@ class Rules(Table):
         default=259_200, gt=0, description="after this a correction should have been met"
     )
     record_within_s: int = Field(
-        default=86_400, gt=0, description="a record later than this after its event is late"
+        default=86_400,
+        gt=0,
+        description="how long a record may take to reach the log: later it is late, and only"
+        " so long after a deadline of this side is it missed",
     )
     agree_within_s: int = Field(
         default=2_592_000,

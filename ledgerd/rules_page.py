@@ -9,8 +9,8 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Any, Final
 
-from ledgerd.rules.days import to_date
 from ledgerd.rules.law import Dated, Law, load_law
+from ledgerd_client.core.days import to_date
 from ledgerd_client.rulebook import RULES, Rule
 
 _TITLES: Final[Mapping[str, str]] = {

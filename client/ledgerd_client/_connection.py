@@ -90,5 +90,7 @@ class Connection:
     def _how(
         self, occurred_at: datetime | None, caller_ref: str | None, if_unreachable: IfUnreachable
     ) -> Submission:
-        occurred = self._time.now() if occurred_at is None else to_micros(occurred_at)
+        occurred = (
+            self._time.now() if occurred_at is None else to_micros("occurred_at", occurred_at)
+        )
         return Submission(occurred, caller_ref, if_unreachable)

@@ -70,10 +70,10 @@ class ContractCalls(Connection):
 
     async def findings(self, *, open_only: bool = True) -> AsyncGenerator[FindingEntry, None]:
         """
-        The findings that concern us, oldest first; all of them, closings too, if not open_only.
+        The findings that stand and concern us, oldest first; all that ever did if not open_only.
 
-        Each is verified as an entry that the node signed. That none is missing, and what closed
-        one, is the node's word.
+        Each comes once, verified as an entry that the node signed. That none is missing, and what
+        closed one and when, is the node's word.
         """
         async for entry in self._opened().view.findings(open_only=open_only):
             yield entry

@@ -13,10 +13,11 @@ from google.protobuf.message import Message
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._results import Outcome
 from ledgerd_client._terms import Changes, Statement, seal
-from ledgerd_client._values import Code, code_of, day_of
+from ledgerd_client._values import Code, code_of, day_of, make
 from ledgerd_client.contracts import Contract, Disposal, Filing, Supplement, Termination
-from ledgerd_client.core.body import DIGEST_SIZE, encode_message
+from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.transfer import (
     COMMITMENT_SALT_SIZE,
     NONCE_SIZE,
@@ -110,18 +111,16 @@ def draft_ack(
         if outcome is None:
             _check_names(declared.keys() ^ arrived.keys(), declared)
     number = _outcome(terms, received, outcome)
-    try:
-        ack = pb.Ack(
-            terms=ticket.terms,
-            outcome=number,
-            received_subjects=received_subjects,
-            received_commitment=received,
-            reason=reason,
-        )
-        statement = encode_message(ack)
-        ack.received_at = received_at
-    except (TypeError, ValueError) as error:  # protobuf's way to say so
-        raise FieldError(f"what was received cannot be stated so: {error}") from None
+    ack = make(
+        pb.Ack,
+        terms=ticket.terms,
+        outcome=number,
+        received_subjects=received_subjects,
+        received_commitment=received,
+        reason=reason,
+    )
+    statement = encode_message(ack)
+    ack.received_at = received_at
     differing = tuple(name for name in declared if arrived.get(name) != declared[name])
     return Draft("ack", ack, ref_of(terms), statement, outcome=number, differing_parts=differing)
 
@@ -129,7 +128,7 @@ def draft_ack(
 def draft_cancel(ticket: Ticket, reason: str, cause: Code) -> Draft:
     ref = ref_of(parse_terms(ticket.terms))
     number = code_of("cause", "change_cause", cause)
-    cancel = pb.Cancel(terms=ticket.terms, reason=reason, cause=number)
+    cancel = make(pb.Cancel, terms=ticket.terms, reason=reason, cause=number)
     return Draft("cancel", cancel, ref, encode_message(cancel))
 
 

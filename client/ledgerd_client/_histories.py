@@ -17,6 +17,7 @@ from ledgerd_client.core.errors import (
     TrustError,
     VerificationError,
 )
+from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.transport import Transport
@@ -119,13 +120,29 @@ class Histories:
         file = self._file(origin)
         while True:
             data, kept = self._load(origin)
-            if kept is not None and fetched.entries[: len(kept.entries)] != kept.entries:
-                raise ForkError(
-                    f"the node's key history of {origin} does not extend the one kept here",
-                    action=f"keep {file.path}, send nothing more and tell the authority",
-                )
+            if kept is not None:
+                _check_extends(kept, fetched, file)
             if fetched.format() == data or file.replace(data, fetched.format()):
                 return fetched
+
+
+def _check_extends(kept: KeyHistory, fetched: KeyHistory, file: KeptFile) -> None:
+    shown = fetched.entries[: len(kept.entries)]
+    if shown == kept.entries:
+        return
+    if _signed(shown, kept.origin) == _signed(kept.entries, kept.origin):
+        # Had the node moved an entry, its checkpoints would contradict the kept one, and tell.
+        raise file.damaged("place or time of an entry, which nobody signs, is not as the node's")
+    raise ForkError(
+        f"the node's key history of {kept.origin} does not extend the one kept here",
+        action=f"keep {file.path}, send nothing more and tell the authority",
+    )
+
+
+def _signed(entries: list[tuple[bytes, bytes]], origin: str) -> list[tuple[bytes, bytes, bytes]]:
+    """Of each entry what its author signed, and the signature."""
+    headers = [(Header.parse(header), body) for header, body in entries]
+    return [(header.signed_bytes(origin), header.signature, body) for header, body in headers]
 
 
 async def _run(check: Callable[[KeyHistory], T], history: KeyHistory) -> T:

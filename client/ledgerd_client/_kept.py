@@ -52,7 +52,7 @@ class KeptFile:
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from error
         if not data:
-            raise self._damaged("it is empty")
+            raise self.damaged("it is empty")
         return data
 
     @contextmanager
@@ -61,9 +61,10 @@ class KeptFile:
         try:
             yield
         except (InputError, VerificationError) as error:
-            raise self._damaged(error.message) from error
+            raise self.damaged(error.message) from error
 
-    def _damaged(self, how: str) -> StoreError:
+    def damaged(self, how: str) -> StoreError:
+        """What to raise when the file proves to be another one than was written."""
         return StoreError(
             f"{self.path} is not as it was left on this machine: {how}",
             reason=KEPT_FILE,

@@ -8,6 +8,7 @@ from functools import partial
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._results import ContractView, Finding, FindingEntry
 from ledgerd_client._shown import to_checked, to_contract, to_finding_entry
+from ledgerd_client._values import make
 from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import LedgerError, VerificationError
 from ledgerd_client.core.history import KeyHistory
@@ -23,7 +24,7 @@ class LawView(LogView):
     async def contract(self, contract_id: str) -> ContractView:
         """The node's view of a contract; ContractView says what of it is proven."""
         floor = await self._shown()
-        request = pb.GetContractRequest(contract_id=contract_id)
+        request = make(pb.GetContractRequest, contract_id=contract_id)
         response = await self._transport.get_contract(request)
 
         def check(history: KeyHistory) -> ContractView:
@@ -71,7 +72,7 @@ class LawView(LogView):
         Between them how many entries have been looked at.
         """
         await self._shown()
-        request = pb.TailFindingsRequest(**{"from": start})
+        request = make(pb.TailFindingsRequest, **{"from": start})
         async for response in self._transport.tail_findings(request):
             if response.HasField("finding"):
                 yield await self._judge(partial(to_finding_entry, response.finding))

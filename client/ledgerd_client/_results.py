@@ -120,14 +120,16 @@ class FindingEntry:
     """
     A FINDING in the log of one's own side's node.
 
-    Proven is that this node signed it, for this place. recorded_at is in µs. closed_by is the
-    entry by which it was closed; None while it stands, and of a closing itself.
+    Proven is that this node signed it, for this place; the rest is its word. closed_by is the
+    entry by which it was closed, closed_at when; None while it stands, and of a closing itself.
+    Times are in µs.
     """
 
     index: int
     recorded_at: int
     finding: Finding
     closed_by: int | None
+    closed_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from ledgerd_client._sender import Sender
 from ledgerd_client._steps import is_own, outcome_of
 from ledgerd_client._time import Time
 from ledgerd_client.config import Settings
-from ledgerd_client.core.body import SALT_SIZE
 from ledgerd_client.core.errors import (
     ConflictError,
     FieldError,
@@ -29,6 +28,7 @@ from ledgerd_client.core.errors import (
     TrustError,
     UnavailableError,
 )
+from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record
@@ -177,8 +177,11 @@ async def open_session(
     institution, key_path, path = settings.institution, settings.signing_key, settings.outbox
     if institution is None or key_path is None or path is None:
         raise InputError(
-            "these settings are an operator's: they name no institution",
-            action="set institution, signing_key and outbox",
+            "this is for the role institution, and these settings are an operator's: they name no"
+            " institution",
+            reason="WRONG_ROLE",
+            action="use the client.toml of an institution (--config, LEDGERCTL_CONFIG): it sets"
+            " institution, signing_key and outbox",
         )
     async with AsyncExitStack() as stack:
         trust = _read_trust(settings)

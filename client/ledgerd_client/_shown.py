@@ -70,7 +70,8 @@ def to_finding_entry(entry: pb.FindingEntry, history: KeyHistory) -> FindingEntr
             f"the body of entry {entry.index} is another one", reason="BODY_MISMATCH"
         )
     finding = _to_finding(parse_body(entry.body).finding)
-    return FindingEntry(header.index, header.recorded_at, finding, entry.closed_by or None)
+    closed_by, closed_at = entry.closed_by or None, entry.closed_at or None
+    return FindingEntry(header.index, header.recorded_at, finding, closed_by, closed_at)
 
 
 def to_checked(outcome: pb.CheckOutcome) -> tuple[Finding, ...] | LedgerError:

@@ -117,6 +117,7 @@ _REFUSALS: Mapping[str, type[LedgerError]] = MappingProxyType({
     "UNKNOWN_CODE": errors.FieldError,
     "WRONG_ORIGIN": errors.FieldError,
     "CLOCK_AHEAD": errors.FieldError,
+    "NOT_YET": errors.FieldError,
     "BODY_TOO_LARGE": errors.TooLargeError,
     "UNSIGNED": errors.SignatureError,
     "WRONG_AUTHOR": errors.ForbiddenError,

@@ -7,10 +7,12 @@ from datetime import date
 from types import MappingProxyType
 from typing import TypedDict
 
+from ledgerd_client._building import TABLES
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import Code, code_of, codes_of, date_of, make
-from ledgerd_client.core.body import DIGEST_SIZE, encode_message
+from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.transfer import NONCE_SIZE, parse_terms
 
 
@@ -76,15 +78,9 @@ class Restated(Changes, total=False):
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {"consent_form": "none", "exemption": "none", "transmission": "other"}
 )
-# By field, the table of its codes.
-_LISTS: Mapping[str, str] = MappingProxyType({
-    "purposes": "purpose", "categories": "category", "means": "means",
-    "sensitive_categories": "sensitive_category", "protections": "protection",
-})  # fmt: skip
-_SINGLE: Mapping[str, str] = MappingProxyType({
-    "legal_basis": "legal_basis", "consent_form": "consent_form", "exemption": "exemption",
-    "transmission": "transmission",
-})  # fmt: skip
+# Those of one code and of many, by their tables.
+_ONE = ("legal_basis", "consent_form", "exemption", "transmission")
+_MANY = ("purposes", "categories", "means", "sensitive_categories", "protections")
 
 
 def make_terms(exporter: pb.Party, recipient_origin: str, statement: Statement) -> pb.Terms:
@@ -135,10 +131,10 @@ def _check_names(statement: Statement) -> None:
 def _in_numbers(statement: Mapping[str, object]) -> dict[str, object]:
     fields = dict(statement)
     for name, value in statement.items():
-        if name in _LISTS:
-            fields[name] = codes_of(name, _LISTS[name], value)
-        elif name in _SINGLE:
-            fields[name] = code_of(name, _SINGLE[name], value)
-        elif isinstance(value, date):
-            fields[name] = date_of(value)
+        if name in _MANY:
+            fields[name] = codes_of(name, TABLES[name], value)
+        elif name in _ONE:
+            fields[name] = code_of(name, TABLES[name], value)
+        elif name == "delete_by":
+            fields[name] = date_of(name, value)
     return fields

@@ -8,7 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ledgerd_client.outbox import backoff
+# µs.
+_BACKOFF_BASE = 200_000
+_BACKOFF_CAP = 60_000_000
 
 
 def system_now() -> int:
@@ -37,3 +39,13 @@ class Time:
             for wait in waits:
                 wait.cancel()
             await asyncio.wait(waits)
+
+
+def backoff(attempt: int, random: Callable[[], float]) -> int:
+    """
+    Return how long to wait after the attempt-th failure (from 1) in a row, µs.
+
+    Exponential with full jitter, at most a minute; random returns [0, 1), as random.random does.
+    """
+    doublings = min(max(attempt - 1, 0), 16)  # past the cap, before the numbers get large
+    return int(min(_BACKOFF_CAP, _BACKOFF_BASE << doublings) * random())

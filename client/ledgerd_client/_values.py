@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from hashlib import file_digest
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import TypeAlias, TypeVar
 from google.protobuf.message import Message
 
 from ledgerd_client.core import codes
-from ledgerd_client.core.body import DIGEST_SIZE
 from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.fields import DIGEST_SIZE
 
 # A number of core/codes.py, or its name there.
 Code: TypeAlias = int | str
@@ -48,9 +48,13 @@ def codes_of(field: str, table: str, values: object) -> list[int]:
     return sorted({code_of(field, table, value) for value in values})
 
 
-def date_of(value: date | None) -> int:
-    """A date as yyyymmdd; 0 for none."""
-    return 0 if value is None else value.year * 10_000 + value.month * 100 + value.day
+def date_of(field: str, value: object) -> int:
+    """A date as yyyymmdd, 0 for None; raises FieldError for what is none."""
+    if value is None:
+        return 0
+    if not isinstance(value, date):
+        raise FieldError(f"{field} is a date, not {value!r}")
+    return value.year * 10_000 + value.month * 100 + value.day
 
 
 def to_date(value: int) -> date | None:
@@ -58,13 +62,19 @@ def to_date(value: int) -> date | None:
     return date(value // 10_000, value // 100 % 100, value % 100) if value else None
 
 
-def to_micros(moment: datetime) -> int:
-    """µs since the epoch; raises FieldError for a time without its zone."""
-    if moment.tzinfo is None:
+def to_micros(field: str, moment: object) -> int:
+    """µs since the epoch; raises FieldError for what is no time, or has no zone."""
+    if not isinstance(moment, datetime):
+        raise FieldError(f"{field} is a time, not {moment!r}")
+    if moment.utcoffset() is None:
         raise FieldError(
-            f"{moment.isoformat()} says no time zone", action="give datetime.now(UTC), say"
+            f"{field}: {moment.isoformat()} has no time zone",
+            action="give datetime.now(UTC), or in a file 2027-12-31T18:00:00+08:00, say",
         )
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    micros = (moment - _EPOCH) // timedelta(microseconds=1)
+    if micros < 0:
+        raise FieldError(f"{field}: {moment.isoformat()} is before 1970")
+    return micros
 
 
 def from_micros(micros: int) -> datetime:
@@ -77,29 +87,44 @@ def day_of(micros: int) -> date:
     return from_micros(micros).astimezone(LOCAL).date()
 
 
-def time_of(moment: datetime | None) -> int:
-    """µs since the epoch, 0 for none; raises as to_micros does."""
-    return 0 if moment is None else to_micros(moment)
+def time_of(field: str, moment: object) -> int:
+    """As to_micros; 0 for None."""
+    return 0 if moment is None else to_micros(field, moment)
 
 
-def digest_of(field: str, value: Digest) -> bytes:
+def digest_of(field: str, value: object) -> bytes:
     """SHA-256 as given, or of a file; raises FieldError, and InputError for a file."""
     if isinstance(value, Path):
-        if value.exists() and not value.is_file():
-            raise InputError(f"{value} is no regular file")
-        try:
-            with value.open("rb") as file:
-                return file_digest(file, "sha256").digest()
-        except OSError as error:
-            raise InputError(f"cannot read {value}: {error.strerror}") from error
-    if len(value) != DIGEST_SIZE:
+        return _hash(field, value)
+    if not isinstance(value, bytes) or len(value) != DIGEST_SIZE:
         raise FieldError(f"{field} is a SHA-256 of {DIGEST_SIZE} bytes, or the Path of a file")
-    return bytes(value)
+    return value
+
+
+def _hash(field: str, path: Path) -> bytes:
+    # Not opened: a pipe would be waited for.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{field}: {path} is no regular file")
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").digest()
+    except (OSError, ValueError) as error:  # ValueError: a NUL, or half a character
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{field}: cannot read {path}: {why}") from error
 
 
 def make(cls: type[M], **fields: object) -> M:
-    """A message; raises FieldError for a value of another type or size."""
+    """A message; raises FieldError for a value of another type or size, and names it."""
     try:
         return cls(**fields)
-    except (TypeError, ValueError) as error:  # protobuf's way to say so
-        raise FieldError(f"a field is of another type or size: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:  # protobuf's way to say so
+        raise FieldError(_misfit(cls, fields, error)) from None
+
+
+def _misfit(cls: type[Message], fields: Mapping[str, object], error: Exception) -> str:
+    for name, value in fields.items():
+        try:
+            cls(**{name: value})
+        except (TypeError, ValueError, OverflowError):
+            return f"{name} cannot be {value!r:.80}"
+    return f"a field is of another type or size: {error}"

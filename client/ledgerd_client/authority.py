@@ -16,8 +16,9 @@ from typing import Self
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
-from ledgerd_client.core.body import AUTHORITY, SALT_SIZE
+from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Verifier
@@ -143,7 +144,7 @@ class Authority:
             )
 
     def _sign(self, now: datetime, **record: pb.Genesis | pb.KeyEvent) -> SignedRecord:
-        occurred_at = to_micros(now)
+        occurred_at = to_micros("now", now)
         body = make_body(
             origin=self.origin,
             author=AUTHORITY,

@@ -150,7 +150,7 @@ class LedgerClient(ContractCalls):
             ticket,
             await session.measure(payload),
             outcome=outcome,
-            received_at=to_micros(received_at) if received_at else how.occurred_at,
+            received_at=to_micros("received_at", received_at) if received_at else how.occurred_at,
             received_subjects=terms.subjects if received_subjects is None else received_subjects,
             reason=reason,
         )

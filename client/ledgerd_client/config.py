@@ -10,9 +10,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from ledgerd_client.core.body import check_institution
 from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.fields import check_institution
 from ledgerd_client.core.header import check_origin
+from ledgerd_client.keyfile import read_file
 
 ENVIRONMENT_PREFIX = "LEDGERD_"
 
@@ -102,10 +103,13 @@ class Settings:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        return tomllib.loads(read_file(path).decode("utf-8-sig"))
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply") from None
+    except InputError as error:
         raise InputError(
-            f"cannot read {path}: {error.strerror}",
+            error.message,
+            reason=error.reason,
             action="name the client.toml that `ledgerctl enrol install` wrote: with --config, or in"
             " LEDGERCTL_CONFIG",
         ) from error

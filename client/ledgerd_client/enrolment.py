@@ -16,9 +16,9 @@ from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
-from ledgerd_client.core.body import check_institution, check_size, check_text
 from ledgerd_client.core.encoding import lp8
 from ledgerd_client.core.errors import FieldError, SignatureError
+from ledgerd_client.core.fields import check_institution, check_size, check_text
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.history import admission_digest
 from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey, check_public_key, verify
@@ -42,7 +42,7 @@ class EnrolmentRequest:
     An institution, regulator or operator asks to be let in; csr is PEM.
 
     An operator signs no records: its public_key and possession are empty. place and sector are an
-    institution's, else 0.
+    institution's, else 0; group is empty unless it is an institution of a group.
     """
 
     origin: str
@@ -51,6 +51,7 @@ class EnrolmentRequest:
     name: str
     place: int
     sector: int
+    group: str
     public_key: bytes
     possession: bytes
     csr: str
@@ -58,17 +59,19 @@ class EnrolmentRequest:
     @classmethod
     def make(
         cls, *, origin: str, name: str, csr: CertificateRequest,
-        key: SigningKey | None = None, place: int = 0, sector: int = 0,
+        key: SigningKey | None = None, place: int = 0, sector: int = 0, group: str = "",
     ) -> Self:  # fmt: skip
         """Ask in the name of csr's holder; key is None for an operator. Raises as check does."""
+        check_origin(origin)  # before it is signed
         role, subject = csr.holder.role, csr.holder.id
         public = possession = b""
         if key is not None and role in ROLE_NUMBERS:
             public = key.public
             possession = key.sign(admission_digest(origin, subject, ROLE_NUMBERS[role], public))
         request = cls(
-            origin, role, subject, name, place, sector, public, possession, csr.pem.decode()
-        )
+            origin, role, subject, name, place, sector, group, public, possession,
+            csr.pem.decode(),
+        )  # fmt: skip
         request.check()
         return request
 
@@ -99,12 +102,14 @@ class EnrolmentRequest:
             place=self.place,
             sector=self.sector,
             name=self.name,
+            group=self.group,
         )
 
     def check(self) -> None:
         """Raise FieldError or MalformedError, or SignatureError when a key is not the asker's."""
         check_origin(self.origin)
         check_text("name", self.name, 200)
+        check_text("group", self.group, 64)
         self._check_place()
         holder = self.certificate_request.holder
         if (holder.role, holder.id) != (self.role, self.id):
@@ -124,8 +129,8 @@ class EnrolmentRequest:
             check_institution("id", self.id)
             codes.check_codes("place", codes.PLACES, (self.place,))
             codes.check_codes("sector", codes.SECTORS, (self.sector,))
-        elif self.place or self.sector:
-            raise FieldError("only an institution has a place and a sector")
+        elif self.place or self.sector or self.group:
+            raise FieldError("only an institution has a place, a sector and a group")
 
 
 @dataclass(frozen=True, slots=True)

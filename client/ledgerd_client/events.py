@@ -13,19 +13,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar, TypeAlias
 
+from ledgerd_client._building import build, items
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._terms import Restated, restate
-from ledgerd_client._values import (
-    Code,
-    Digest,
-    code_of,
-    codes_of,
-    date_of,
-    digest_of,
-    make,
-    time_of,
-    to_micros,
-)
+from ledgerd_client._values import Code, Digest, code_of, to_micros
 from ledgerd_client.contracts import (
     Contract,
     Disposal,
@@ -34,6 +25,7 @@ from ledgerd_client.contracts import (
     Termination,
     new_nonce,
 )
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.transfer import Ticket, parse_terms
 
 
@@ -50,14 +42,7 @@ class Pipia:
     keep_until: date
 
     def message(self) -> pb.Pipia:
-        return make(
-            pb.Pipia,
-            contract_id=self.contract_id,
-            report_digest=digest_of("report", self.report),
-            completed_on=date_of(self.completed_on),
-            conclusion=code_of("conclusion", "pipia_conclusion", self.conclusion),
-            keep_until=date_of(self.keep_until),
-        )
+        return build(pb.Pipia, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +57,7 @@ class Suspend:
     reason: str = ""
 
     def message(self) -> pb.Suspend:
-        return make(
-            pb.Suspend,
-            contract_id=self.contract_id,
-            at=to_micros(self.at),
-            cause=code_of("cause", "change_cause", self.cause),
-            reason=self.reason,
-        )
+        return build(pb.Suspend, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +71,7 @@ class Resume:
     reason: str = ""
 
     def message(self) -> pb.Resume:
-        at = to_micros(self.at)
-        return make(pb.Resume, contract_id=self.contract_id, at=at, reason=self.reason)
+        return build(pb.Resume, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,20 +96,7 @@ class Onward:
     matter: bytes = field(default_factory=new_nonce)
 
     def message(self) -> pb.Onward:
-        return make(
-            pb.Onward,
-            contract_id=self.contract_id,
-            matter=self.matter,
-            ref=self.ref,
-            third_party=self.third_party,
-            third_party_place=code_of("third_party_place", "onward_place", self.third_party_place),
-            needed=self.needed,
-            told=self.told,
-            consented=self.consented,
-            listed=self.listed,
-            agreement_digest=digest_of("agreement", self.agreement),
-            purposes=codes_of("purposes", "purpose", self.purposes),
-        )
+        return build(pb.Onward, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,27 +121,9 @@ class Incident:
 
     def message(self) -> pb.Incident:
         notices = [
-            pb.Notice(authority=code_of("notices", "authority", authority), at=to_micros(at))
-            for authority, at in self.notices
+            _notice(f"notices[{at}]", one) for at, one in enumerate(items("notices", self.notices))
         ]
-        sensitive = codes_of(
-            "sensitive_categories", "sensitive_category", self.sensitive_categories
-        )
-        return make(
-            pb.Incident,
-            matter=self.matter,
-            contract_ids=sorted(set(self.contract_ids)),
-            discovered_at=to_micros(self.discovered_at),
-            categories=codes_of("categories", "category", self.categories),
-            sensitive_categories=sensitive,
-            affected_subjects=self.affected_subjects,
-            grade=code_of("grade", "grade", self.grade),
-            cause=code_of("cause", "incident_cause", self.cause),
-            ciio=self.ciio,
-            notices=notices,
-            subjects_notified_at=time_of(self.subjects_notified_at),
-            counterparty_notified_at=time_of(self.counterparty_notified_at),
-        )
+        return build(pb.Incident, self, notices=notices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,16 +141,7 @@ class GovAccess:
     matter: bytes = field(default_factory=new_nonce)
 
     def message(self) -> pb.GovAccess:
-        return make(
-            pb.GovAccess,
-            contract_id=self.contract_id,
-            matter=self.matter,
-            requester=code_of("requester", "requester", self.requester),
-            territory=code_of("territory", "onward_place", self.territory),
-            received_at=to_micros(self.received_at),
-            exporter_notified_at=time_of(self.exporter_notified_at),
-            disclosed=self.disclosed,
-        )
+        return build(pb.GovAccess, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,14 +157,7 @@ class ConsentChange:
     matter: bytes = field(default_factory=new_nonce)
 
     def message(self) -> pb.ConsentChange:
-        return make(
-            pb.ConsentChange,
-            contract_id=self.contract_id,
-            matter=self.matter,
-            change=code_of("change", "consent_change", self.change),
-            subjects=self.subjects,
-            from_date=date_of(self.from_date),
-        )
+        return build(pb.ConsentChange, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,13 +178,15 @@ class Correction:
     reason: str = ""
 
     def message(self) -> pb.Correction:
-        return make(
-            pb.Correction,
-            terms=restate(parse_terms(self.ticket.terms), self.changes),
-            corrects=self.corrects,
-            cause=code_of("cause", "change_cause", self.cause),
-            reason=self.reason,
-        )
+        terms = restate(parse_terms(self.ticket.terms), self.changes)
+        return build(pb.Correction, self, terms=terms)
+
+
+def _notice(field: str, notice: object) -> pb.Notice:
+    if not isinstance(notice, tuple | list) or len(notice) != 2:
+        raise FieldError(f"{field} is an authority and a time")
+    authority, at = notice
+    return pb.Notice(authority=code_of(field, "authority", authority), at=to_micros(field, at))
 
 
 # What `record` and `check` take.

@@ -75,7 +75,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_open_now) as file:
             # Of the file that is read, not of whatever has its name by then.
             exposed = os.fstat(file.fileno()).st_mode & _OTHERS
             if secret and exposed:
@@ -85,12 +85,19 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
                     action=f"chmod 600 {path}; if others could have read it, make a new key",
                 )
             data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or half a character
         why = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {path}: {why}") from error
     if len(data) > _MAX_BYTES:
         raise TooLargeError(f"{path} is larger than {_MAX_BYTES} bytes: is it the right file?")
     return data
+
+
+def _open_now(path: str, flags: int) -> int:
+    """Open a pipe to which nobody writes, too: it reads as empty, where open() would wait."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
@@ -114,8 +121,9 @@ def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
             reason="FILE_EXISTS",
             action="give another name: this program writes over no file",
         ) from None
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # as in _read
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write {path}: {why}") from error
 
 
 def _write_durably(descriptor: int, data: bytes) -> None:

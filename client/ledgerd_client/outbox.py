@@ -23,27 +23,19 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
-import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Self, TypeAlias, get_args
+from typing import Self
 
-from ledgerd_client.core.errors import NotFoundError, NotReadyError
+from ledgerd_client._outbox_reader import OutboxReader, Records, find
+from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.outbox_file import OutboxRecord, State, open_file, to_record, translated
 
-__all__ = ["Outbox", "OutboxRecord", "State", "backoff", "hash_caller_ref", "hash_statement"]
-
-_BACKOFF_BASE = 200_000
-_BACKOFF_CAP = 60_000_000
-
-Records: TypeAlias = list[OutboxRecord]  # inside the class `list` is a method
+__all__ = ["Outbox", "OutboxRecord", "State", "hash_caller_ref", "hash_statement"]
 
 
-class Outbox:
+class Outbox(OutboxReader):
     """
     The outbox file, open. Every method is one short transaction, durable (fsync) on return.
 
@@ -52,14 +44,6 @@ class Outbox:
     StoreError (corruption, failing disk: the change shows whole or not at all when it is opened
     again); those that name a record raise NotFoundError for one that was never put.
     """
-
-    def __init__(self, db: sqlite3.Connection, caller_ref_key: bytes, now: Callable[[], int]):
-        self.caller_ref_key = caller_ref_key  # 32 bytes, for hash_caller_ref and hash_statement
-        self._db = db
-        self._now = now
-        self._me = secrets.token_bytes(16)
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, now: Callable[[], int]) -> Self:
@@ -74,11 +58,6 @@ class Outbox:
         with translated():
             db, caller_ref_key = open_file(Path(path))
         return cls(db, caller_ref_key, now)
-
-    def close(self) -> None:
-        """Close the file; claims that are still held end with their lease."""
-        with self._exclusive() as db:
-            db.close()
 
     def put(self, entry: OutboxRecord) -> OutboxRecord:
         """
@@ -174,7 +153,7 @@ class Outbox:
         )
 
     def failed(self, record_id: bytes, reason: str, message: str, retry_at: int) -> None:
-        """Count a failed attempt and end its claim; due again at retry_at (see backoff)."""
+        """Count a failed attempt and end its claim; due again at retry_at (see _time.backoff)."""
         self._update(
             record_id,
             "UPDATE record SET attempts = attempts + 1, next_attempt_at = :retry_at,"
@@ -197,34 +176,6 @@ class Outbox:
                 [(record_id, self._me) for record_id in record_ids],
             )
 
-    def uncosigned(self, limit: int) -> Records:
-        """The oldest records that have a receipt and no cosignature on it."""
-        return self.list("recorded", limit=limit)
-
-    def get(self, record_id: bytes) -> OutboxRecord:
-        with self._exclusive() as db:
-            return _find(db, record_id)
-
-    def list(
-        self, state: State | None = None, *, limit: int, after: bytes | None = None
-    ) -> Records:
-        """Records of one state or of all, oldest first, from the one after record_id `after`."""
-        of_state = "AND state = :state" if state else ""
-        with self._exclusive() as db:
-            rows = db.execute(
-                "SELECT * FROM record WHERE seq > coalesce("  # noqa: S608 -- no foreign text in it
-                f"(SELECT seq FROM record WHERE record_id = :after), 0) {of_state}"
-                " ORDER BY seq LIMIT :limit",
-                {"after": after, "state": state, "limit": limit},
-            ).fetchall()
-        return [to_record(row) for row in rows]
-
-    def counts(self) -> dict[State, int]:
-        """How many records are in each state."""
-        with self._exclusive() as db:
-            rows = db.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall()
-        return dict.fromkeys(get_args(State), 0) | dict(rows)
-
     def retry(self, record_id: bytes | None) -> int:
         """
         Queue one refused record again, or all of them (None); return how many.
@@ -232,7 +183,7 @@ class Outbox:
         Raises NotReadyError for a record that is not refused.
         """
         with self._transaction() as db:
-            if record_id is not None and (state := _find(db, record_id).state) != "refused":
+            if record_id is not None and (state := find(db, record_id).state) != "refused":
                 raise NotReadyError(f"record {record_id.hex()} is {state}, not refused")
             return db.execute(
                 "UPDATE record SET state = 'queued', attempts = 0, next_attempt_at = :now,"
@@ -250,7 +201,7 @@ class Outbox:
         One that is queued may be in the log all the same, if an answer was lost.
         """
         with self._transaction() as db:
-            row = _find(db, record_id)
+            row = find(db, record_id)
             if row.state == "dropped":
                 raise NotReadyError(f"record {record_id.hex()} is dropped already")
             if row.state in {"recorded", "done"}:
@@ -273,32 +224,7 @@ class Outbox:
     def _update(self, record_id: bytes, statement: str, **values: object) -> None:
         with self._transaction() as db:
             if not db.execute(statement, {"id": record_id, **values}).rowcount:
-                _find(db, record_id)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._exclusive() as db:
-            # Deferred, two processes could read the same rows before either writes.
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[sqlite3.Connection]:
-        if os.getpid() != self._pid:
-            # SQLite's locks do not cross a fork: parent and child would corrupt the file.
-            raise NotReadyError(
-                "the outbox was opened before a fork",
-                reason="OUTBOX_FORKED",
-                action="open it in the process that uses it",
-            )
-        with self._lock, translated():
-            yield self._db
+                find(db, record_id)
 
 
 def hash_caller_ref(key: bytes, caller_ref: str) -> bytes:
@@ -313,20 +239,3 @@ def hash_caller_ref(key: bytes, caller_ref: str) -> bytes:
 def hash_statement(key: bytes, kind: str, statement: bytes) -> bytes:
     """Return the 32 bytes that stand for what was stated under a caller_ref (HMAC-SHA256)."""
     return hmac.digest(key, kind.encode() + b"\0" + statement, "sha256")
-
-
-def backoff(attempt: int, random: Callable[[], float]) -> int:
-    """
-    Return how long to wait after the attempt-th failure (from 1) in a row, µs.
-
-    Exponential with full jitter, at most a minute; random returns [0, 1), as random.random does.
-    """
-    doublings = min(max(attempt - 1, 0), 16)  # past the cap, before the numbers get large
-    return int(min(_BACKOFF_CAP, _BACKOFF_BASE << doublings) * random())
-
-
-def _find(db: sqlite3.Connection, record_id: bytes) -> OutboxRecord:
-    row = db.execute("SELECT * FROM record WHERE record_id = ?", (record_id,)).fetchone()
-    if not row:
-        raise NotFoundError(f"the outbox has no record {record_id.hex()}")
-    return to_record(row)

@@ -1,5 +1,5 @@
 """
-How the SDK speaks to a node; with _status, all of it that knows gRPC.
+How the SDK speaks to a node; with _channel and _status, all of it that knows gRPC.
 
 Errors cross as google.rpc.Status with an ErrorInfo, so that any gRPC client reads them. `to_status`
 (the node's end) and `from_rpc_error` (the caller's) are each other's inverse.
@@ -8,15 +8,19 @@ Errors cross as google.rpc.Status with an ErrorInfo, so that any gRPC client rea
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from ledgerd_client._channel import (
+    MAX_MESSAGE_BYTES,
+    MAX_REQUEST_BYTES,
+    open_channel,
+    read_tls_pair,
+)
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub
 from ledgerd_client._status import (
@@ -28,9 +32,8 @@ from ledgerd_client._status import (
     to_status,
 )
 from ledgerd_client.config import Settings
-from ledgerd_client.core.errors import InputError, UnavailableError
+from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import read_secret
 
 __all__ = [
     "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "REPLY_LOST",
@@ -38,27 +41,12 @@ __all__ = [
     "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
 ]  # fmt: skip
 
-# Of one message that a node sends: a page of 500 entries has 16 MiB of bodies at most.
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-# Of one message that a node takes: 1,000 records of 4 KiB, which is several times what they have.
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # Request metadata: the largest checkpoint of the node that the caller has verified.
 CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
 # UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.
 UNREACHABLE = "UNREACHABLE"
 REPLY_LOST = "REPLY_LOST"
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Notice a cut cable within 40 s.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # Look for a node that is down once a second, and give it five to shake hands.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-)
 # Of a stream in which something comes every ten seconds.
 _SILENCE_S = 30
 # A little more than that second and gRPC's jitter.
@@ -237,48 +225,3 @@ class GrpcTransport:
     def _metadata(self) -> grpc.aio.Metadata:
         known = self.known_checkpoint
         return grpc.aio.Metadata(*([(CHECKPOINT_METADATA, known)] if known else []))
-
-
-def open_channel(
-    endpoint: str,
-    *,
-    authorities: Iterable[bytes],
-    certificate: bytes,
-    key: bytes,
-    use_proxy: bool = False,
-) -> grpc.aio.Channel:
-    """
-    Open a mutually authenticated channel to `host:port`; nothing is sent before the first call.
-
-    authorities are the TLS authorities of the trust file (DER) and the only ones believed;
-    certificate and key are PEM. A proxy in the environment is ignored unless use_proxy.
-    """
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
-        private_key=key,
-        certificate_chain=certificate,
-    )
-    options = (*_OPTIONS, ("grpc.enable_http_proxy", int(use_proxy)))
-    return grpc.aio.secure_channel(endpoint, credentials, options)
-
-
-def read_tls_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
-    """
-    Read a certificate (chain) and its private key, PEM both.
-
-    Raises InputError when a file cannot be read, others may read the key, or they don't match.
-    """
-    secret = read_secret(key)
-    try:
-        chain = certificate.read_bytes()
-        # A password that is no password: without one OpenSSL would ask at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        raise InputError(
-            f"{key} is not the private key of {certificate}, or not in PEM: {error.reason}",
-            reason="TLS_PAIR",
-            action="name the certificate and the unencrypted key that it was issued for",
-        ) from None
-    except OSError as error:
-        raise InputError(f"cannot read {certificate}: {error.strerror}") from error
-    return chain, secret

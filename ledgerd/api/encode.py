@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ledgerd.api.peer import Replica
-from ledgerd.ledger.law_reader import ContractAnswer, FoundFinding, StatementAnswer
+from ledgerd.ledger.contract_reader import ContractAnswer, StatementAnswer
+from ledgerd.ledger.law_reader import FoundFinding
 from ledgerd.ledger.reader import Reader, TransferAnswer
 from ledgerd.ledger.writer import AppendResult
 from ledgerd.projections.transfers import Half
@@ -37,7 +38,11 @@ def encode_append(result: AppendResult) -> pb.AppendResponse:
 
 def encode_finding(found: FoundFinding) -> pb.FindingEntry:
     return pb.FindingEntry(
-        index=found.index, header=found.header, body=found.body, closed_by=found.closed_by
+        index=found.index,
+        header=found.header,
+        body=found.body,
+        closed_by=found.closed_by,
+        closed_at=found.closed_at,
     )
 
 

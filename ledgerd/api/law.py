@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -20,7 +20,6 @@ from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.paging import make_token, read_token, size_of_page
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.checker import Checker
-from ledgerd.ledger.law_reader import FindingPage
 from ledgerd.ledger.reader import Reader
 from ledgerd_client._proto import body_pb2, service_pb2_grpc
 from ledgerd_client._proto import service_pb2 as pb
@@ -74,7 +73,8 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
     ) -> pb.ListFindingsResponse:
         count = size_of_page(request)
         start = read_token(request) if request.page_token else 0
-        page = await self._findings(current_caller(), start, count, open_only=request.open_only)
+        look = partial(self._reader.findings_of, open_only=request.open_only)
+        page = await self._in_thread(look, current_caller().id, start, count)
         return pb.ListFindingsResponse(
             findings=map(encode_finding, page.findings),
             next_page_token=make_token(request, page.next),
@@ -100,7 +100,7 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncGenerator[pb.TailFindingsResponse, None]:
         began = heard = monotonic()
         while monotonic() < began + TAIL_S and not self._stopping.is_set():
-            page = await self._findings(caller, start, _TAIL_PAGE, open_only=False)
+            page = await self._in_thread(self._reader.new_findings, caller.id, start, _TAIL_PAGE)
             for found in page.findings:
                 yield pb.TailFindingsResponse(finding=encode_finding(found), size=found.index + 1)
             start = max(start, page.size) if page.next is None else page.next
@@ -115,12 +115,6 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
     async def _rest(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)
-
-    def _findings(
-        self, caller: Caller, start: int, count: int, *, open_only: bool
-    ) -> Awaitable[FindingPage]:
-        look = partial(self._reader.findings_of, open_only=open_only)
-        return self._in_thread(look, caller.id, start, count)
 
     def _view_contract(self, institution: str, contract_id: str) -> pb.GetContractResponse:
         answer = self._reader.contract(institution, contract_id)

@@ -23,7 +23,7 @@ from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.body import DIGEST_SIZE, MAX_BODY_BYTES, check_record_id, check_size
+from ledgerd_client.core.body import MAX_BODY_BYTES
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import (
     BusyError,
@@ -33,6 +33,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
     UnavailableError,
 )
+from ledgerd_client.core.fields import DIGEST_SIZE, check_record_id, check_size
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt
@@ -114,7 +115,8 @@ class LedgerHandlers(LawHandlers):
         own = self._access.is_own(caller, header)
         if not own and header.kind not in KINDS_SHARED_WITH_PEER | {Kind.NODE}:
             raise _no_entry(request.index)
-        shown = own or self._may_see_body(caller, header.kind, body)
+        # A finding's transfer may be long to read.
+        shown = own or await self._in_thread(self._may_see_body, caller, header.kind, body)
         return pb.GetEntryResponse(receipt=encode_receipt(receipt), body=body if shown else b"")
 
     async def GetTransfer(

@@ -9,8 +9,8 @@ from ledgerd.api.threads import InThread
 from ledgerd.ledger.reader import Page, Reader
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
-from ledgerd_client.core.body import DIGEST_SIZE, check_size
 from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.fields import DIGEST_SIZE, check_size
 from ledgerd_client.core.header import MAX_INSTITUTION_BYTES
 
 

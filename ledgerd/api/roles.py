@@ -57,7 +57,12 @@ class Access:
     def check(self, method: str, caller: Caller) -> None:
         """Refuse a call that the caller may not make; raises ForbiddenError."""
         if caller.role not in ALLOWED.get(method, ()):
-            raise ForbiddenError(f"{method} is not for the role {caller.role}", reason="WRONG_ROLE")
+            roles = " or ".join(sorted(ALLOWED.get(method, ()))) or "nobody"
+            raise ForbiddenError(
+                f"{method} is for the role {roles}, not for {caller.role}",
+                reason="WRONG_ROLE",
+                action="ask with a certificate of that role",
+            )
         if not self._is_known(caller):
             raise ForbiddenError(
                 f"{caller.role} {caller.id} is not admitted here",

@@ -62,6 +62,7 @@ class FindingMaker:
             closed=True,
             institution=concerned.institution,
             contract_id=concerned.contract_id,
+            numbers=found.numbers,
         )
 
     def _name(self, records: Sequence[Position]) -> list[pb.RecordRef]:

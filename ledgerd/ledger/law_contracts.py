@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ledgerd.ledger.law_counts import Counted, CountLaw, counting_of
+from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.projections.contracts import (
     MAX_DANGLING,
+    Change,
     Contract,
     Ended,
     Filed,
@@ -24,14 +26,14 @@ from ledgerd.projections.contracts import (
     contract_key,
     parse_contract_key,
 )
+from ledgerd.projections.terms import Terms, lean_terms
 from ledgerd.projections.transfers import MAX_HALVES
-from ledgerd.rules.days import day_of, from_date
-from ledgerd.rules.filing import FILED_WITH
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.contract import contract_ref
+from ledgerd_client.core.days import day_of, end_of, from_date
 from ledgerd_client.core.transfer import side_of
 
 _TERMS: Final[Mapping[type, Any]] = MappingProxyType({
@@ -47,15 +49,16 @@ OF_CONTRACT: Final = frozenset((*_WITH_TERMS, "pipia", "suspend", "resume"))
 # Of each sort of statement that a row keeps: filings, assessments, suspensions.
 _MAX_STATED: Final = 100
 # Versions that a row keeps. A half states each of them, so beyond it C1.too_many_halves stands.
-_MAX_VERSIONS: Final = MAX_HALVES
+_MAX_VERSIONS: Final = MAX_HALVES + 1
 
 
 class ContractLaw:
     """Keeps contracts as they are stated; whoever states something has it judged afterwards."""
 
-    def __init__(self, state: LawState, counts: CountLaw) -> None:
+    def __init__(self, state: LawState, counts: CountLaw, sent: SentTransfers) -> None:
         self._state = state
         self._counts = counts
+        self._sent = sent
 
     def is_known(self, transaction: Transaction, key: bytes) -> bool:
         contract = self._state.contracts.get(transaction, key)
@@ -76,27 +79,25 @@ class ContractLaw:
             if contract.ref not in {b"", ref}:
                 return [self._second(contract, position, body.author, named.contract_id)]
             contract.ref = ref
+        before = _Carries.of(contract)
+        due: list[pb.Finding] = []
         if record in _VERSIONS:
-            return self._add_version(transaction, key, contract, position, recorded_at, statement)
-        if record == "filing":
-            digest, filed_on = sha256(statement.terms).digest(), from_date(statement.filed_on)
-            # With another side's authority it was not filed: each party files with its own.
-            with_own = statement.authority in FILED_WITH[self._state.party(body.author).side]
-            result = statement.result if with_own else 0
-            _keep(contract.filings, Filed(position, digest, filed_on, result))
+            due = self._add_version(transaction, key, contract, position, recorded_at, statement)
+        elif record == "filing":
+            _keep(contract.filings, _filed(statement, position))
         elif record == "termination":
-            contract.ended = _ended(statement, position, recorded_at)
+            contract.ended = _ended(contract.ended, statement, position, recorded_at)
         elif record == "pipia":
             done = from_date(statement.completed_on)
             _keep(contract.pipias, (position, done, statement.conclusion))
-        elif record == "suspend":
-            _keep(contract.suspensions, (statement.at, 0))
-        elif record == "resume":
-            contract.suspensions = [
-                (start, statement.at) if not end and start <= statement.at else (start, end)
-                for start, end in contract.suspensions
-            ]
-        return []
+        else:
+            suspended = record == "suspend"
+            _keep(contract.suspensions, Change(statement.at, position, suspended))
+        changes_at = record in {"suspend", "resume"}
+        since = statement.at if changes_at else _Carries.of(contract).differs_from(before)
+        if since is not None and contract.exporting:
+            self._sent.judge_again(transaction, key, since, recorded_at)
+        return due
 
     def await_contract(
         self, transaction: Transaction, key: bytes, position: int, record: str
@@ -138,7 +139,7 @@ class ContractLaw:
         )
         before = counting_of(contract)
         digest, side = sha256(statement.terms).digest(), encode_message(statement.side)
-        version = Version(position, recorded_at, digest, statement.terms, side)
+        version = Version(position, recorded_at, digest, lean_terms(terms), side)
         contract.versions = _with(contract.versions, version, terms.version)
         usage = self._state.usage.get(transaction, key)
         if usage is None or not contract.exporting:
@@ -166,15 +167,52 @@ def named_by(statement: Any) -> Any:
 def _with(versions: list[Version], version: Version, number: int) -> list[Version]:
     """Enter a version by its number, in place of an earlier statement of it; of too many none."""
     numbered = {pb.ContractTerms.FromString(each.terms).version: each for each in versions}
-    if number in numbered or len(numbered) < _MAX_VERSIONS:
+    known = numbered.get(number)
+    if known is not None and known.digest == version.digest:
+        version = version._replace(recorded_at=known.recorded_at)
+    if known is not None or len(numbered) < _MAX_VERSIONS:
         numbered[number] = version
     return [numbered[each] for each in sorted(numbered)]
 
 
-def _ended(termination: pb.Termination, position: int, recorded_at: int) -> Ended:
+class _Carries(NamedTuple):
+    """What says which transfers a contract carries: its versions by digest, its ends (µs)."""
+
+    versions: dict[bytes, Terms]
+    ends: frozenset[int]
+
+    @classmethod
+    def of(cls, contract: Contract) -> _Carries:
+        versions = zip(contract.versions, contract.terms(), strict=True)
+        terms = {version.digest: terms for version, terms in versions}
+        ends = {contract.terms()[-1].ends_at} if terms else set()
+        ends |= {end_of(contract.ended.day)} if contract.ended else set()
+        return cls(terms, frozenset(ends))
+
+    def differs_from(self, old: _Carries) -> int | None:
+        """From which time (µs) on it carries other transfers than it did; None: it does not."""
+        new = [terms for digest, terms in self.versions.items() if digest not in old.versions]
+        if new and (not old.versions or len(self.versions) == len(old.versions)):
+            # Stated for the first time, or a version of it anew: as if it had never been otherwise.
+            return 0
+        times = [terms.starts_at for terms in new] + [*self.ends ^ old.ends]
+        # Without an end is later than any.
+        return min(filter(None, times), default=None)
+
+
+def _filed(filing: pb.Filing, position: int) -> Filed:
+    digest, filed_on = sha256(filing.terms).digest(), from_date(filing.filed_on)
+    return Filed(position, digest, filing.authority, filed_on, filing.result, filing.filing_no)
+
+
+def _ended(
+    known: Ended | None, termination: pb.Termination, position: int, recorded_at: int
+) -> Ended:
     terms = pb.TerminationTerms.FromString(termination.terms)
     notified = termination.authority_notified_on
     day = from_date(terms.terminated_on)
+    if known is not None and known.day == day:
+        recorded_at = known.recorded_at
     return Ended(position, recorded_at, day, from_date(notified) if notified else 0)
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.law_state import LawState
-from ledgerd.projections.contracts import Contract, Usage, contract_key, parse_contract_key
+from ledgerd.projections.contracts import Contract, contract_key, parse_contract_key
 from ledgerd.projections.obligations import (
     Disposed,
     Obligation,
@@ -24,11 +24,12 @@ from ledgerd.projections.obligations import (
 )
 from ledgerd.projections.timers import OBLIGATION
 from ledgerd.projections.transfers import Half, Transfer, Transfers
-from ledgerd.rules.days import from_date
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.disposal import judge_obligation
 from ledgerd.rules.lapse import Judgement, Lapse, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import from_date
 from ledgerd_client.core.header import Kind
 
 _RECEIVED: Final = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))

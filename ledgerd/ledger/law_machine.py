@@ -8,19 +8,23 @@ has passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.finding_maker import FindingMaker
+from ledgerd.ledger.law_again import AgainLaw
 from ledgerd.ledger.law_contracts import OF_CONTRACT, ContractLaw, named_by
 from ledgerd.ledger.law_counts import CountLaw
 from ledgerd.ledger.law_disposals import DisposalLaw
+from ledgerd.ledger.law_freed import FreedLaw
 from ledgerd.ledger.law_matters import MatterLaw, named_contracts
+from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.ledger.law_transfers import TransferLaw
 from ledgerd.projections.contracts import contract_key
-from ledgerd.projections.timers import CONTRACT, MATTER, OBLIGATION
+from ledgerd.projections.sent import CHUNK
+from ledgerd.projections.timers import AGAIN, CONTRACT, FREED, MATTER, OBLIGATION, SWEEP
 from ledgerd.projections.transfers import Transfer, Transfers
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.rules.law import load_law
@@ -38,6 +42,9 @@ TICK_KEY: Final = b"tick"
 # What one TICK judges at most, so that no commit is long. Part of the rules, as ANCHOR_STEP is.
 TICK_STEP: Final = 1000
 
+# Subjects that are one judgement; a step of any other is a hundred.
+_SINGLE: Final = frozenset((CONTRACT, MATTER, OBLIGATION))
+
 _STATEMENTS: Final = frozenset((Kind.RECORD, Kind.CONTRACT))
 # Statements by which transfers are judged, beside their contracts.
 _JUDGE_TRANSFERS: Final = frozenset(("contract", "supplement", "termination", "suspend", "resume"))
@@ -52,14 +59,18 @@ class LawMachine:
     ) -> None:
         self._state = state = LawState(history, maker, body_of)
         counts = CountLaw(state)
-        self._transfers = TransferLaw(state, counts, transfers)
-        self._contracts = ContractLaw(state, counts)
+        sent = SentTransfers(state)
+        self._transfers = TransferLaw(state, counts, sent, transfers)
+        self._contracts = ContractLaw(state, counts, sent)
         self._matters = MatterLaw(state)
         self._disposals = DisposalLaw(state, transfers)
         self._due: Mapping[int, Callable[[Transaction, bytes], list[pb.Finding]]] = {
             CONTRACT: state.judge,
             MATTER: self._matters.due,
             OBLIGATION: self._disposals.due,
+            AGAIN: AgainLaw(state, sent, transfers, self._transfers).due,
+            SWEEP: self._matters.sweep,
+            FREED: FreedLaw(state, counts, self._transfers).due,
         }
 
     def enter(self, rules: pb.RuleSet) -> None:
@@ -88,11 +99,16 @@ class LawMachine:
     def apply(
         self, transaction: Transaction, entry: Entry, transfer: Transfer | None
     ) -> list[pb.Finding]:
-        """Judge an institution's record; transfer: the row that it is a half of, if there is."""
+        """
+        Judge an institution's record.
+
+        transfer: the row that it is a half of; None without one, and if it says nothing new there.
+        """
         body = pb.Body.FromString(entry.body)
         kind = entry.facts.kind
         if kind in _STATEMENTS:
-            return self._statement(transaction, entry, body)
+            self._state.spill(transaction)
+            return self._statement(transaction, entry, body, repeated=transfer is None)
         if transfer is None:
             return []
         if kind == Kind.CORRECTION:
@@ -106,8 +122,13 @@ class LawMachine:
         state.now = recorded_at
         transaction.put(Table.META, TICK_KEY, u64(recorded_at))
         due: list[pb.Finding] = []
+        left = TICK_STEP
         for subject, key in state.timers.due(transaction, recorded_at, TICK_STEP):
             due += self._due[subject](transaction, key)
+            state.spill(transaction)
+            left -= 1 if subject in _SINGLE else CHUNK
+            if left <= 0:
+                break
         return due
 
     def flush(self, transaction: Transaction) -> None:
@@ -137,7 +158,9 @@ class LawMachine:
                     return True
         return False
 
-    def _statement(self, transaction: Transaction, entry: Entry, body: pb.Body) -> list[pb.Finding]:
+    def _statement(
+        self, transaction: Transaction, entry: Entry, body: pb.Body, *, repeated: bool
+    ) -> list[pb.Finding]:
         record = body.WhichOneof("record") or ""
         if record in _JUDGE_TRANSFERS:
             self.forget()
@@ -148,12 +171,15 @@ class LawMachine:
         if record in _MATTERS:
             keys = [contract_key(body.author, each) for each in named_contracts(statement)]
             due = self._await(transaction, entry.position, record, keys)
-            return due + self._matters.on_record(transaction, entry.position, body)
+            return due + self._matters.on_record(
+                transaction, entry.position, entry.recorded_at, body
+            )
         named = named_by(statement)
         key = contract_key(body.author, named.contract_id)
         due = self._await(transaction, entry.position, record, [key])
         if record == "disposal":
-            if named.recipient.institution == body.author:
+            author = pb.Party(origin=self._state.origin, institution=body.author)
+            if named.recipient == author and not repeated:
                 due += self._disposals.on_disposal(transaction, entry.position, body, named)
         elif self._contracts.is_known(transaction, key):
             due += self._contracts.state(transaction, entry.position, entry.recorded_at, body)
@@ -166,7 +192,6 @@ class LawMachine:
         self, transaction: Transaction, entry: Entry, body: pb.Body, key: bytes
     ) -> list[pb.Finding]:
         """Take a CONTRACT, and then what was stated of it before it came."""
-        new = not self._contracts.is_known(transaction, key)
         due = self._contracts.state(transaction, entry.position, entry.recorded_at, body)
         for position in self._contracts.take_dangling(transaction, key):
             waiting = pb.Body.FromString(self._state.body_of(transaction, position))
@@ -174,9 +199,6 @@ class LawMachine:
                 due += self._contracts.state(transaction, position, entry.recorded_at, waiting)
         due += self._state.judge(transaction, key)
         self._matters.judge_onward_later(transaction, key, entry.recorded_at)
-        usage = self._state.usage.get(transaction, key)
-        if new and usage is not None and usage.first >= 0:
-            due += self._transfers.judge_again(transaction, usage.first)
         return due
 
     def _await(
@@ -191,8 +213,13 @@ class LawMachine:
         return due
 
 
+def contracts_of(body: pb.Body) -> Sequence[str]:
+    """The contracts that an institution's record names."""
+    statement: Any = getattr(body, body.WhichOneof("record") or "")
+    return named_contracts(named_by(statement))
+
+
 def contract_id_of(body: pb.Body) -> str:
     """The contract that an institution's record names; empty unless it is one."""
-    statement: Any = getattr(body, body.WhichOneof("record") or "")
-    named = named_contracts(named_by(statement))
+    named = contracts_of(body)
     return named[0] if len(named) == 1 else ""

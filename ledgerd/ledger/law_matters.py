@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from ledgerd.ledger.law_state import LawState
-from ledgerd.projections.contracts import Contract, contract_key, parse_contract_key
-from ledgerd.projections.matters import Matter, matter_key, matter_of
-from ledgerd.projections.timers import MATTER
+from ledgerd.projections.contracts import contract_key, parse_contract_key
+from ledgerd.projections.matters import (
+    Matter,
+    contract_of_sweep,
+    matter_key,
+    matter_of,
+    onward_key,
+    onward_under,
+)
+from ledgerd.projections.sweeps import Sweep
+from ledgerd.projections.timers import MATTER, SWEEP
 from ledgerd.rules.matters import judge_matter
 from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
+
+# Provisions onward that one step judges anew. Part of the rules, as TICK_STEP is.
+SWEEP_STEP: Final = 100
 
 
 class MatterLaw:
@@ -22,15 +34,19 @@ class MatterLaw:
     def __init__(self, state: LawState) -> None:
         self._state = state
 
-    def on_record(self, transaction: Transaction, position: int, body: pb.Body) -> list[pb.Finding]:
+    def on_record(
+        self, transaction: Transaction, position: int, recorded_at: int, body: pb.Body
+    ) -> list[pb.Finding]:
         """Take a statement of a matter: stated again, it is the same matter."""
         record = body.WhichOneof("record") or ""
         statement: Any = getattr(body, record)
         key = matter_key(body.author, statement.matter)
         known = self._state.matters.get(transaction, key)
-        matter = known or Matter(record, position, b"")
+        matter = known or Matter(record, position, b"", recorded_at)
+        before = [] if known is None else _onward_under(known)
         matter.record, matter.position = record, position
         matter.body = encode_message(statement)
+        self._index(transaction, key, before, _onward_under(matter))
         return self._judge(transaction, key, matter)
 
     def due(self, transaction: Transaction, key: bytes) -> list[pb.Finding]:
@@ -43,38 +59,78 @@ class MatterLaw:
 
         By TICKs after at (µs): they may be thousands, and a TICK judges no more than its step.
         """
-        author, contract_id = parse_contract_key(contract)
-        self._state.matters.flush(transaction)
-        start, end = matter_key(author, b""), matter_key(author, b"\xff" * 17)
-        keys = [key for key, _ in transaction.scan(Table.MATTERS, start, end)]
-        for key in keys:
-            matter = self._state.matters.get(transaction, key)
-            if matter is None or matter.record != "onward" or matter.due:
-                continue
-            if contracts_of(matter) == [contract_id]:
-                self._state.timers.move(MATTER, key, 0, at)
-                matter.due = at
-                self._state.matters.put(key, matter)
+        key = onward_key(*parse_contract_key(contract))
+        if next(onward_under(transaction, key, b""), None) is not None:
+            sweep = self._state.sweeps.get(transaction, key) or Sweep()
+            self._go_on(key, sweep, at, b"")
+
+    def sweep(self, transaction: Transaction, key: bytes) -> list[pb.Finding]:
+        """Judge the next provisions onward under a contract, as many as one step does."""
+        sweep = self._state.sweeps.get(transaction, key) or Sweep()
+        matters = list(islice(onward_under(transaction, key, sweep.cursor), SWEEP_STEP + 1))
+        institution, _ = contract_of_sweep(key)
+        due: list[pb.Finding] = []
+        for matter in matters[:SWEEP_STEP]:
+            due += self.due(transaction, matter_key(institution, matter))
+        if len(matters) > SWEEP_STEP:
+            # A microsecond on, so that it is another one: what a TICK judged it leaves behind.
+            self._go_on(key, sweep, sweep.due + 1, matters[SWEEP_STEP])
+        else:
+            self._go_on(key, sweep, 0, b"")
+            self._state.sweeps.delete(key)
+        return due
+
+    def _go_on(self, key: bytes, sweep: Sweep, due: int, cursor: bytes) -> None:
+        self._state.timers.move(SWEEP, key, sweep.due, due)
+        sweep.due, sweep.cursor = due, cursor
+        self._state.sweeps.put(key, sweep)
+
+    def _index(
+        self,
+        transaction: Transaction,
+        key: bytes,
+        before: Sequence[str],
+        after: Sequence[str],
+    ) -> None:
+        """Have a matter under the contract that it is a provision onward under, and no other."""
+        institution, matter = matter_of(key)
+        if before == after:
+            return
+        for contract_id in before:
+            transaction.delete(Table.MATTERS, onward_key(institution, contract_id, matter))
+        for contract_id in after:
+            transaction.put(Table.MATTERS, onward_key(institution, contract_id, matter), b"")
 
     def _judge(self, transaction: Transaction, key: bytes, matter: Matter) -> list[pb.Finding]:
         state = self._state
         institution, _ = matter_of(key)
         named = contracts_of(matter)
         contract_id = named[0] if len(named) == 1 else ""
-        contract = self._contract(transaction, institution, contract_id)
+        listed = self._listed(transaction, institution, matter)
         party = state.party(institution)
-        judgement = judge_matter(matter, contract, party, state.now, state.law)
+        judgement = judge_matter(matter, listed, party, state.now, state.rules, state.law)
         due = state.settle(MATTER, key, matter, judgement, institution, contract_id)
         state.matters.put(key, matter)
         return due
 
-    def _contract(
-        self, transaction: Transaction, institution: str, contract_id: str
-    ) -> Contract | None:
-        if not contract_id:
-            return None
-        found = self._state.contracts.get(transaction, contract_key(institution, contract_id))
-        return found if found is not None and found.versions else None
+    def _listed(
+        self, transaction: Transaction, institution: str, matter: Matter
+    ) -> Sequence[str] | None:
+        """
+        Third parties by the newest terms of the contract that a provision onward names.
+
+        None when that is not known. Read from the log: there may be hundreds.
+        """
+        for contract_id in _onward_under(matter):
+            key = contract_key(institution, contract_id)
+            contract = self._state.contracts.get(transaction, key)
+            if contract is not None and contract.versions:
+                return self._state.terms_of(transaction, contract.versions[-1]).third_parties
+        return None
+
+
+def _onward_under(matter: Matter) -> Sequence[str]:
+    return contracts_of(matter) if matter.record == "onward" else []
 
 
 def contracts_of(matter: Matter) -> Sequence[str]:

@@ -11,16 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
+from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.law_counts import counting_of
+from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.ledger.law_usage import scale_of
-from ledgerd.projections.contracts import Contract, Usage
+from ledgerd.projections.contracts import Contract
 from ledgerd.projections.counters import Counter, counter_key
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.counting import near_below, quiet_below
-from ledgerd.rules.days import day_of, year_of
 from ledgerd.rules.law import Parameters
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import day_of, year_of
 
 _MAX_PLAIN: Final = 4096
 # Its rule depends on a counter at each transfer (K12).
@@ -74,15 +77,16 @@ class _Plain:
 class PlainTransfers:
     """What is known to be plain. forget() it whenever anything but a transfer was recorded."""
 
-    def __init__(self, state: LawState) -> None:
+    def __init__(self, state: LawState, sent: SentTransfers) -> None:
         self._state = state
+        self._sent = sent
         self._known: dict[Like, _Plain] = {}
 
     def forget(self) -> None:
         self._known.clear()
 
-    def count(self, transaction: Transaction, sent: Sent) -> bool:
-        """Count a transfer if it is plain; otherwise nothing is changed."""
+    def count(self, transaction: Transaction, sent: Sent, entry: Entry) -> bool:
+        """Count a transfer, of that entry, if it is plain; otherwise nothing is changed."""
         plain = self._known.get(sent.like)
         if plain is None:
             return False
@@ -96,6 +100,7 @@ class PlainTransfers:
             return False
         usage.subjects = subjects
         usage.transfers += 1
+        self._sent.add(transaction, plain.key, usage, entry.position, entry.recorded_at)
         self._state.usage.put(plain.key, usage)
         return True
 

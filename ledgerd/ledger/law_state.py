@@ -6,18 +6,21 @@ One standing finding a rule a subject: whatever has a row here keeps the finding
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from ledgerd.ledger.entry import BodyOf
 from ledgerd.ledger.finding_maker import Concerned, FindingMaker
-from ledgerd.projections.contracts import Contract, Usage, parse_contract_key
+from ledgerd.projections.contracts import Contract, Version, parse_contract_key, stated_terms
 from ledgerd.projections.counters import Counter, Group
 from ledgerd.projections.matters import Matter
 from ledgerd.projections.obligations import Disposed, Obligation
 from ledgerd.projections.rows import Rows
+from ledgerd.projections.sent import Again, Sent
+from ledgerd.projections.sweeps import Sweep
 from ledgerd.projections.timers import CONTRACT, Timers
 from ledgerd.projections.transfers import OpenFinding, Position, Transfer, Transfers
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.contract import judge_contract
 from ledgerd.rules.lapse import Judgement, Lapse, Party
 from ledgerd.rules.law import Law
@@ -28,6 +31,9 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.codes import HONG_KONG
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.rulebook import RULES
+
+# Rows of all sorts, encoded, beyond which a commit does not wait for its end to put them.
+MAX_HELD_BYTES: Final = 1 << 25
 
 
 class Subject(Protocol):
@@ -54,8 +60,16 @@ class LawState:
         self.counters = Rows(Table.COUNTERS, Counter.parse)
         self.groups = Rows(Table.COUNTERS, Group.parse)
         self.obligations = Rows(Table.OBLIGATIONS, Obligation.parse)
+        self.sent = Rows(Table.SENT, Sent.parse)
+        self.again = Rows(Table.SENT, Again.parse)
         self.disposed = Rows(Table.OBLIGATIONS, Disposed.parse)
         self.matters = Rows(Table.MATTERS, Matter.parse)
+        self.sweeps = Rows(Table.MATTERS, Sweep.parse)
+        self.freed = Rows(Table.COUNTERS, Sweep.parse)
+        self._rows: tuple[Rows[Any], ...] = (
+            self.contracts, self.usage, self.counters, self.groups, self.obligations, self.sent,
+            self.again, self.disposed, self.matters, self.sweeps, self.freed,
+        )  # fmt: skip
         self.timers = Timers()
         self.now = 0
         self.body_of = body_of
@@ -81,7 +95,11 @@ class LawState:
             # Nobody whose signature the log takes; a log that holds one anyway is not replayed.
             return Party(institution, "CN", 0, 0)
         side = "HK" if newest.place == HONG_KONG else "CN"
-        return Party(institution, side, newest.place, newest.sector)
+        return Party(institution, side, newest.place, newest.sector, newest.group)
+
+    def terms_of(self, transaction: Transaction, version: Version) -> pb.ContractTerms:
+        """All that a version of a contract states; its row has only what each judgement needs."""
+        return stated_terms(self.body_of(transaction, version.position))
 
     def author(self, transaction: Transaction, position: int) -> str:
         """Who wrote an entry of this log."""
@@ -141,18 +159,33 @@ class LawState:
                 due.append(self._maker.close(found, concerned))
         for lapse in wanted.values():
             finding = self._maker.open(lapse.rule, lapse.records, concerned, lapse.numbers)
-            standing.append(OpenFinding(finding.finding_id, lapse.rule, tuple(lapse.records)))
+            standing.append(
+                OpenFinding(finding.finding_id, lapse.rule, tuple(lapse.records), lapse.numbers)
+            )
             due.append(finding)
         return due
 
     def change_transfer(
-        self, transfers: Transfers, ref: bytes, transfer: Transfer, lapses: Iterable[Lapse]
+        self,
+        transfers: Transfers,
+        ref: bytes,
+        transfer: Transfer,
+        lapses: Iterable[Lapse],
+        *,
+        only: Collection[str] = (),
     ) -> list[pb.Finding]:
-        """As change(), of what the law finds on a transfer; what its halves come to stays."""
-        standing = [found for found in transfer.findings if found.rule not in OWN_RULES]
+        """
+        As change(), of what the law finds on a transfer; what its halves come to stays.
+
+        only: the rules that were looked at, by default all of the law's; findings of others stay.
+        """
+        standing: list[OpenFinding] = []
+        others: list[OpenFinding] = []
+        for found in transfer.findings:
+            judged = found.rule in only if only else found.rule not in OWN_RULES
+            (standing if judged else others).append(found)
         due = self.change(standing, lapses, ref=ref)
         if due:
-            others = [found for found in transfer.findings if found.rule in OWN_RULES]
             transfer.findings = others + standing
             transfers.put(ref, transfer, transfer.due)
         return due
@@ -165,12 +198,18 @@ class LawState:
         return self._maker.open(lapse.rule, lapse.records, concerned, lapse.numbers)
 
     def flush(self, transaction: Transaction) -> None:
-        for rows in (self.contracts, self.usage, self.counters, self.groups):
+        for rows in self._rows:
             rows.flush(transaction)
-        self.obligations.flush(transaction)
-        self.disposed.flush(transaction)
-        self.matters.flush(transaction)
         self.timers.flush(transaction)
+
+    def spill(self, transaction: Transaction) -> None:
+        """
+        Flush once much is held, so that no commit needs more memory than that.
+
+        Between two subjects: a row that somebody still holds would be another one afterwards.
+        """
+        if sum(rows.held for rows in self._rows) > MAX_HELD_BYTES:
+            self.flush(transaction)
 
 
 def _identity(rule: str, records: Sequence[Position]) -> object:

@@ -13,6 +13,7 @@ from typing import Final
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.law_counts import Counted, CountLaw
 from ledgerd.ledger.law_plain import PlainTransfers, Sent, read_sent
+from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.ledger.law_usage import (
     Stated,
@@ -22,16 +23,17 @@ from ledgerd.ledger.law_usage import (
     take_route,
     use,
 )
-from ledgerd.projections.contracts import Usage
+from ledgerd.projections.contracts import Contract
+from ledgerd.projections.counters import noted_contract, noted_transfer
 from ledgerd.projections.transfers import Transfer, Transfers
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.content import content, invalid_codes, timing
-from ledgerd.rules.counting import volume
-from ledgerd.rules.days import day_of, to_date, year_of
+from ledgerd.rules.counting import VOLUME, volume
 from ledgerd.rules.lapse import Lapse, Party, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import day_of, to_date, year_of
 from ledgerd_client.core.header import Kind
-from ledgerd_client.core.transfer import ref_of
 
 # Exemptions whose transfers count towards no threshold (Provisions 7, 8: those of articles 3 to 6).
 _UNCOUNTED: Final = frozenset((2, 3, 4, 5, 6, 8))
@@ -40,11 +42,14 @@ _UNCOUNTED: Final = frozenset((2, 3, 4, 5, 6, 8))
 class TransferLaw:
     """Judges transfers, and through them contracts and counters of their exporters."""
 
-    def __init__(self, state: LawState, counts: CountLaw, transfers: Transfers) -> None:
+    def __init__(
+        self, state: LawState, counts: CountLaw, sent: SentTransfers, transfers: Transfers
+    ) -> None:
         self._state = state
         self._counts = counts
+        self._sent = sent
         self._transfers = transfers
-        self._plain = PlainTransfers(state)
+        self._plain = PlainTransfers(state, sent)
 
     def on_half(
         self, transaction: Transaction, entry: Entry, body: pb.Body, transfer: Transfer
@@ -55,11 +60,11 @@ class TransferLaw:
         if entry.facts.kind != Kind.TRANSFER or not alone:
             return self._restated(transaction, entry, body, transfer)
         sent = read_sent(body.transfer.terms, body.occurred_at)
-        if self._plain.count(transaction, sent):
+        if self._plain.count(transaction, sent, entry):
             return []
         party = self._state.party(entry.facts.author)
         stated = stated_by(entry.position, body.occurred_at, body, party.id)
-        due = self._put(transaction, stated, party)
+        due = self._put(transaction, stated, party, entry)
         found = self._judge(transaction, entry.facts.ref, transfer, stated, party)
         if not found:
             self._remember(transaction, sent, stated, party)
@@ -103,22 +108,32 @@ class TransferLaw:
         if old is not None:
             due += self._take_back(transaction, old, party, entry.position)
         if new is not None:
-            due += self._put(transaction, new, party)
+            moved = old is None or old.key != new.key
+            due += self._put(transaction, new, party, entry if moved else None)
         due += self._judge(transaction, entry.facts.ref, transfer, new, party)
         if old is not None:
             due += self._state.judge(transaction, old.key)
         return due
 
-    def judge_again(self, transaction: Transaction, position: int) -> list[pb.Finding]:
-        """Judge the transfer of an own statement once its contract is known."""
-        body = pb.Body.FromString(self._state.body_of(transaction, position))
-        terms = pb.Terms.FromString(getattr(body, body.WhichOneof("record") or "").terms)
-        ref = ref_of(terms)
+    def counting(self, transaction: Transaction, ref: bytes) -> tuple[Transfer, Stated | None]:
+        """A transfer's row, and the own statement by which it counts, if any does."""
         transfer = self._transfers.get(transaction, ref)
-        after = counting_halves([half for half in transfer.halves if half.own])
-        party = self._state.party(body.author)
-        new = None if after is None else self._read(transaction, after, party.id)
-        return self._judge(transaction, ref, transfer, new, party)
+        counting = counting_halves([half for half in transfer.halves if half.own])
+        if counting is None:
+            return transfer, None
+        author = self._state.author(transaction, counting[0])
+        return transfer, self._read(transaction, counting, author)
+
+    def judge_volume(self, transaction: Transaction, ref: bytes) -> tuple[list[pb.Finding], bool]:
+        """Judge again whether a transfer was too many for its exemption (K12); whether it is."""
+        transfer, stated = self.counting(transaction, ref)
+        lapses: list[Lapse] = []
+        if stated is not None:
+            party = self._state.party(stated.terms.exporter.institution)
+            found = self._volume(transaction, stated, party)
+            lapses = [Lapse(rule, (own(stated.position),)) for rule in found]
+        due = self._state.change_transfer(self._transfers, ref, transfer, lapses, only=VOLUME)
+        return due, bool(lapses)
 
     # -- what counts ------------------------------------------------------------------------
 
@@ -141,19 +156,30 @@ class TransferLaw:
         first, newest = counting
         return stated_by(newest, bodies[first].occurred_at, bodies[newest], author)
 
-    def _put(self, transaction: Transaction, stated: Stated, party: Party) -> list[pb.Finding]:
-        """Add a statement to its contract's usage and to its exporter's year."""
+    def _put(
+        self, transaction: Transaction, stated: Stated, party: Party, new: Entry | None
+    ) -> list[pb.Finding]:
+        """
+        Add a statement to its contract's usage and to its exporter's year.
+
+        new: its entry, when the transfer is new to the contract.
+        """
         state, terms = self._state, stated.terms
         contract = state.contracts.get(transaction, stated.key)
         usage = state.usage.get(transaction, stated.key) or Usage()
         state.usage.put(stated.key, usage)
+        if new is not None:
+            self._sent.add(transaction, stated.key, usage, new.position, new.recorded_at)
         due: list[pb.Finding] = []
         moved = use(usage, contract, stated)
         if _is_counted(party, terms.exemption):
             counted = self._counted(stated, 1, stated.position)
             due += self._counts.add(transaction, counted, contract, usage)
             needed = self._counts.needed(transaction, party.id, counted.year, counted.parameters)
-            moved |= take_route(usage, counted.year, needed, stated.position)
+            if take_route(usage, counted.year, needed, stated.position):
+                moved = True
+                place = noted_contract(stated.key)
+                self._counts.note(transaction, party.id, counted.year, place)
         return due + state.judge(transaction, stated.key) if moved else due
 
     def _take_back(
@@ -200,21 +226,38 @@ class TransferLaw:
             records = (own(stated.position),)
             rules = self._rules(transaction, stated, party)
             lapses = [Lapse(rule, records) for rule in rules]
+            # With sensitive data in it no counter frees it.
+            counted = not stated.terms.sensitive_subjects
+            if counted and any(lapse.rule in VOLUME for lapse in lapses):
+                year = year_of(stated.occurred_at)
+                self._counts.note(transaction, party.id, year, noted_transfer(ref))
         return self._state.change_transfer(self._transfers, ref, transfer, lapses)
+
+    def _volume(self, transaction: Transaction, stated: Stated, party: Party) -> tuple[str, ...]:
+        terms = stated.terms
+        if not terms.exemption or party.side != "CN":
+            return ()
+        counter = self._counts.counter(transaction, party.id, year_of(stated.occurred_at))
+        parameters = self._state.law.at(day_of(stated.occurred_at))
+        return volume(terms.exemption, terms.sensitive_subjects, counter, parameters)
 
     def _rules(self, transaction: Transaction, stated: Stated, party: Party) -> Iterator[str]:
         terms, occurred_at = stated.terms, stated.occurred_at
         parameters = self._state.law.at(day_of(occurred_at))
-        contract = self._state.contracts.get(transaction, stated.key)
-        if contract is not None and contract.versions:
-            exporter = terms.exporter.origin, terms.exporter.institution
-            recipient = terms.recipient.origin, terms.recipient.institution
-            yield from timing(contract, exporter, recipient, occurred_at, terms.delete_by)
+        yield from carried(self._state.contracts.get(transaction, stated.key), stated)
         yield from content(stated.profile, party, parameters)
-        if terms.exemption and party.side == "CN":
-            counter = self._counts.counter(transaction, party.id, year_of(occurred_at))
-            yield from volume(terms.exemption, terms.sensitive_subjects, counter, parameters)
+        yield from self._volume(transaction, stated, party)
         yield from invalid_codes(terms, to_date(day_of(occurred_at)))
+
+
+def carried(contract: Contract | None, stated: Stated) -> tuple[str, ...]:
+    """The rules by which a contract appears not to carry a transfer."""
+    if contract is None:
+        return ()
+    terms = stated.terms
+    exporter = terms.exporter.origin, terms.exporter.institution
+    recipient = terms.recipient.origin, terms.recipient.institution
+    return timing(contract, exporter, recipient, stated.occurred_at, terms.delete_by)
 
 
 def _is_counted(party: Party, exemption: int) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ledgerd.projections.contracts import Contract, Terms, Usage, contract_key, scope_of
+from ledgerd.projections.contracts import Contract, contract_key
+from ledgerd.projections.terms import Terms, scope_of
 from ledgerd.projections.transfers import Half
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.content import Profile
+from ledgerd.rules.mechanisms import ASSESSMENT, GBA_SC
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import MAX_COUNT
+from ledgerd_client.core.fields import MAX_COUNT
 from ledgerd_client.core.header import Kind
 
 _GENETIC: Final = 10
-_GBA_SC: Final = 1
-_ASSESSMENT: Final = 3
 
 
 class Stated(NamedTuple):
@@ -93,9 +94,9 @@ def use(usage: Usage, contract: Contract | None, stated: Stated) -> bool:
 def scale_of(terms: Terms, subjects: int) -> int:
     """Up to how many persons K22 says what it says of so many."""
     scale = MAX_COUNT
-    if terms.mechanism == _GBA_SC:
+    if terms.mechanism == GBA_SC:
         scale = terms.planned_scale
-    elif terms.mechanism == _ASSESSMENT and terms.side.authorised_scale:
+    elif terms.mechanism == ASSESSMENT and terms.side.authorised_scale:
         scale = terms.side.authorised_scale
     return scale if subjects <= scale else MAX_COUNT * MAX_COUNT
 

@@ -17,7 +17,8 @@ from ledgerd.ledger.peer_log import AnchorState, PeerLog
 from ledgerd.ledger.reconciler import Reconciler
 from ledgerd.projections import findings, registry
 from ledgerd.projections.records import Records
-from ledgerd.projections.transfers import Position, Transfers, row_key
+from ledgerd.projections.row_keys import row_key
+from ledgerd.projections.transfers import Position, Transfers
 from ledgerd.rules import lateness
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -87,7 +88,7 @@ class Machine:
         """Read at once what apply() will look up for these, each of which it may be given."""
         coming = list(coming)
         self.records.read(transaction, ((facts.author, facts.record_id) for facts in coming))
-        keys = (row_key(facts.kind, facts.ref) for facts in coming if facts.ref)
+        keys = (row_key(facts, facts.kind) for facts in coming if facts.ref)
         self.transfers.read(transaction, keys)
 
     def apply(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
@@ -101,15 +102,14 @@ class Machine:
         self._bodies[entry.position] = entry.body
         transfer = None
         due: list[pb.Finding] = []
-        if facts.kind in KINDS_WITH_HALVES:
-            key = row_key(facts.kind, facts.ref)
-            transfer = self.transfers.with_room(transaction, key, own=True)
-            # Of too many it was found that they are: what follows is compared with nothing, and a
-            # transfer's is in the log and no more.
-            if transfer is None and facts.kind != Kind.CONTRACT:
+        if facts.kind == Kind.CONTRACT:
+            transfer, due = self._reconciler.on_statement(transaction, entry)
+        elif facts.kind in KINDS_WITH_HALVES:
+            transfer = self.transfers.with_room(transaction, facts.ref, own=True)
+            # Of too many it was found that they are: what follows is in the log and no more.
+            if transfer is None:
                 return []
-            if transfer is not None:
-                due += self._reconciler.on_half(transaction, key, transfer, entry)
+            due = self._reconciler.on_half(transaction, transfer, entry)
         else:
             due = self._apply_other(transaction, entry)
         if facts.kind in BY_INSTITUTIONS:

@@ -14,14 +14,13 @@ from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.finding_maker import Concerned, FindingMaker
 from ledgerd.ledger.law_machine import contract_id_of
 from ledgerd.ledger.peer_log import ANCHOR_KEY, ANCHOR_STEP, AnchorState, PeerHalf, PeerLog
+from ledgerd.projections.row_keys import contract_of, is_contract, is_disposal, row_key
 from ledgerd.projections.transfers import (
     UNJUDGED,
     Half,
     OpenFinding,
     Transfer,
     Transfers,
-    is_contract,
-    row_key,
 )
 from ledgerd.rules import agreement, reconcile
 from ledgerd.rules.reconcile import Condition
@@ -59,10 +58,25 @@ class Reconciler:
         self._body_of = body_of
 
     def on_half(
-        self, transaction: Transaction, key: bytes, transfer: Transfer, entry: Entry
+        self, transaction: Transaction, transfer: Transfer, entry: Entry
     ) -> list[pb.Finding]:
-        """Take an own half of the row of a key."""
+        """Take an own half of a transfer."""
         transfer.halves.append(_own_half(entry))
+        return self._changed(transaction, entry.facts.ref, transfer)
+
+    def on_statement(
+        self, transaction: Transaction, entry: Entry
+    ) -> tuple[Transfer | None, list[pb.Finding]]:
+        """Take what an own party states of a contract; its row, None if it was stated before."""
+        key = row_key(entry.facts, entry.facts.kind)
+        row = self._transfers.get(transaction, key)
+        if not agreement.take(row.halves, _own_half(entry)):
+            return None, []
+        return row, self._changed(transaction, key, row)
+
+    def _changed(
+        self, transaction: Transaction, key: bytes, transfer: Transfer
+    ) -> list[pb.Finding]:
         if transfer.due == UNJUDGED:
             self._transfers.put(key, transfer, UNJUDGED)
             return []
@@ -94,11 +108,18 @@ class Reconciler:
         """Keep a half of the peer: those that become known together are judged together."""
         halves = found.header.halves
         assert halves is not None  # noqa: S101 - PeerLog.halves yields no others
-        key = row_key(found.header.kind, halves.ref)
-        transfer = self._transfers.with_room(transaction, key, own=False)
-        if transfer is None:
-            return
-        transfer.halves.append(_peer_half(found.header, halves, found.institution))
+        key = row_key(halves, found.header.kind)
+        half = _peer_half(found.header, halves, found.institution)
+        if is_contract(key):
+            transfer = self._transfers.get(transaction, key)
+            if not agreement.take(transfer.halves, half):
+                return
+        else:
+            room = self._transfers.with_room(transaction, key, own=False)
+            if room is None:
+                return
+            transfer = room
+            transfer.halves.append(half)
         old_due, transfer.due = transfer.due, UNJUDGED
         self._transfers.put(key, transfer, old_due)
 
@@ -108,7 +129,9 @@ class Reconciler:
         """Judge a transfer or a contract by its halves; old_due is where its deadline stands."""
         conditions: Sequence[Condition]
         if is_contract(key):
-            agreed = agreement.agree(transfer.halves, self.anchor.known_until, self.rules)
+            ours = self._first_own(transaction, key, transfer.halves)
+            known_until, rules = self.anchor.known_until, self.rules
+            agreed = agreement.agree(transfer.halves, known_until, rules, ours)
             transfer.due, conditions = agreed.due, agreed.conditions
         else:
             verdict = reconcile.judge(transfer.halves, self.anchor.known_until, self.rules)
@@ -138,7 +161,7 @@ class Reconciler:
             return []
         concerned = Concerned(key)
         if is_contract(key):
-            concerned = self._party_of(transaction, transfer.halves)
+            concerned = self._party_of(transaction, key, transfer.halves)
         due = []
         for found_key, found in standing.items():
             if found_key not in wanted:
@@ -151,13 +174,21 @@ class Reconciler:
                 due.append(finding)
         return due
 
-    def _party_of(self, transaction: Transaction, halves: Sequence[Half]) -> Concerned:
+    def _party_of(self, transaction: Transaction, key: bytes, halves: Sequence[Half]) -> Concerned:
         """Whose contract it is on this side: the first own half's author; nobody's without one."""
-        for half in halves:
-            if half.own:
-                body = pb.Body.FromString(self._body_of(transaction, half.position))
-                return Concerned(b"", half.institution, contract_id_of(body))
-        return Concerned()
+        half = self._first_own(transaction, key, halves)
+        if half is None:
+            return Concerned()
+        body = pb.Body.FromString(self._body_of(transaction, half.position))
+        return Concerned(b"", half.institution, contract_id_of(body))
+
+    def _first_own(
+        self, transaction: Transaction, key: bytes, halves: Sequence[Half]
+    ) -> Half | None:
+        """Who is party to a contract its own halves say first, a disposal's if there are none."""
+        if is_disposal(key):
+            halves = [*self._transfers.get(transaction, contract_of(key)).halves, *halves]
+        return agreement.first_own(halves)
 
 
 def _own_half(entry: Entry) -> Half:

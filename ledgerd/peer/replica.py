@@ -37,7 +37,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.record import CLOCK_AHEAD
+from ledgerd_client.core.past import CLOCK_AHEAD
 
 Check = Callable[[list[SignatureCheck]], Awaitable[None]]
 

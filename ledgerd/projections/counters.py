@@ -1,19 +1,28 @@
 """
 What one exporter has sent in one year of UTC+8, and groups of contracts that stay below an edge.
 
-COUNTERS: "E" ‖ lp8(exporter) ‖ u16 year → Counter; "G" ‖ lp8(group) ‖ u16 year → Group;
-"O" ‖ lp8(exporter) ‖ u16 year → Group, of the exporter's contracts that state no group.
+COUNTERS: "E" ‖ lp8(exporter) ‖ u16 year → Counter; "G" ‖ lp8(group) ‖ u16 year → Group, of
+exporters whom the authority registered in it; "O" ‖ lp8(exporter) ‖ u16 year → Group, of the
+exporter's contracts that are in no such group; "R" ‖ lp8(exporter) ‖ u16 year ‖ (0 ‖ contract key,
+or 1 ‖ ref) → "", of each contract and transfer that is judged by how high the counter was; the same
+without either → Sweep.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ledgerd.projections.rows import Value, decode, encode, findings_value, parse_findings
 from ledgerd.projections.transfers import OpenFinding
+from ledgerd.store.base import Snapshot
+from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8
+
+# Contracts just below one edge that a group's row keeps, far more than K14 asks for.
+MAX_NEAR: Final = 100
 
 
 @lru_cache(maxsize=4096)
@@ -22,13 +31,38 @@ def counter_key(exporter: str, year: int) -> bytes:
 
 
 def group_key(group: str, year: int) -> bytes:
-    """Of contracts that state a group, whatever exporter states it."""
+    """Of contracts that state a group in which their exporter is registered."""
     return b"G" + lp8(group.encode()) + year.to_bytes(2, "big")
 
 
 def own_group_key(exporter: str, year: int) -> bytes:
     """Of an exporter's contracts without one: apart, so that nobody can state it as theirs."""
     return b"O" + lp8(exporter.encode()) + year.to_bytes(2, "big")
+
+
+@lru_cache(maxsize=4096)
+def noted_key(exporter: str, year: int) -> bytes:
+    return b"R" + lp8(exporter.encode()) + year.to_bytes(2, "big")
+
+
+def parse_noted_key(key: bytes) -> tuple[str, int]:
+    """(exporter, year) of a noted_key()."""
+    return key[2:-2].decode(), int.from_bytes(key[-2:], "big")
+
+
+def noted_contract(contract: bytes) -> bytes:
+    """A contract's place after a noted_key()."""
+    return b"\0" + contract
+
+
+def noted_transfer(ref: bytes) -> bytes:
+    return b"\1" + ref
+
+
+def noted(snapshot: Snapshot, key: bytes, start: bytes) -> Iterator[bytes]:
+    """Places after a noted_key(), from one on: of contracts, then of transfers."""
+    rows = snapshot.scan(Table.COUNTERS, key + (start or b"\0"), key + b"\2")
+    return (found[len(key) :] for found, _ in rows)
 
 
 @dataclass(slots=True)
@@ -58,11 +92,26 @@ class Counter:
 
 @dataclass(slots=True)
 class Group:
-    """Contracts of one group that are just below an edge, by the edge's parameter."""
+    """Contracts of one group that are just below an edge, by the edge's parameter: MAX_NEAR."""
 
     # Edge → contract key → record that brought it there.
     near: dict[str, dict[bytes, int]] = field(default_factory=dict)
     findings: list[OpenFinding] = field(default_factory=list)
+
+    def enter(self, contract: bytes, position: int, edges: Sequence[str]) -> bool:
+        """Have a contract, brought there by the record at position, below these edges alone."""
+        before = [edge for edge, contracts in self.near.items() if contract in contracts]
+        for edge in before:
+            if edge not in edges:
+                del self.near[edge][contract]
+                if not self.near[edge]:
+                    del self.near[edge]
+        new = [edge for edge in edges if edge not in before]
+        for edge in new:
+            contracts = self.near.setdefault(edge, {})
+            if len(contracts) < MAX_NEAR:
+                contracts[contract] = position
+        return bool(new) or any(edge not in edges for edge in before)
 
     def encode(self) -> bytes:
         # In their own order, which is the log's: what is judged after a start is judged alike.

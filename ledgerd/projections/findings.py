@@ -2,13 +2,15 @@
 Findings in log order: by the transfer that they are about, and by whom they concern.
 
 FINDINGS: ref (32 zeros for none) ‖ u64 index of the FINDING entry → finding id ‖ u8 closed.
-FINDINGS_OF: lp8(institution) ‖ u64 index → finding id ‖ u64 closed_by. STANDING: the same key, of
-those that stand → finding id. OPENED: finding id → u64 index of the entry that opened it.
+FINDINGS_OF: lp8(institution) ‖ u64 index of the entry that opened it → finding id ‖ u64 closed_by.
+STANDING: the same key, of those that stand → finding id. CLOSINGS: lp8(institution) ‖ u64 index of
+an entry that closes one → finding id. OPENED: finding id → u64 index of the entry that opened it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import merge
 from typing import Final
 
 from ledgerd.store.base import Snapshot, Transaction
@@ -18,9 +20,8 @@ from ledgerd_client.core.encoding import U64_MAX, lp8, u64
 
 _NO_REF: Final = bytes(32)
 
-# closed_by of a finding that stands, and of an entry that closes one.
+# closed_by of a finding that stands.
 STANDS: Final = 0
-IS_CLOSING: Final = U64_MAX
 
 
 def add_finding(
@@ -52,8 +53,7 @@ def _close(
         if transaction.get(Table.STANDING, key) is not None:
             transaction.delete(Table.STANDING, key)
             transaction.put(Table.FINDINGS_OF, key, finding_id + u64(index))
-            closing = _key(institution, index)
-            transaction.put(Table.FINDINGS_OF, closing, finding_id + u64(IS_CLOSING))
+            transaction.put(Table.CLOSINGS, _key(institution, index), finding_id)
 
 
 def findings_on(snapshot: Snapshot, ref: bytes) -> Iterator[int]:
@@ -63,12 +63,11 @@ def findings_on(snapshot: Snapshot, ref: bytes) -> Iterator[int]:
 
 
 def findings_of(
-    snapshot: Snapshot, institution: str, start: int, *, open_only: bool
+    snapshot: Snapshot, institution: str, start: int, *tables: Table
 ) -> Iterator[tuple[int, int]]:
-    """(index, closed_by) of FINDING entries that concern an institution, in log order."""
-    table = Table.STANDING if open_only else Table.FINDINGS_OF
-    first, end = _key(institution, start), _key(institution, U64_MAX)
-    for key, value in snapshot.scan(table, first, end):
+    """(index, closed_by) of FINDING entries in these tables, in log order."""
+    bounds = _key(institution, start), _key(institution, U64_MAX)
+    for key, value in merge(*(snapshot.scan(table, *bounds) for table in tables)):
         yield int.from_bytes(key[-8:], "big"), int.from_bytes(value[32:], "big")
 
 

@@ -8,7 +8,6 @@ has one spelling, because an audit compares rows as bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from ledgerd.projections.transfers import OpenFinding, Position
@@ -23,6 +22,11 @@ _BYTES: Final = 2
 _TUPLE: Final = 3
 # Lengths from here on take four bytes more.
 _LONG: Final = 0xFF
+
+# Of rows of one sort, encoded: as objects they take some ten times as much.
+KEPT_BYTES: Final = 1 << 21
+# What a row takes beside what it holds.
+_ROW_BYTES: Final = 200
 
 
 def encode(*values: Value) -> bytes:
@@ -70,7 +74,12 @@ def _decode(tag: int, data: bytes) -> Value:
 def findings_value(findings: Sequence[OpenFinding]) -> Value:
     """Open findings as a value of a row."""
     return tuple(
-        (found.finding_id, found.rule, tuple((int(own), at) for own, at in found.records))
+        (
+            found.finding_id,
+            found.rule,
+            tuple((int(own), at) for own, at in found.records),
+            found.numbers,
+        )
         for found in findings
     )
 
@@ -78,8 +87,10 @@ def findings_value(findings: Sequence[OpenFinding]) -> Value:
 def parse_findings(value: Any) -> list[OpenFinding]:
     """What findings_value() was given."""
     return [
-        OpenFinding(finding_id, rule, tuple(Position(bool(own), at) for own, at in records))
-        for finding_id, rule, records in value
+        OpenFinding(
+            finding_id, rule, tuple(Position(bool(own), at) for own, at in records), numbers
+        )
+        for finding_id, rule, records, numbers in value
     ]
 
 
@@ -100,14 +111,18 @@ class Rows(Generic[R]):
     Belongs to one writer of the table. After a transaction that did not commit, make it anew.
     """
 
-    def __init__(self, table: Table, parse: Callable[[bytes], R], *, keep: int = 4096) -> None:
-        """keep: so many rows stay in memory after a flush."""
+    def __init__(
+        self, table: Table, parse: Callable[[bytes], R], *, keep: int = KEPT_BYTES
+    ) -> None:
+        """keep: rows of so many bytes, as they are encoded, stay in memory after a flush."""
         self._table = table
         self._parse = parse
         self._keep = keep
         self._rows: dict[bytes, R | None] = {}
+        self._sizes: dict[bytes, int] = {}
         # In the order of their changes, as a dictionary because a set has none.
         self._changed: dict[bytes, None] = {}
+        self.held = 0
 
     def get(self, transaction: Snapshot, key: bytes) -> R | None:
         """The row; whoever changes it puts it."""
@@ -116,6 +131,7 @@ class Rows(Generic[R]):
         except KeyError:
             value = transaction.get(self._table, key)
             row = self._rows[key] = None if value is None else self._parse(value)
+            self._resize(key, 0 if value is None else len(value))
             return row
 
     def put(self, key: bytes, row: R) -> None:
@@ -127,19 +143,35 @@ class Rows(Generic[R]):
         self._changed[key] = None
 
     def flush(self, transaction: Transaction) -> None:
-        """Put what has changed; before a commit, and before the table is scanned."""
+        """
+        Put what has changed; before a commit, and before the table is scanned.
+
+        What get() gave before may be another object than what it gives after.
+        """
         if self._changed:
             self._put_changed(transaction)
+        if self.held <= self._keep:
+            return
         # The longest known first: a row that is in use is read again at once.
-        for key in list(islice(self._rows, max(0, len(self._rows) - self._keep))):
+        for key in list(self._sizes):
+            if self.held <= self._keep:
+                break
+            self.held -= self._sizes.pop(key)
             del self._rows[key]
 
     def _put_changed(self, transaction: Transaction) -> None:
         rows = [(key, self._rows[key]) for key in self._changed]
-        transaction.put_many(
-            self._table, [(key, row.encode()) for key, row in rows if row is not None]
-        )
+        values = [(key, row.encode()) for key, row in rows if row is not None]
+        transaction.put_many(self._table, values)
+        for key, value in values:
+            self._resize(key, len(value))
         for key, row in rows:
             if row is None:
                 transaction.delete(self._table, key)
+                self._resize(key, 0)
         self._changed.clear()
+
+    def _resize(self, key: bytes, size: int) -> None:
+        size += _ROW_BYTES
+        self.held += size - self._sizes.get(key, 0)
+        self._sizes[key] = size

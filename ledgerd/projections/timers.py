@@ -16,6 +16,12 @@ from ledgerd_client.core.encoding import u64
 CONTRACT: Final = 1
 MATTER: Final = 2
 OBLIGATION: Final = 3
+# Transfers of a contract that are to be judged again; the key is the contract's.
+AGAIN: Final = 4
+# Provisions onward under a contract; the key is a Sweep's.
+SWEEP: Final = 5
+# What stands because a year's counter was high, when it is lower; the key is a noted_key().
+FREED: Final = 6
 
 
 class Timers:

@@ -1,48 +1,37 @@
 """
 Transfers by ref: the halves that both logs hold, and what is open about them. Contracts likewise.
 
-TRANSFERS: ref, or "C" ‖ contract_ref → the row below. DEADLINES: u64 due (µs) ‖ that key → "".
+TRANSFERS: ref, or "C" ‖ contract_ref, or of a disposal "C" ‖ contract_ref ‖ its terms' digest → the
+row below. DEADLINES: u64 due (µs) ‖ that key → "".
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, NamedTuple, Self
 
+from ledgerd.projections.row_keys import contract_row
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8, u64
-from ledgerd_client.core.header import Kind
 
-# Of one log that count. A transfer needs two or three; without a bound, one institution could make
-# a row as long as it likes, and every further half has to carry it.
+# Halves that count: on a transfer, of one log; on a contract, of one author and sort. A transfer
+# needs two or three; without a bound, one institution could make a row as long as it likes, and
+# every further half has to carry it.
 MAX_HALVES: Final = 100
 
 # Of a transfer whose newest halves nobody has judged yet: it stands before every real deadline.
 UNJUDGED: Final = 1
 
 # state, due, halves of this log, halves of the peer's, findings
-_ROW = struct.Struct(">BQHHH")
+_ROW = struct.Struct(">BQIIH")
 _HALF = struct.Struct(">?BQQ32sB")
 _POSITION = struct.Struct(">?Q")
-
-
-# Before the ref of a contract, so that no transfer's can be taken for it.
-_CONTRACT: Final = b"C"
-
-
-def row_key(kind: int, ref: bytes) -> bytes:
-    """The row of a half of that kind and ref."""
-    return _CONTRACT + ref if kind == Kind.CONTRACT else ref
-
-
-def is_contract(key: bytes) -> bool:
-    """Whether a row's key is a contract's."""
-    return len(key) == 33
+_NUMBER = struct.Struct(">Q")
 
 
 class Position(NamedTuple):
@@ -76,6 +65,8 @@ class OpenFinding(NamedTuple):
     finding_id: bytes
     rule: str
     records: tuple[Position, ...]
+    # As it was opened with; what closes it says them again.
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -101,7 +92,8 @@ class Transfer:
         parts[0] = _ROW.pack(self.state, self.due, *counts)
         for finding in self.findings:
             places = b"".join(_POSITION.pack(*place) for place in finding.records)
-            parts += (finding.finding_id, _text(finding.rule), lp8(places))
+            numbers = b"".join(map(u64, finding.numbers))
+            parts += (finding.finding_id, _text(finding.rule), lp8(places), lp8(numbers))
         return b"".join(parts)
 
     @classmethod
@@ -116,7 +108,7 @@ class Transfer:
                 for _ in range(own + peers)
             ],
             [
-                OpenFinding(reader.bytes(32), reader.text(), reader.positions())
+                OpenFinding(reader.bytes(32), reader.text(), reader.positions(), reader.numbers())
                 for _ in range(findings)
             ],
         )
@@ -197,6 +189,13 @@ def get_transfer(snapshot: Snapshot, ref: bytes) -> Transfer | None:
     return None if value is None else Transfer.parse(value)
 
 
+def disposals_of(snapshot: Snapshot, ref: bytes) -> Iterator[Transfer]:
+    """The disposals under a contract, in no order that means anything."""
+    start = contract_row(ref)
+    for _, value in snapshot.scan(Table.TRANSFERS, start + b"\0", start + b"\xff" * 33):
+        yield Transfer.parse(value)
+
+
 def next_deadline(snapshot: Snapshot) -> int | None:
     """The earliest deadline, µs; None when nothing is awaited."""
     for key, _ in snapshot.scan(Table.DEADLINES):
@@ -231,3 +230,7 @@ class _Reader:
     def positions(self) -> tuple[Position, ...]:
         packed = self.bytes(self.bytes(1)[0])
         return tuple(Position(*values) for values in _POSITION.iter_unpack(packed))
+
+    def numbers(self) -> tuple[int, ...]:
+        packed = self.bytes(self.bytes(1)[0])
+        return tuple(number for (number,) in _NUMBER.iter_unpack(packed))

@@ -2,17 +2,18 @@
 What the halves of a contract amount to: agreed, or not (C1; docs/protocol.md, "Contracts").
 
 By headers alone, so both nodes come to the same answer. Who states something anew replaces it: of
-each sort (contract, filing, supplement, termination, disposal) the latest half of each side counts,
-and one that met the other side's settles those before it.
+each sort (contract, filing, supplement, termination) the latest half of each side counts, and one
+that met the other side's settles those before it. A disposal replaces none: each is met by an equal
+one of the other side, and what is judged are the halves of that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ledgerd.projections.transfers import MAX_HALVES, Half
-from ledgerd.rules.reconcile import HIGH, MEDIUM, Condition
+from ledgerd.rules.reconcile import Condition
 from ledgerd_client._proto import body_pb2 as pb
 
 AGREED, OPEN, ONE_SIDED, DIFFERS = "agreed", "open", "one_sided", "differs"
@@ -40,38 +41,59 @@ class _Sort(NamedTuple):
     due: int = 0
 
 
-def agree(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Agreement:
+def take(halves: list[Half], half: Half) -> bool:
     """
-    Judge a contract by its halves, each log's in log order.
+    Enter a half among those of a contract, or of one disposal; whether it says anything new.
 
-    known_until: µs, when the newest anchored checkpoint of the peer was fetched. The first
-    MAX_HALVES of each log count; the next one is found, and what follows may be left out.
+    What its author said before is moved, so that a row grows only with what is said for the first
+    time; and of one author and sort by no more than one beyond MAX_HALVES, whoever else writes.
+    """
+    like = [place for place, each in enumerate(halves) if _author(each) == _author(half)]
+    said = [halves[place] for place in like]
+    if len(said) > MAX_HALVES or (said and said[-1].terms_digest == half.terms_digest):
+        return False
+    kept = [each for each in said if each.terms_digest != half.terms_digest] + [half]
+    if len(kept) > len(said):
+        halves.append(half)
+    # In the places of that author's, so that who came first stays first.
+    for place, each in zip(like, kept, strict=False):
+        halves[place] = each
+    return True
+
+
+def first_own(halves: Iterable[Half]) -> Half | None:
+    """The half that says who the parties are: the first of this log."""
+    return next((half for half in halves if half.own), None)
+
+
+def agree(
+    halves: Sequence[Half], known_until: int, rules: pb.RuleSet, parties: Half | None = None
+) -> Agreement:
+    """
+    Judge a contract, or one disposal, by its halves, each author's in log order.
+
+    known_until: µs, when the newest anchored checkpoint of the peer was fetched. Of each author and
+    sort the first MAX_HALVES count; the next one is found. parties: the own half that says who they
+    are, where it is not the first of halves.
     """
     ours = [half for half in halves if half.own]
     theirs = [half for half in halves if not half.own]
-    uncounted = [
-        Condition("C1.too_many_halves", MEDIUM, (log[MAX_HALVES].place,))
-        for log in (ours, theirs)
-        if len(log) > MAX_HALVES
-    ]
-    ours, theirs = ours[:MAX_HALVES], theirs[:MAX_HALVES]
-    if ours:
-        party, counterparty = ours[0].institution, ours[0].counterparty
+    uncounted: list[Condition] = []
+    if parties := parties or first_own(ours):
+        party, counterparty = parties.institution, parties.counterparty
         foreign = [half for half in ours if half.institution != party]
         foreign += [half for half in theirs if half.institution != counterparty]
-        uncounted += [Condition("C1.foreign_half", HIGH, (half.place,)) for half in foreign]
+        uncounted = [Condition("C1.foreign_half", (half.place,)) for half in foreign]
         ours = [half for half in ours if half.institution == party]
         theirs = [half for half in theirs if half.institution == counterparty]
     outcomes = sorted({half.outcome for half in (*ours, *theirs)})
-    sorts = {
-        outcome: _judge(
-            [half for half in ours if half.outcome == outcome],
-            [half for half in theirs if half.outcome == outcome],
-            known_until,
-            rules.agree_within,
-        )
-        for outcome in outcomes
-    }
+    sorts = {}
+    for outcome in outcomes:
+        logs = [[half for half in log if half.outcome == outcome] for log in (ours, theirs)]
+        excess = [log[MAX_HALVES] for log in logs if len(log) > MAX_HALVES]
+        uncounted += [Condition("C1.too_many_halves", (half.place,)) for half in excess]
+        ours_of, theirs_of = (log[:MAX_HALVES] for log in logs)
+        sorts[outcome] = _judge(ours_of, theirs_of, known_until, rules.agree_within)
     return Agreement(
         {outcome: sort.state for outcome, sort in sorts.items()},
         (*uncounted, *(found for sort in sorts.values() for found in sort.conditions)),
@@ -95,13 +117,17 @@ def _judge(
         ahead = list(_ahead(ours, theirs))
         if not ahead:
             places = (latest[0].place, latest[1].place)
-            return _Sort(DIFFERS, (Condition("C1.differs", HIGH, places),))
+            return _Sort(DIFFERS, (Condition("C1.differs", places),))
         latest = ahead
     newest = max(latest, key=lambda half: half.recorded_at)
     due = newest.recorded_at + agree_within
     if not agree_within or known_until <= due:
         return _Sort(OPEN, due=due if agree_within else 0)
-    return _Sort(ONE_SIDED, (Condition("C1.one_sided", MEDIUM, (newest.place,)),))
+    return _Sort(ONE_SIDED, (Condition("C1.one_sided", (newest.place,)),))
+
+
+def _author(half: Half) -> tuple[bool, str, int]:
+    return half.own, half.institution, half.outcome
 
 
 def _ahead(ours: Sequence[Half], theirs: Sequence[Half]) -> Iterator[Half]:

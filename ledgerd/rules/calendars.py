@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ledgerd.rules.days import is_weekend, to_date
+from ledgerd_client.core.days import is_weekend, to_date
 
 
 class Due(NamedTuple):

@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ledgerd.projections.contracts import Contract
-from ledgerd.rules.days import day_of, end_of, from_date
 from ledgerd.rules.lapse import Party
 from ledgerd.rules.law import Parameters
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.code_tables import Code
 from ledgerd_client.core.codes import TABLES
+from ledgerd_client.core.days import day_of, end_of, from_date
 
 _CONSENT, _CONTRACT, _EMERGENCY = 1, 2, 5
 _SEPARATE, _WRITTEN, _GUARDIAN = 3, 4, 5
@@ -39,6 +39,12 @@ _FIELDS: Final = (
     ("transmission", "transmission"),
     ("means", "means"),
 )
+
+# What timing() looks at.
+TIMED: Final = frozenset((
+    "K3.foreign_contract", "K3.before_effect", "K3.after_expiry", "K3.suspended", "K3.terminated",
+    "K16.retention",
+))  # fmt: skip
 
 DatedCodes = Mapping[str, Mapping[int, Code]]
 
@@ -110,22 +116,20 @@ def timing(
     versions = contract.terms()
     newest = versions[-1]
     found = []
-    if (exporter, recipient) != (newest.exporter, newest.recipient):
+    carrying = contract.in_force(occurred_at)
+    if (exporter, recipient) != (carrying.exporter, carrying.recipient):
         found.append("K3.foreign_contract")
     # GBA Standard Contract: transfers may start when the contract is in effect.
     if occurred_at < versions[0].starts_at:
         found.append("K3.before_effect")
     if newest.ends_at and occurred_at > newest.ends_at:
         found.append("K3.after_expiry")
-    if any(
-        since <= occurred_at and (occurred_at < until or not until)
-        for since, until in contract.suspensions
-    ):
+    if contract.is_suspended(occurred_at):
         found.append("K3.suspended")
     if contract.ended is not None and occurred_at > end_of(contract.ended.day):
         found.append("K3.terminated")
     # PIPL 19, 47.
-    last_day = day_of(occurred_at) + contract.in_force(occurred_at).retention_days
+    last_day = day_of(occurred_at) + carrying.retention_days
     if not delete_by or from_date(delete_by) > last_day:
         found.append("K16.retention")
     return tuple(found)

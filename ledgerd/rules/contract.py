@@ -10,29 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ledgerd.projections.contracts import Contract, Terms, Usage
+from ledgerd.projections.contracts import Contract
+from ledgerd.projections.terms import Terms
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.authorisation import judge_authorisation
-from ledgerd.rules.days import day_of, end_of, to_date
 from ledgerd.rules.filing import judge_filing
-from ledgerd.rules.lapse import Judgement, Lapse, Party, merged, own
+from ledgerd.rules.lapse import Judgement, Lapse, Party, accused_after, merged, own
 from ledgerd.rules.law import Law
+from ledgerd.rules.mechanisms import (
+    ASSESSMENT,
+    CN_CERT,
+    CN_SC,
+    FTZ_LIST,
+    GBA_CERT,
+    GBA_SC,
+    GBA_SC_MO,
+    HETAO_LIST,
+    HK_PDPO,
+    HK_RMC,
+)
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
+from ledgerd_client.core.days import day_of, end_of, to_date
 from ledgerd_client.core.org_id import fails_check_digits
 
 _CN_HK, _HK_CN = 1, 2
-_GBA_SC, _ASSESSMENT = 1, 3
 # Model clauses and PDPO alone: no impact assessment is asked for.
-_WITHOUT_PIPIA = frozenset((9, 10))
+_WITHOUT_PIPIA = frozenset((HK_RMC, HK_PDPO))
 _GO = frozenset((1, 2))
 _HGR_SECTORS = frozenset((3, 8))
 
 # How strong a route is: 2 an assessment, 1 a contract or certificate, 0 none (Provisions 7, 8).
-_STRENGTH: Final[Mapping[int, int]] = {2: 1, 3: 2, 4: 1, 5: 1}
+_STRENGTH: Final[Mapping[int, int]] = {GBA_CERT: 1, ASSESSMENT: 2, CN_SC: 1, CN_CERT: 1}
 # Free-trade and Hetao lists carry limits of their own; under the GBA Standard Contract it is
 # disputed whether any volume matters.
-_OWN_LIMITS = frozenset((7, 8))
-_DISPUTED = frozenset((1, 11))
+_OWN_LIMITS = frozenset((FTZ_LIST, HETAO_LIST))
+_DISPUTED = frozenset((GBA_SC, GBA_SC_MO))
 
 # Lists of codes in a scope, by rule: first bit, number of bits (projections.contracts.scope_of).
 _LISTS: Final = (("K6.purposes", 0, 64), ("K6.categories", 64, 128), ("K6.means", 192, 128))
@@ -57,8 +70,9 @@ def judge_contract(
         timed.append(_drift(contract, usage, now))
         if party.side == "CN":
             lapses += _from_the_mainland(contract, terms, usage, party)
-        timed.append(judge_authorisation(contract, terms, now, law))
+        timed.append(judge_authorisation(contract, terms, now, rules, law))
     else:
+        lapses += _pipia_of_recipient(contract)
         timed.append(_held_after_end(contract, usage, now, rules, law))
     return merged((Judgement(tuple(lapses)), *timed))
 
@@ -99,13 +113,13 @@ def _side(place: int) -> str:
 def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
     records = (own(contract.versions[-1].position),)
     yield from _pipia(contract, terms, usage)
-    if terms.side.important_data and terms.mechanism == _GBA_SC:
+    if terms.side.important_data and terms.mechanism == GBA_SC:
         yield Lapse("K8.important_data", records)
     # K22: the appendix's scale; Network Data Security Regulations 38.
-    if terms.mechanism == _GBA_SC and usage.subjects > terms.planned_scale:
+    if terms.mechanism == GBA_SC and usage.subjects > terms.planned_scale:
         yield Lapse("K22.planned", records, (usage.subjects, terms.planned_scale))
     scale = terms.side.authorised_scale
-    if terms.mechanism == _ASSESSMENT and scale and usage.subjects > scale:
+    if terms.mechanism == ASSESSMENT and scale and usage.subjects > scale:
         yield Lapse("K22.assessed", records, (usage.subjects, scale))
 
 
@@ -137,12 +151,18 @@ def _pipia(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
         yield Lapse("K5.pipia_late", records, (to_date(earliest[0]), to_date(first)))
 
 
+def _pipia_of_recipient(contract: Contract) -> Iterator[Lapse]:
+    """K5, PIPL 55: who provides the data assesses; a recipient's does not stand for that."""
+    if contract.pipias:
+        yield Lapse("K5.by_recipient", (own(contract.pipias[0][0]),))
+
+
 def _from_the_mainland(
     contract: Contract, terms: Terms, usage: Usage, party: Party
 ) -> Iterator[Lapse]:
     records = (own(contract.versions[-1].position),)
     yield from _route(terms, usage)
-    if terms.side.ciio and terms.mechanism != _ASSESSMENT:
+    if terms.side.ciio and terms.mechanism != ASSESSMENT:
         # K13, PIPL 40.
         yield Lapse("K13.ciio", records)
     if usage.genetic >= 0 and party.sector in _HGR_SECTORS and not terms.side.hgr_ref:
@@ -173,7 +193,7 @@ def _held_after_end(
     ended = contract.ended
     if ended is None or not usage.held or not (days := law.at(ended.day).dispose_days):
         return Judgement()
-    due = max(end_of(ended.day + days), ended.recorded_at + rules.record_within)
+    due = accused_after(end_of(ended.day + days), ended.recorded_at, rules)
     if now <= due:
         return Judgement(due=due)
     numbers = (to_date(ended.day), usage.held)
@@ -194,7 +214,7 @@ def _end_not_notified(
     if deadline.provisional:
         # Once a day, until a law with the calendar is in force.
         return Judgement(due=end_of(max(day_of(now), ended.day + days)))
-    due = max(end_of(deadline.day), ended.recorded_at + rules.record_within)
+    due = accused_after(end_of(deadline.day), ended.recorded_at, rules)
     if now <= due:
         return Judgement(due=due)
     numbers = (to_date(ended.day), to_date(deadline.day))

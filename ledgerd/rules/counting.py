@@ -16,6 +16,7 @@ from ledgerd.rules.lapse import Lapse, own
 from ledgerd.rules.law import Parameters
 
 _ART5_4_VOLUME: Final = 7
+VOLUME: Final = frozenset(("K12.volume", "K12.volume_disputed"))
 # Larger than any count: nothing changes any more.
 NEVER: Final = 1 << 64
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ledgerd.projections.obligations import Obligation
-from ledgerd.rules.days import end_of, to_date
-from ledgerd.rules.lapse import Judgement, Lapse, own
+from ledgerd.rules.lapse import Judgement, Lapse, accused_after, own
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import end_of, to_date
 
 
 def judge_obligation(row: Obligation, day: int, now: int, rules: pb.RuleSet) -> Judgement:
@@ -16,8 +16,7 @@ def judge_obligation(row: Obligation, day: int, now: int, rules: pb.RuleSet) -> 
     """
     if not (row.transfers and day):
         return Judgement()
-    # Who accepts after the day, or shortly before, is given time to say that it is gone.
-    due = max(end_of(day), row.recorded_at + rules.record_within)
+    due = accused_after(end_of(day), row.recorded_at, rules)
     if now <= due:
         return Judgement(due=due)
     numbers = (to_date(day), row.transfers, row.subjects)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledgerd.projections.transfers import Position
+from ledgerd_client._proto import body_pb2 as pb
 
 
 class Lapse(NamedTuple):
@@ -33,12 +34,27 @@ class Judgement(NamedTuple):
 
 
 class Party(NamedTuple):
-    """An institution of this side, as its key event registers it. side: "CN" or "HK"."""
+    """
+    An institution of this side, as its key event registers it.
+
+    side: "CN" or "HK". group: of companies, empty for none.
+    """
 
     id: str
     side: str
     place: int
     sector: int
+    group: str = ""
+
+
+def accused_after(deadline: int, started: int, rules: pb.RuleSet) -> int:
+    """
+    The last µs of our own side's deadline on which nobody is accused of missing it.
+
+    What meets it may be on its way: a record is given `record_within` to reach the log, counted
+    from the deadline, or from when the record that started it was recorded, if that is later.
+    """
+    return max(deadline, started) + rules.record_within
 
 
 def own(position: int) -> Position:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ledgerd_client._proto import body_pb2 as pb
 
 RULE = "L1.recorded_late"
-SEVERITY = pb.SEVERITY_INFORMATION
 
 
 def is_late(occurred_at: int, recorded_at: int, rules: pb.RuleSet) -> bool:

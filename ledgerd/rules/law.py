@@ -19,7 +19,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final, NamedTuple
 
 from ledgerd.rules.calendars import Calendar
-from ledgerd.rules.days import from_date
+from ledgerd_client.core.days import from_date
 from ledgerd_client.core.errors import NotReadyError
 
 _SUFFIX: Final = ".toml"

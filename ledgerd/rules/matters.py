@@ -5,16 +5,15 @@ Matters as they are newly stated: provision onward (K7), incidents (K17), reques
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
-from ledgerd.projections.contracts import Contract
 from ledgerd.projections.matters import Matter
-from ledgerd.rules.days import HOUR_US, day_of
-from ledgerd.rules.lapse import Judgement, Lapse, Party, own
+from ledgerd.rules.lapse import Judgement, Lapse, Party, accused_after, own
 from ledgerd.rules.law import Law, Parameters
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
+from ledgerd_client.core.days import HOUR_US, day_of
 
 _LARGER: Final = 2
 # CAC_GD and CAC; HK_DPO and HK_PCPD.
@@ -23,28 +22,35 @@ _HONG_KONG_AUTHORITIES: Final = frozenset((2, 4))
 
 
 def judge_matter(
-    matter: Matter, contract: Contract | None, party: Party, now: int, law: Law
+    matter: Matter,
+    listed: Collection[str] | None,
+    party: Party,
+    now: int,
+    rules: pb.RuleSet,
+    law: Law,
 ) -> Judgement:
     """
     Judge a matter of this party.
 
-    contract: the one that it names, if it names one that is known. now: µs, of the newest TICK.
+    listed: third parties by the contract that it names, None if that is not known. now: µs, of the
+    newest TICK.
     """
     if matter.record == "onward":
         onward = pb.Onward.FromString(matter.body)
-        return Judgement(tuple(_onward(matter, onward, contract, party)))
+        return Judgement(tuple(_onward(matter, onward, listed, party)))
     if matter.record == "incident":
         incident = pb.Incident.FromString(matter.body)
         judge = _mainland_incident if party.side == "CN" else _hong_kong_incident
-        return judge(matter, incident, now, law.at(day_of(incident.discovered_at)))
+        parameters = law.at(day_of(incident.discovered_at))
+        return judge(matter, incident, now, rules, parameters)
     if matter.record == "gov_access":
         access = pb.GovAccess.FromString(matter.body)
-        return _access(matter, access, now, law.at(day_of(access.received_at)))
+        return _access(matter, access, now, rules, law.at(day_of(access.received_at)))
     return Judgement()
 
 
 def _onward(
-    matter: Matter, onward: pb.Onward, contract: Contract | None, party: Party
+    matter: Matter, onward: pb.Onward, listed: Collection[str] | None, party: Party
 ) -> Iterator[Lapse]:
     """K7, GBA Standard Contract: within the recipient's own jurisdiction, on four conditions."""
     records = (own(matter.position),)
@@ -53,38 +59,37 @@ def _onward(
         yield Lapse("K7.outside", records)
     if not (onward.needed and onward.told and onward.consented and onward.listed):
         yield Lapse("K7.conditions", records)
-    if contract is not None and contract.versions:
-        listed = contract.terms()[-1].third_parties
-        if onward.third_party not in listed:
-            yield Lapse("K7.unlisted", records)
+    if listed is not None and onward.third_party not in listed:
+        yield Lapse("K7.unlisted", records)
 
 
 def _mainland_incident(
-    matter: Matter, incident: pb.Incident, now: int, parameters: Parameters
+    matter: Matter, incident: pb.Incident, now: int, rules: pb.RuleSet, parameters: Parameters
 ) -> Judgement:
     """K17, PIPL 57; Measures of 2025, article 4: graded larger or above, within 4 hours, or 1."""
     named = 0
     if incident.grade >= _LARGER:
         named = parameters.incident_ciio_hours if incident.ciio else parameters.incident_hours
-    discovered, records = incident.discovered_at, (own(matter.position),)
+    discovered = incident.discovered_at
     notified = _first_notice(incident, _MAINLAND_AUTHORITIES)
     if notified is None:
         hours = named or parameters.incident_other_hours
-        return _unless_told(Lapse("K17.no_notice", records), discovered, hours, now)
+        return _unless_told("K17.no_notice", matter, discovered, hours, now, rules)
     deadline = discovered + named * HOUR_US
     if not named or notified <= deadline:
         return Judgement()
-    return Judgement((Lapse("K17.late_notice", records, (discovered, notified, deadline)),))
+    numbers = (discovered, notified, deadline)
+    return Judgement((Lapse("K17.late_notice", (own(matter.position),), numbers),))
 
 
 def _hong_kong_incident(
-    matter: Matter, incident: pb.Incident, now: int, parameters: Parameters
+    matter: Matter, incident: pb.Incident, now: int, rules: pb.RuleSet, parameters: Parameters
 ) -> Judgement:
     """K17, PCPD guidance of June 2023: notice is voluntary, so this is information."""
     if _first_notice(incident, _HONG_KONG_AUTHORITIES) is not None:
         return Judgement()
-    lapse = Lapse("K17.hk_no_notice", (own(matter.position),))
-    return _unless_told(lapse, incident.discovered_at, parameters.incident_other_hours, now)
+    hours = parameters.incident_other_hours
+    return _unless_told("K17.hk_no_notice", matter, incident.discovered_at, hours, now, rules)
 
 
 def _first_notice(incident: pb.Incident, authorities: frozenset[int]) -> int | None:
@@ -92,21 +97,26 @@ def _first_notice(incident: pb.Incident, authorities: frozenset[int]) -> int | N
     return min(notices, default=None)
 
 
-def _access(matter: Matter, access: pb.GovAccess, now: int, parameters: Parameters) -> Judgement:
+def _access(
+    matter: Matter, access: pb.GovAccess, now: int, rules: pb.RuleSet, parameters: Parameters
+) -> Judgement:
     """K24, GBA Standard Contract: the exporter is told when a public body asks for the data."""
     if access.exporter_notified_at:
         return Judgement()
-    records, received = (own(matter.position),), access.received_at
+    rule, received = "K24.no_notice", access.received_at
     if access.disclosed:
-        return Judgement((Lapse("K24.no_notice", records, (received, received)),))
-    return _unless_told(Lapse("K24.no_notice", records), received, parameters.gov_access_hours, now)
+        return Judgement((Lapse(rule, (own(matter.position),), (received, received)),))
+    return _unless_told(rule, matter, received, parameters.gov_access_hours, now, rules)
 
 
-def _unless_told(lapse: Lapse, since: int, hours: int, now: int) -> Judgement:
-    """The lapse once so many hours have passed since a time; 0 hours: no rule is in force."""
+def _unless_told(
+    rule: str, matter: Matter, since: int, hours: int, now: int, rules: pb.RuleSet
+) -> Judgement:
+    """The lapse when so many hours passed and no notice is recorded; 0: no rule is in force."""
     if not hours:
         return Judgement()
     deadline = since + hours * HOUR_US
-    if now <= deadline:
-        return Judgement(due=deadline)
-    return Judgement((lapse._replace(numbers=(since, deadline)),))
+    due = accused_after(deadline, matter.recorded_at, rules)
+    if now <= due:
+        return Judgement(due=due)
+    return Judgement((Lapse(rule, (own(matter.position),), (since, deadline)),))

@@ -36,8 +36,6 @@ class Condition(NamedTuple):
     """What is to be found about a transfer as long as it holds."""
 
     rule: str
-    # A number of pb.Severity.
-    severity: int
     records: tuple[Position, ...]
 
 
@@ -48,10 +46,6 @@ class Verdict(NamedTuple):
     conditions: tuple[Condition, ...]
     due: int
 
-
-HIGH = pb.SEVERITY_HIGH
-MEDIUM = pb.SEVERITY_MEDIUM
-INFORMATION = pb.SEVERITY_INFORMATION
 
 # What this module finds; a transfer's row holds findings of other rules beside them.
 OWN_RULES: Final = frozenset(
@@ -108,8 +102,8 @@ class _Case:
             recipient = _by(_meant_recipient(exporter, recipient), recipient)
         counting = {half.place for half in (*exporter, *recipient)}
         foreign = [half for half in counted if half.place not in counting]
-        uncounted = [Condition("K15.foreign_half", HIGH, (half.place,)) for half in foreign]
-        uncounted += [Condition("K15.too_many_halves", MEDIUM, (half.place,)) for half in excess]
+        uncounted = [Condition("K15.foreign_half", (half.place,)) for half in foreign]
+        uncounted += [Condition("K15.too_many_halves", (half.place,)) for half in excess]
         return cls(exporter, recipient, uncounted, known_until, rules)
 
     def verdict(self) -> Verdict:
@@ -129,7 +123,7 @@ class _Case:
         due = half.recorded_at + self.rules.acknowledge_within
         if self.known_until <= due:
             return Verdict(State.OPEN, tuple(always), due)
-        condition = Condition(f"K15.{state.name.lower()}", HIGH, (half.place,))
+        condition = Condition(f"K15.{state.name.lower()}", (half.place,))
         return Verdict(state, (*always, condition), 0)
 
     def _two_sided(self, transfer: Half, acks: list[Half], always: list[Condition]) -> Verdict:
@@ -139,16 +133,16 @@ class _Case:
         for cancel in _of_kind(self.exporter, Kind.CANCEL)[:1]:
             if ack.outcome in _RECEIVED:
                 both = (cancel.place, ack.place)
-                conditions.append(Condition("K15.cancelled_and_accepted", HIGH, both))
+                conditions.append(Condition("K15.cancelled_and_accepted", both))
             if ack.outcome not in _RECEIVED or cancel.recorded_at < ack.recorded_at:
                 return Verdict(State.CANCELLED, tuple(conditions), 0)
         if ack.outcome == pb.OUTCOME_ACCEPTED:
             return self._compared(transfer, ack, conditions)
         records = (transfer.place, ack.place)
         if ack.outcome == pb.OUTCOME_PARTIAL:
-            conditions.append(Condition("K15.matched_in_part", MEDIUM, records))
+            conditions.append(Condition("K15.matched_in_part", records))
             return Verdict(State.PARTIAL, tuple(conditions), 0)
-        conditions.append(Condition("K15.refused", HIGH, records))
+        conditions.append(Condition("K15.refused", records))
         return Verdict(State.REFUSED, tuple(conditions), 0)
 
     def _compared(self, transfer: Half, ack: Half, conditions: list[Condition]) -> Verdict:
@@ -164,7 +158,7 @@ class _Case:
         if corrections and not reopened:
             records += [half.place for half in (*exporter[-1:], *recipient[-1:])]
         if not reopened or transfer.terms_digest != ack.terms_digest:
-            conditions.append(Condition("K15.mismatch", HIGH, tuple(records)))
+            conditions.append(Condition("K15.mismatch", tuple(records)))
         state = State.REOPENED if reopened else State.MISMATCHED
         return Verdict(state, tuple(conditions), due if reopened else 0)
 
@@ -173,7 +167,7 @@ class _Case:
         if second.recorded_at <= first.recorded_at + self.rules.acknowledge_within:
             return []
         rule = "K15.declared_late" if second is transfer else "K15.acknowledged_late"
-        return [Condition(rule, INFORMATION, (second.place,))]
+        return [Condition(rule, (second.place,))]
 
 
 def _is_exporting(halves: Sequence[Half]) -> bool:
@@ -220,7 +214,7 @@ def _final(acks: Sequence[Half]) -> Half:
 
 def _second_transfers(transfers: Sequence[Half]) -> list[Condition]:
     return [
-        Condition("K15.second_transfer", MEDIUM, (transfers[0].place, second.place))
+        Condition("K15.second_transfer", (transfers[0].place, second.place))
         for second in transfers[1:]
     ]
 
@@ -231,7 +225,7 @@ def _contradictions(acks: Sequence[Half]) -> list[Condition]:
         return []
     final = _final(acks)
     return [
-        Condition("K15.contradictory_ack", MEDIUM, (final.place, ack.place))
+        Condition("K15.contradictory_ack", (final.place, ack.place))
         for ack in acks[acks.index(final) + 1 :]
         if (ack.outcome, ack.terms_digest) != (final.outcome, final.terms_digest)
     ]

@@ -7,8 +7,8 @@ PIPL 56 and Network Data Security Regulations 12: three years or more; GBA Stand
 
 from __future__ import annotations
 
-from ledgerd.rules.days import add_years, day_of
 from ledgerd.rules.law import Parameters
+from ledgerd_client.core.days import add_years, day_of
 
 
 def keep_until(recorded_at: int, ends_on: int | None, parameters: Parameters) -> int | None:

@@ -25,12 +25,14 @@ class Table(enum.StrEnum):
     FINDINGS = "findings"
     CONTRACTS = "contracts"
     USAGE = "usage"
+    SENT = "sent"
     COUNTERS = "counters"
     OBLIGATIONS = "obligations"
     MATTERS = "matters"
     TIMERS = "timers"
     FINDINGS_OF = "findings_of"
     STANDING = "standing"
+    CLOSINGS = "closings"
     OPENED = "opened"
 
 

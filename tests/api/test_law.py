@@ -215,6 +215,7 @@ class Found:
     def __init__(self, entry: pb.FindingEntry) -> None:
         finding = body_pb2.Body.FromString(entry.body).finding
         self.index, self.closed_by = entry.index, entry.closed_by
+        self.closed_at = entry.closed_at
         self.rule, self.contract_id = finding.rule, finding.contract_id
         self.institution, self.closed = finding.institution, finding.closed
         self.header = Header.parse(entry.header)
@@ -264,10 +265,17 @@ class TestFindings:
         opened = await raise_one(exporter, contract_id)
         await exporter.place(exporter.sign(contract(exporter, contract_id)))
         listed = {one.index: one for one in await findings(exporter)}
-        closing = listed[listed[opened].closed_by]
-        assert (closing.closed, closing.rule, closing.closed_by) == (
-            True, listed[opened].rule, 0,
-        )  # fmt: skip
+        found = listed[opened]
+        request = pb.GetEntryRequest(index=found.closed_by)
+        entry = await exporter.ledger.GetEntry(request)
+        closing = body_pb2.Body.FromString(entry.body).finding
+        assert (closing.closed, closing.rule) == (True, found.rule)
+        assert found.closed_at == Header.parse(entry.receipt.header).recorded_at
+
+    async def test_are_listed_once_each(self, exporter: Client, contract_id: str) -> None:
+        await raise_one(exporter, contract_id)
+        await exporter.place(exporter.sign(contract(exporter, contract_id)))
+        assert not [one for one in await findings(exporter) if one.closed]
 
     async def test_that_closed_are_left_out_when_those_that_stand_are_asked_for(
         self, exporter: Client, contract_id: str

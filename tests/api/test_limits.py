@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
 import pytest
-from ledger.world import World
+from ledger.law_world import LawWorld
+from ledger.world import Node, World
 from nodes import Client, refused
 
 from ledgerd.api.encode import Views
@@ -57,32 +60,49 @@ async def handlers() -> LedgerHandlers:
     return LedgerHandlers(log, NONE, NONE, Metrics(), NONE)
 
 
-class TestTransferView:
-    async def test_it_is_not_made_on_the_event_loop(self) -> None:
-        """It may show two hundred halves and as many findings."""
+@contextmanager
+def listening(node: Node, caller: str) -> Iterator[tuple[LedgerHandlers, list[str]]]:
+    """Handlers for a caller, and the names of the threads in which transfers are read."""
+    made_by: list[str] = []
+
+    class Listening(Reader):
+        def transfer(self, ref: bytes) -> TransferAnswer:
+            made_by.append(threading.current_thread().name)
+            return super().transfer(ref)
+
+    reader = Listening(node.store)
+    keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
+    log = Log(
+        origin=node.log.origin, peer_origin=node.peer.origin, reader=reader,
+        keyring=keyring, admission=NONE, sequencer=NONE, checker=NONE, own_cosigned=NONE,
+        witness=NONE,
+    )  # fmt: skip
+    views = Views(node.log.origin, node.peer.origin, reader, NONE)
+    access = Access(keyring, operators=(), peer="")
+    set_caller(Caller(INSTITUTION, caller))
+    with ThreadPoolExecutor(1, "reader") as pool:
+        yield LedgerHandlers(log, access, views, Metrics(), InThread(pool)), made_by
+
+
+class TestATransferThatIsLong:
+    """It may have two hundred halves and as many findings."""
+
+    async def test_is_not_shown_from_the_event_loop(self) -> None:
         world = World()
-        node, item, made_by = world.mainland, world.transfer(), list[str]()
-        node.place(item)
-
-        class Listening(Reader):
-            def transfer(self, ref: bytes) -> TransferAnswer:
-                made_by.append(threading.current_thread().name)
-                return super().transfer(ref)
-
-        reader = Listening(node.store)
-        keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
-        log = Log(
-            origin=node.log.origin, peer_origin=node.peer.origin, reader=reader,
-            keyring=keyring, admission=NONE, sequencer=NONE, checker=NONE, own_cosigned=NONE,
-            witness=NONE,
-        )  # fmt: skip
-        views = Views(node.log.origin, node.peer.origin, reader, NONE)
-        access = Access(keyring, operators=(), peer="")
-        set_caller(Caller(INSTITUTION, world.exporter.id))
-        with ThreadPoolExecutor(1, "reader") as pool:
-            handlers = LedgerHandlers(log, access, views, Metrics(), InThread(pool))
+        item = world.transfer()
+        world.mainland.place(item)
+        with listening(world.mainland, world.exporter.id) as (handlers, made_by):
             await handlers.GetTransfer(pb.GetTransferRequest(ref=item.facts.ref), NONE)
         assert made_by == ["reader_0"]
+
+    async def test_is_not_read_from_it_for_a_finding_either(self) -> None:
+        law = LawWorld()
+        law.agree()
+        law.mainland.place(law.transfer(law.terms(delete_by=0)))
+        finding = law.mainland.size - 1
+        with listening(law.mainland, law.exporter.id) as (handlers, made_by):
+            reply = await handlers.GetEntry(pb.GetEntryRequest(index=finding), NONE)
+        assert (made_by, bool(reply.body)) == (["reader_0"], True)
 
 
 class TestInFlight:

@@ -91,6 +91,15 @@ class TestErrors:
             " 'nowhere.ticket' is no ticket file or ref: that is 64 digits 0-9, a-f.)\n"
         )
 
+    def test_of_wrong_usage_too(self, tool: Tool) -> None:
+        ran = tool("--lang", "zh-Hant", "show")
+        assert (ran.code, ran.err.startswith("ledgerctl: 用法有誤：")) == (2, True)  # noqa: RUF001 -- Chinese
+
+    def test_and_so_is_what_was_not_confirmed(self, border: Border) -> None:
+        request = ("hospital/request.json", "--dir", "mainland", "--out", "again.approval")
+        ran = border.tool("--lang", "zh-Hans", "enrol", "approve", *request, "--days", "1")
+        assert "未经确认" in ran.err
+
     def test_keep_their_exit_code(self, tool: Tool) -> None:
         assert tool("--lang", "zh-Hans", "show", "nowhere.ticket").code == 2
 

@@ -9,8 +9,8 @@ import pytest
 from cli.enrolled import EXPORTER, RECIPIENT, Border
 from cli.tool import Ran, Tool
 
-from ledgerd_client import Contract, Finding
-from ledgerd_client.cli.findings import emit_finding
+from ledgerd_client import Contract, Finding, FindingEntry
+from ledgerd_client.cli.findings import emit_finding, show_entry
 from ledgerd_client.cli.output import speak
 from ledgerd_client.core.contract import parse_contract_terms
 from ledgerd_client.testing import HONG_KONG, MAINLAND
@@ -134,11 +134,11 @@ method = "return"
     "disposal": """
 contract = "scc.contract"
 method = 2
-done_at = 2027-01-08T09:00:00+08:00
+done_at = 2026-05-08T09:00:00+08:00
 certificate = "signed.pdf"
 transfers = 3
 subjects = 40
-due_by = 2026-12-31
+due_by = 2026-05-01
 """,
     "pipia": """
 contract_id = "SCC-2026-001"
@@ -225,6 +225,20 @@ changes = {{ subjects = 1199, delete_by = 2027-01-01 }}
         assert (ran.code, ran.data["ref"]) == (0, declared["ref"])
 
 
+PIPIA = """
+contract_id = "SCC-2026-001"
+completed_on = 2026-02-01
+conclusion = "go"
+keep_until = 2029-02-01
+"""
+CONSENT = """
+record = "consent_change"
+contract_id = "SCC-2026-001"
+change = 1
+from_date = 2026-05-01
+"""
+
+
 class TestWhatAFileMayNotSay:
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -244,8 +258,26 @@ class TestWhatAFileMayNotSay:
             ('record = "filing"\ncontract = 3', "contract is a table"),
             ('record = "filing"\ncontract = "nowhere.contract"', "nowhere.contract"),
             ('record = "incident"\ngrade = 2\nmatter = "xyz"', "matter is hex"),
-            ('record = "incident"\ngrade = 2\nnotices = ["CAC_GD"]', "notices are pairs"),
+            ('record = "incident"\ngrade = 2\nnotices = ["CAC_GD"]', "notices[0] is a pair"),
+            (
+                'record = "incident"\nnotices = [["CAC_GD", 2026-05-01T00:00:00Z], ["CAC_GD", 7]]',
+                "notices[1] is a time",
+            ),
             ('record = "incident"\ngrade = 2\ncontract_ids = "C"', "contract_ids is a list"),
+            ('record = "incident"\ngrade = 2\ncontract_ids = ["C", 7]', "contract_ids[1] is text"),
+            ('record = "contract"\ncontract = "x.contract"', "file = "),
+            ('record = "contract"\ncontract_id = "C"', "--out FILE"),
+            ('record = "contract"\nown = { ciio = 1 }\nfile = "x"', "own.ciio is true or false"),
+            ('record = "contract"\nown = { rich = 1 }\nfile = "x"', "no field 'rich' in own"),
+            ('record = "contract"\nfile = "bad.toml"', "file: "),
+            ('record = "contract"\nfile = "x"\npurposes = [3]', "use file, own, changes"),
+            ('record = "contract"\nnonce = ""\nexporter = { origin = 1 }', "exporter has"),
+            ('record = "filing"\ncontract = "a\\u0000b"', "contract: "),
+            (f'record = "pipia"\n{PIPIA}report = "a\\u0000b"', "report: cannot read"),
+            (f'record = "pipia"\n{PIPIA}report = "."', "report: "),
+            (CONSENT + "subjects = -1", "subjects cannot be -1"),
+            (CONSENT + f"subjects = {2**70}", "subjects cannot be"),
+            (CONSENT + 'subjects = 1\nmatter = ""', "matter is 16 bytes"),
         ],
     )
     def test_is_said_in_one_line(self, border: Border, text: str, says: str) -> None:
@@ -262,7 +294,8 @@ class TestCheck:
     def test_nothing_is_recorded(self, border: Border) -> None:
         border.tool.path("signed.pdf").write_bytes(b"signed by both")
         write(border, contract=CONTRACT)
-        assert border.exporter("check", "contract.toml").code == 0
+        ran = border.exporter("check", "contract.toml")
+        assert (ran.code, "it would open or close no finding" in ran.err) == (0, True)
         assert border.exporter("contract", "SCC-2026-001").code == 3
 
     def test_a_transfer_is_checked_before_it_is_declared(self, border: Border) -> None:
@@ -292,6 +325,14 @@ delete_by = 2027-01-01
 
 
 class TestFindings:
+    def test_an_operator_is_told_which_role_they_are_for(self, border: Border) -> None:
+        settings = border.tool.path("hospital/client.toml").read_text(encoding="utf-8")
+        own = ("institution", "signing_key", "outbox")
+        kept = [line for line in settings.splitlines() if not line.startswith(own)]
+        border.tool.path("hospital/operator.toml").write_text("\n".join(kept), encoding="utf-8")
+        ran = border.tool("findings", "--config", "hospital/operator.toml")
+        assert (ran.code, "is for the role institution" in ran.err) == (2, True)
+
     def test_where_none_stand_it_says_so(self, border: Border) -> None:
         ran = border.exporter("findings")
         assert (ran.code, ran.out, "Nothing stands" in ran.err) == (0, "", True)
@@ -323,6 +364,12 @@ class TestAFindingAsItIsPrinted:
         assert "未见本合同的备案记录；备案期限为 2026-02-27。" in out  # noqa: RUF001 -- Chinese
         assert "向所在地主管部门备案" in out
 
+    def test_of_one_that_is_cured_it_says_when(self, capsys: pytest.CaptureFixture[str]) -> None:
+        entry = FindingEntry(7, 1_772_000_000_000_000, OVERDUE, 9, 1_772_207_999_999_999)
+        show_entry(entry, as_json=False)
+        out = capsys.readouterr().out
+        assert ("2026-02-27T15:59:59.999999Z" in out, "2026-02-27;" in out) == (True, False)
+
     def test_of_one_that_is_cured_no_cure_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         out = self.printed(capsys, "en", place={"closed_by": 9}, as_json=False)
         assert ("closed" in out, "cure" in out) == (True, False)
@@ -335,9 +382,17 @@ class TestAFindingAsItIsPrinted:
 
 
 class TestCodes:
+    def test_a_table_is_headed_by_the_fields_that_take_its_codes(self, tool: Tool) -> None:
+        head = tool.ok("codes", "transmission").out.splitlines()[0]
+        assert head == "transmission: codes of transmission, transmissions"
+
     def test_a_table_is_listed_with_source_and_dates(self, tool: Tool) -> None:
         lines = tool.ok("codes", "mechanism").out.splitlines()
         assert lines[1].split("  ")[-1] == "CAC and ITIB announcement 2023 No. 3, 2023-12-10/.."
+
+    def test_every_table_is_of_some_field(self, tool: Tool) -> None:
+        rows = map(json.loads, tool.ok("codes", "--json").out.splitlines())
+        assert not [row for row in rows if not row["fields"]]
 
     def test_a_table_that_there_is_not_is_not_found(self, tool: Tool) -> None:
         assert tool("codes", "colour").code == 3

@@ -225,6 +225,13 @@ class TestOutbox:
         border.exporter("outbox", "flush")
         assert border.mainland.node.log.size == 2
 
+    @pytest.mark.parametrize("reason", ["half a \udcff character", "turned \u202e round", "a\x1b"])
+    def test_a_reason_is_plain_text(self, border: Border, reason: str) -> None:
+        down(border)
+        record_id = border.declare("batch.csv", "--queue").data["record_id"]
+        ran = border.exporter("outbox", "drop", record_id, "--reason", reason)
+        assert (ran.code, ran.err.startswith("ledgerctl: reason ")) == (2, True)
+
     def test_a_dropped_record_says_why(self, border: Border) -> None:
         down(border)
         record_id = border.declare("batch.csv", "--queue").data["record_id"]

@@ -111,6 +111,13 @@ class TestEntries:
         printed = set().union(*(keys_of(CLIENT / "cli" / f"{name}.py") for name in PRINTING))
         assert printed - {"numbers"} <= set(WORDS[lang]["label"])  # numbers are for programs
 
+    @each_language
+    def test_every_phrase_that_the_tool_says_is_there(self, lang: str) -> None:
+        sources = "".join(p.read_text(encoding="utf-8") for p in (CLIENT / "cli").glob("*.py"))
+        said = set(re.findall(r'\bword\(\s*"(\w+)"', sources))
+        assert len(said) > 10
+        assert said - set(WORDS[lang]["word"]) == set()
+
     @pytest.mark.parametrize("lang", CHINESE)
     def test_every_reason_that_the_sdk_gives_is_explained(self, lang: str) -> None:
         given = reasons(*CLIENT.rglob("*.py"))

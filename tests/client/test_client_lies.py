@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -450,6 +452,22 @@ class TestKeyHistories:
         with pytest.raises(StoreError):
             await histories_of(liar).get(HONG_KONG)
 
+    @pytest.mark.parametrize("at", [*range(1, 49), *range(82, 90)])
+    async def test_a_byte_that_nobody_signed_is_the_kept_files_fault(
+        self, liar: Liar, at: int
+    ) -> None:
+        """Version, index, time, the leaf before, and where the key was admitted."""
+        await histories_of(liar).refresh(MAINLAND)
+        (path,) = kept_keys(liar, MAINLAND)
+        *head, last, end = path.read_bytes().split(b"\n")
+        header, body = last.split(b" ")
+        raw = bytearray(b64decode(header))
+        raw[at] ^= 1
+        path.write_bytes(b"\n".join([*head, b64encode(raw) + b" " + body, end]))
+        with pytest.raises(StoreError) as told:
+            await histories_of(liar).refresh(MAINLAND)
+        assert told.value.reason == "KEPT_FILE"
+
     async def test_so_is_a_head_that_was_changed(self, liar: Liar) -> None:
         (path,) = liar.world.directory.rglob("*.checkpoint")
         path.write_bytes(path.read_bytes()[1:-9])
@@ -475,6 +493,12 @@ async def hear_of_transfer(liar: Liar, lie: Lie) -> VerificationError:
     with pytest.raises(VerificationError) as told:
         await liar.ledger.transfer(liar.declared.ref)
     return told.value
+
+
+def kept_keys(liar: Liar, origin: str) -> list[Path]:
+    """The file of the key history of a log."""
+    kept = liar.world.directory.rglob("*.keys")
+    return [path for path in kept if origin.encode() in path.read_bytes().split(b"\n")]
 
 
 def histories_of(liar: Liar) -> Histories:

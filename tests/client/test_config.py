@@ -41,6 +41,9 @@ class TestAFile:
         text = MINIMAL.replace('"trust.txt"', '"/etc/ledgerd/trust.txt"')
         assert load(tmp_path, text).trust == Path("/etc/ledgerd/trust.txt")
 
+    def test_a_byte_order_mark_before_it_is_no_matter(self, tmp_path: Path) -> None:
+        assert load(tmp_path, "\ufeff" + MINIMAL) == load(tmp_path, MINIMAL)
+
     def test_a_tool_needs_no_institution(self, tmp_path: Path) -> None:
         assert load(tmp_path, MINIMAL).institution is None
 
@@ -104,6 +107,10 @@ class TestWhatIsRefused:
         (tmp_path / "client.toml").write_bytes(b"\xff\xfe")
         with pytest.raises(InputError, match="TOML"):
             Settings.from_file(tmp_path / "client.toml", {})
+
+    def test_a_file_that_is_nested_too_deeply(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="nested too deeply"):
+            load(tmp_path, "x = " + "[" * 5000)
 
 
 class TestTheEnvironment:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client.contracts import DAY, DIGEST, MOMENT, a_contract, events
@@ -20,6 +21,7 @@ from ledgerd_client import (
     MalformedError,
     OwnSide,
     PersonalDataError,
+    Side,
     Suspend,
 )
 from ledgerd_client._values import to_micros
@@ -99,6 +101,52 @@ class TestWhatCannotBeStated:
         with pytest.raises(FieldError, match="no time zone"):
             Suspend(contract_id="C", at=naive, cause=1).message()
 
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            ({"planned_scale": -1}, "planned_scale cannot be -1"),
+            ({"retention_days": 2**40}, "retention_days cannot be"),
+            ({"signed_on": "2026-02-06"}, "signed_on is a date"),
+            ({"expires_on": DAY - timedelta(days=1)}, "expires_on is before effective_on"),
+            ({"document": Path("a\0b")}, "document: cannot read"),
+            ({"document": "signed.pdf"}, "document is a SHA-256"),
+            ({"third_parties": "hkbr.12345678"}, "third_parties is a list"),
+            ({"third_parties": [7, "hkbr.12345678"]}, "third_parties is a list of one type"),
+            ({"list_ref": "\ud800"}, "list_ref cannot be"),
+            ({"list_ref": "QH\u202e3"}, "list_ref holds U\\+202E"),
+            ({"contract_id": "\u200b"}, "contract_id holds U\\+200B"),
+            ({"nonce": "n" * 16}, "nonce cannot be"),
+            ({"purposes": [99]}, "purposes: 99"),
+            ({"exporter": "mainland.example/ledger"}, "exporter is a Side"),
+            ({"recipient": Side("", "hkbr.50000002")}, "recipient.origin: an origin is"),
+            ({"recipient": Side("hk.example", 7)}, "institution cannot be 7"),
+        ],
+    )
+    def test_is_told_by_the_name_of_its_field(
+        self, contract: Contract, fields: dict[str, Any], says: str
+    ) -> None:
+        with pytest.raises(InputError, match=says):
+            replace(contract, **fields).file()
+
+    @pytest.mark.parametrize(
+        ("notices", "says"),
+        [
+            ([("CAC_GD", MOMENT), ("CAC", None)], r"notices\[1\] is a time"),
+            ([("CAC_GD", MOMENT), "CAC"], r"notices\[1\] is an authority and a time"),
+            ("CAC_GD", "notices is a list"),
+            ([("Nobody", MOMENT)], r"notices\[0\]: 'Nobody'"),
+        ],
+    )
+    def test_of_several_notices_it_is_told_which(self, notices: Any, says: str) -> None:
+        incident = Incident(discovered_at=MOMENT, grade=2, cause=1, affected_subjects=1)
+        with pytest.raises(FieldError, match=says):
+            replace(incident, notices=notices).message()
+
+    async def test_half_a_character_in_an_id_that_is_asked_for(self, world: World) -> None:
+        async with world.client() as ledger:
+            with pytest.raises(FieldError, match="contract_id cannot be"):
+                await ledger.contract("C\ud800")
+
     async def test_a_persons_number_in_a_text(self, world: World) -> None:
         async with world.client() as ledger:
             slip = Suspend(contract_id="C", at=MOMENT, cause=1, reason="of 110101199003077758")
@@ -149,7 +197,7 @@ MICROS = 1_782_898_200_000_000
 
 
 def test_micros_are_those_of_the_moment() -> None:
-    assert to_micros(MOMENT) == MICROS
+    assert to_micros("at", MOMENT) == MICROS
 
 
 class TestACorrection:

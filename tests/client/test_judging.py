@@ -85,13 +85,14 @@ class TestAContractThatIsNotRecorded:
             await ledger.declare(PAYLOAD, **STATEMENT)
             recorded = await ledger.record(contract)
             assert "K3.unknown_contract" not in await rules(ledger)
-            closed = [
-                entry.closed_by
+            (closed,) = [
+                entry
                 async for entry in ledger.findings(open_only=False)
-                if entry.finding.rule == "K3.unknown_contract" and not entry.finding.closed
+                if entry.finding.rule == "K3.unknown_contract"
             ]
-        assert closed[0] is not None
-        assert closed[0] > (recorded.index or 0)
+        assert closed.closed_by is not None
+        assert closed.closed_by > (recorded.index or 0)
+        assert (closed.closed_at or 0) >= closed.recorded_at
 
     async def test_what_stands_is_named_in_the_contracts_view(
         self, node: NodeUnderTest, exporter: Settings, contract: Contract

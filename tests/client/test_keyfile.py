@@ -121,6 +121,19 @@ class TestReading:
             read_file("/dev/zero")
 
 
+class TestPathsThatCannotBe:
+    @pytest.mark.parametrize("name", ["a\0b", "half a \ud800 character", "n" * 300])
+    def test_are_refused(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(InputError, match="cannot read"):
+            read_file(tmp_path / name)
+        with pytest.raises(InputError, match="cannot write"):
+            write_new(tmp_path / name, b"", mode=0o600)
+
+    def test_a_pipe_to_which_nobody_writes_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        assert read_file(tmp_path / "pipe") == b""
+
+
 class TestWriting:
     def test_a_key_file_is_for_its_owner_only(self, path: Path) -> None:
         write_key_file(path, KeyFile(SigningKey(SEED)))

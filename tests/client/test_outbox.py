@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from client.outbox_worker import LEASE, START, make_record
 
+from ledgerd_client._time import backoff
 from ledgerd_client.core.errors import (
     BusyError,
     ConflictError,
@@ -25,7 +26,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
     StoreError,
 )
-from ledgerd_client.outbox import Outbox, OutboxRecord, backoff, hash_caller_ref, hash_statement
+from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref, hash_statement
 
 WORKER = Path(__file__).with_name("outbox_worker.py")
 HASH = bytes(range(32))

@@ -13,13 +13,7 @@ from interop import protobuf as ref
 from interop.protobuf import encode_field
 from spellings import other_spellings, padded
 
-from ledgerd_client.core.body import (
-    check_institution,
-    check_record_id,
-    encode_message,
-    kind_of,
-    parse_body,
-)
+from ledgerd_client.core.body import encode_message, kind_of, parse_body
 from ledgerd_client.core.errors import (
     FieldError,
     InputError,
@@ -27,6 +21,7 @@ from ledgerd_client.core.errors import (
     MalformedError,
     TooLargeError,
 )
+from ledgerd_client.core.fields import check_institution, check_record_id
 
 UUID7 = bytes.fromhex("019fc52537c47596897f3d075a7a2e3f")
 COMMON = {"salt": bytes(range(16)), "origin": MAINLAND, "record_id": UUID7, "occurred_at": START}
@@ -356,7 +351,17 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
             ("an escape \x1b[2J", "FIELD_OUT_OF_RANGE"),
             ("another escape \x9b2J", "FIELD_OUT_OF_RANGE"),
             ("DEL \x7f", "FIELD_OUT_OF_RANGE"),
+            ("two\u2028lines", "FIELD_OUT_OF_RANGE"),
             ("000000190001010017", "PERSONAL_DATA"),
+        )
+    ),
+    *(
+        (record, {field: f"to be{unseen}returned"}, "FIELD_OUT_OF_RANGE")
+        for record, field in (("ack", "reason"), ("key_event", "name"))
+        # Marks and overrides of direction, zero width, a soft hyphen, a tag.
+        for unseen in (
+            "\u200e", "\u200f", "\u061c", "\u202a", "\u202e", "\u2066", "\u2069", "\u200b",
+            "\u200d", "\u2060", "\ufeff", "\u00ad", "\U000e0041",
         )
     ),
     ("correction", {"corrects": b""}, "FIELD_OUT_OF_RANGE"),
@@ -408,6 +413,7 @@ SAID: list[tuple[str, dict[str, Any]]] = [
     ("ack", {"received_commitment": b"", "reason": ""}),
     ("ack", {"outcome": 4}),
     ("cancel", {"reason": "a" * 500}),
+    ("key_event", {"name": "\u845b\U000e0100\u57ce\u9280\u884c"}),  # a variation selector
     ("cancel", {"reason": "\u4e00" * 166 + "aa"}),
     ("cancel", {"reason": "\u201cas agreed\u201d \u2014 \u540c\u610f"}),
     ("anchor", {"fetched_at": 1}),

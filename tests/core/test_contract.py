@@ -20,8 +20,15 @@ from ledgerd_client.core.contract import (
     parse_disposal_terms,
     parse_termination_terms,
 )
-from ledgerd_client.core.errors import ForbiddenError, InputError, LedgerError, MalformedError
+from ledgerd_client.core.errors import (
+    FieldError,
+    ForbiddenError,
+    InputError,
+    LedgerError,
+    MalformedError,
+)
 from ledgerd_client.core.header import Halves
+from ledgerd_client.core.past import CLOCK_AHEAD
 from ledgerd_client.core.record import read_facts
 from ledgerd_client.core.transfer import Side
 
@@ -332,13 +339,64 @@ class TestAStatement:
             ("contract", {"side": pb.ContractSide(ciio=True, total_subjects_band=7)}),
             ("filing", {"terms": make("contract_terms"), "filing_no": "粤备 2026-1"}),
             ("filing", {"document_digests": [DIGEST, DIGEST]}),
-            ("termination", {"authority_notified_on": 20270105}),
+            ("termination", {"authority_notified_on": 20260803}),
         ],
     )
     def test_may_hold_what_only_its_author_knows(
         self, record: str, changes: dict[str, Any]
     ) -> None:
         assert read_facts(statement(record, **changes))[1].ref
+
+
+# What a statement says to have happened, on the day that it is stated and on the day after.
+HAPPENED: list[tuple[str, str, int, int]] = [
+    ("filing", "filed_on", 20260803, 20260804),
+    ("termination", "authority_notified_on", 20260803, 20260804),
+]
+
+
+class TestWhatHasHappened:
+    """Nobody can state it before."""
+
+    @pytest.mark.parametrize(("record", "field", "today", "tomorrow"), HAPPENED)
+    def test_may_be_of_today(self, record: str, field: str, today: int, tomorrow: int) -> None:
+        assert read_facts(statement(record, **{field: today}))[1].ref
+
+    @pytest.mark.parametrize(("record", "field", "today", "tomorrow"), HAPPENED)
+    def test_is_not_of_tomorrow(self, record: str, field: str, today: int, tomorrow: int) -> None:
+        with pytest.raises(FieldError, match=field) as refused:
+            read_facts(statement(record, **{field: tomorrow}))
+        assert refused.value.reason == "NOT_YET"
+
+    @pytest.mark.parametrize("record", ["contract", "supplement"])
+    def test_includes_the_signature_and_the_authorisation(self, record: str) -> None:
+        version = {"version": 1} if record == "supplement" else {}
+        for changes in (
+            {"terms": make("contract_terms", signed_on=20260804, **version)},
+            {"side": pb.ContractSide(authorised_on=20260804)},
+        ):
+            with pytest.raises(FieldError) as refused:
+                read_facts(statement(record, **changes))
+            assert refused.value.reason == "NOT_YET"
+
+    def test_includes_the_disposal(self) -> None:
+        late = make("disposal_terms", done_at=START + CLOCK_AHEAD + 1)
+        with pytest.raises(FieldError, match="done_at") as refused:
+            read_facts(statement("disposal", terms=late))
+        assert refused.value.reason == "NOT_YET"
+
+    def test_to_be_filed_is_signed_before(self) -> None:
+        terms = make("contract_terms", version=1, signed_on=20260228)
+        with pytest.raises(FieldError, match="filed_on lies before signed_on"):
+            read_facts(statement("filing", terms=terms))
+
+    def test_may_be_filed_on_the_day_of_the_signature(self) -> None:
+        terms = make("contract_terms", version=1, signed_on=20260227)
+        assert read_facts(statement("filing", terms=terms))[1].ref
+
+    def test_is_not_what_is_planned(self) -> None:
+        terms = make("termination_terms", terminated_on=20270101)
+        assert read_facts(statement("termination", terms=terms))[1].ref
 
 
 class TestChangedBytes:

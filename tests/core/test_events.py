@@ -14,6 +14,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError
 from ledgerd_client.core.header import Kind
+from ledgerd_client.core.past import CLOCK_AHEAD
 from ledgerd_client.core.record import Facts, read_facts
 
 MATTER, DIGEST, REF, CONTRACT = bytes(16), b"\x88" * 32, b"\x99" * 32, "GBA-2026-0042"
@@ -113,6 +114,61 @@ SAID: list[tuple[str, dict[str, Any]]] = [
     ("incident", {"notices": [], "subjects_notified_at": 0}),
     ("gov_access", {"territory": 999999, "disclosed": True}),
 ]
+
+
+# Times of what has happened, by record.
+HAPPENED: list[tuple[str, str]] = [
+    ("incident", "discovered_at"),
+    ("incident", "subjects_notified_at"),
+    ("incident", "counterparty_notified_at"),
+    ("gov_access", "received_at"),
+    ("gov_access", "exporter_notified_at"),
+]
+
+
+class TestWhatHasHappened:
+    """Nobody can state it before, and what it came of came before it."""
+
+    @pytest.mark.parametrize(("record", "field"), HAPPENED)
+    def test_may_be_as_far_ahead_as_a_clock(self, record: str, field: str) -> None:
+        unsaid = {"notices": [], "subjects_notified_at": 0} if record == "incident" else {}
+        assert facts(record, **{**unsaid, field: START + CLOCK_AHEAD})
+
+    @pytest.mark.parametrize(("record", "field"), HAPPENED)
+    def test_is_not_further_ahead(self, record: str, field: str) -> None:
+        unsaid = {"notices": [], "subjects_notified_at": 0} if record == "incident" else {}
+        with pytest.raises(FieldError, match=field) as refused:
+            facts(record, **{**unsaid, field: START + CLOCK_AHEAD + 1})
+        assert refused.value.reason == "NOT_YET"
+
+    def test_includes_notices(self) -> None:
+        ahead = [pb.Notice(authority=1, at=START + CLOCK_AHEAD + 1)]
+        with pytest.raises(FieldError, match=r"notices\[0\].at") as refused:
+            facts("incident", notices=ahead)
+        assert refused.value.reason == "NOT_YET"
+
+    def test_includes_an_assessment(self) -> None:
+        assert facts("pipia", completed_on=20260803)
+        with pytest.raises(FieldError, match="completed_on") as refused:
+            facts("pipia", completed_on=20260804)
+        assert refused.value.reason == "NOT_YET"
+
+    @pytest.mark.parametrize(
+        ("record", "changes"),
+        [
+            ("incident", {"notices": [pb.Notice(authority=1, at=START - 1)]}),
+            ("incident", {"subjects_notified_at": START - 1}),
+            ("incident", {"counterparty_notified_at": START - 1}),
+            ("gov_access", {"exporter_notified_at": START - 1}),
+        ],
+    )
+    def test_comes_after_its_cause(self, record: str, changes: dict[str, Any]) -> None:
+        with pytest.raises(FieldError, match="lies before"):
+            facts(record, **changes)
+
+    def test_is_not_what_is_planned(self) -> None:
+        assert facts("suspend", at=START + 10**12)
+        assert facts("pipia", keep_until=20990101)
 
 
 def facts(record: str, **changes: Any) -> Facts:

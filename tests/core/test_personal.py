@@ -65,6 +65,29 @@ WRITTEN = {
     "groups with hyphens": "000000-19000101-0017",
     "groups with no-break spaces": "000000\u00a019000101\u00a00017",
     "groups of four": "0000 0019 0001 0100 17",
+    "groups with dots": "000000.19000101.0017",
+    "groups with dashes": "000000\u201319000101\u20140017",
+    "groups with middle dots": "000000\u00b719000101\u30fb0017",
+    "groups with slashes": "000000/19000101/0017",
+    "wide groups": "000000  19000101 - 0017",
+    "groups with zero-width spaces": "000000\u200b19000101\u200b0017",
+    "a dot after each digit": ".".join("000000190001010017"),
+    "a card with dots": "4111.1111.1111.1111",
+    "a card with full-width dots": "4111\uff0e1111\uff0e1111\uff0e1111",
+    "a card with no-break spaces": "4111\u00a01111\u00a01111\u00a01111",
+    "a card with narrow no-break spaces": "3782\u202f822463\u202f10005",
+    "a card with underlines": "4111_1111_1111_1111",
+    "a card with mixed separators": "4111.1111-1111 1111",
+    "a card with wide gaps": "4111 - 1111 - 1111 - 1111",
+    "a full-width card with full-width hyphens": "\uff0d".join(
+        ["\uff14\uff11\uff11\uff11"] + ["\uff11" * 4] * 3
+    ),
+    "an HKID with a hyphen": "A123456-3",
+    "an HKID with hyphens": "A-123456-3",
+    "an HKID with dots": "A.123456.3",
+    "an HKID in groups of three": "A 123 456 (3)",
+    "an HKID with no-break spaces": "A\u00a0123456\u00a0(3)",
+    "a full-width HKID with a full-width hyphen": "\uff21\uff11\uff12\uff13\uff14\uff15\uff16\uff0d\uff13",
     "a full-width HKID": "\uff21\uff11\uff12\uff13\uff14\uff15\uff16\uff08\uff13\uff09",
     "a full-width card": "\uff14" + "\uff11" * 15,
 }
@@ -81,6 +104,8 @@ EMBEDDED = {
     "card with expiry date": "4111 1111 1111 1111 12/27",
     "card with check value": "4111 1111 1111 1111 123",
     "card in a sentence": "paid by 4111111111111111, twice",
+    "card with dots at the end of a sentence": "paid by 4111.1111.1111.1111.",
+    "HKID with a hyphen in a sentence": "holder of A123456-3. No reply",
     "card after another number": "5 4111 1111 1111 1111",
     "card in Chinese": "\u5361\u53f74111111111111111\u3002",
 }
@@ -128,6 +153,25 @@ HARMLESS = {
     "an LEI": "5493001KJTIIGC8Y1R12",
     "a telephone number": "+86 755 8888 8888, +852 2888 8888",
     "a version": "3.1.20260803-2",
+    "a Mainland number with dots and the next check digit": "000000.19000101.0018",
+    "a card with dots and the next check digit": "4111.1111.1111.1112",
+    "an HKID with a hyphen and the next check digit": "A123456-4",
+    "a contract number that ends as an HKID does": "GBA-A-123456-3",
+    "a contract number that begins as an HKID does": "A-123456-3-2026",
+    "a filing number by year": "\u7ca4\u5907\u30142026\u30150118\u53f7, GD-2026-118, HK-DPO/2026/0118",
+    "a filing number with dots": "GD.440300.2026.0001.18",
+    "a case number": "(2026)\u7ca40391\u6c11\u521d1234\u53f7",
+    "an IBAN in groups": "DE89 3704 0044 0532 0130 00",
+    "an IBAN": "DE89370400440532013000",
+    "an IBAN with letters": "GB29 NWBK 6016 1331 9268 19",
+    "a creditor reference": "RF18 5390 0754 7034",
+    "an IBAN-like reference whose rest passes for a card": "XX00 4111 1111 1111 1111",
+    "a digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "a digest of digits in groups": "00003900 41111111 11111111 00000012 34567890",
+    "a digest with a card in it": "9f86d0814111111111111111a2feaa0c",
+    "a version by date": "2026.08.03.1, v1.2026.0803.12",
+    "an address": "192.168.100.200:8443, 10.0.12.34/24",
+    "amounts": "1,234,567.89 and 4,111.11",
     "a UUID": "019fc525-37c4-7596-897f-3d075a7a2e3f",
 }
 
@@ -192,6 +236,11 @@ class TestCheckDigits:
 
 
 class TestNumbersOfOtherThings:
+    @pytest.mark.parametrize("check", "0123456789A")
+    @pytest.mark.parametrize("start", ["SC-202601-", "A-202612-", "GBA-SC-123456-", "SC-123456-"])
+    def test_what_ends_in_any_digit_after_a_hyphen_passes(self, start: str, check: str) -> None:
+        check_free_text("contract_id", start + check)
+
     @pytest.mark.parametrize("what", HARMLESS)
     def test_they_pass(self, what: str) -> None:
         check_free_text("reason", HARMLESS[what])

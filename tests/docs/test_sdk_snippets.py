@@ -23,7 +23,7 @@ import pytest
 from border import Border
 from client.contracts import a_contract
 
-from ledgerd_client import LedgerClient, Recordable, Settings, Statement
+from ledgerd_client import Contract, LedgerClient, OwnSide, Recordable, Settings, Statement
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.cli.record_file import read_record
 from ledgerd_client.core.contract import parse_contract_terms
@@ -35,6 +35,7 @@ EXPORTER, RECIPIENT = "uscc.91440100MA0000002D", "hkbr.50000002"
 DATA = b"customer;score\n1;700\n"
 
 TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+FIELDS = PAGE.partition("| Of | Fields |")[2].partition("\n\n")[0]
 SNIPPET = re.compile(r"(?ms)^(?:<!-- run: (\w+) -->\n)?```python\n(.*?)^```$")
 REASON = re.compile(r'(?m)(?:\breason=|\bdefault_reason = |^_?[A-Z_]+ = )"([A-Z][A-Z_]*[A-Z])"')
 
@@ -198,16 +199,33 @@ class TestConfiguration:
 
 
 class TestRecordFile:
-    def test_is_read_as_it_stands(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("text", TOML[1:])
+    def test_is_read_as_it_stands(self, text: str, tmp_path: Path) -> None:
         contract = a_contract("mainland.example/ledger", "hongkong.example/ledger")
         (tmp_path / "gba-sc.contract").write_bytes(contract.file())
         (tmp_path / "signed.pdf").write_bytes(DATA)
-        (tmp_path / "filing.toml").write_text(TOML[1], encoding="utf-8")
-        filing = read_record(tmp_path / "filing.toml", keeps_nonce=False)
-        assert parse_contract_terms(filing.message().terms).contract_id == contract.contract_id
+        (tmp_path / "record.toml").write_text(text, encoding="utf-8")
+        message = read_record(tmp_path / "record.toml", keeps_nonce=True).message()
+        assert parse_contract_terms(message.terms).contract_id == contract.contract_id
+
+    def test_of_a_contract_has_every_field_that_a_person_states(self) -> None:
+        made_by_itself = {"nonce", "version"}
+        stated = set(tomllib.loads(TOML[1])) - {"record"}
+        assert stated == {field.name for field in fields(Contract)} - made_by_itself
 
 
 class TestKinds:
+    kinds = (*get_args(Recordable), OwnSide)
+
+    @pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.__name__)
+    def test_has_its_fields_listed(self, kind: Any) -> None:
+        (row,) = re.findall(rf"(?m)^\| `{kind.__name__}` \| (.*;.*|[^;]*?) \|$", FIELDS)
+        required, _, optional = row.partition(";")
+        expected: tuple[set[str], set[str]] = (set(), set())
+        for field in fields(kind):
+            expected[field.default is not field.default_factory].add(field.name)
+        assert tuple(set(re.findall("`(.*?)`", part)) for part in (required, optional)) == expected
+
     def test_lists_every_one(self) -> None:
         kinds = {kind.__name__ for kind in get_args(Recordable)}
         assert {name for row in table("Record") for name in row if name[0].isupper()} == kinds

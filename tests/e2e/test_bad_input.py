@@ -23,7 +23,8 @@ from spellings import other_spellings
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc as rpc
-from ledgerd_client.core.body import MAX_BODY_BYTES, MAX_COUNT
+from ledgerd_client.core.body import MAX_BODY_BYTES
+from ledgerd_client.core.fields import MAX_COUNT
 from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 MINUTE = 60_000_000

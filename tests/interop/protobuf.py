@@ -27,7 +27,7 @@ SCHEMA = {
     ),
     "key_event": _numbered(
         "action role subject public_key possession previous_key_id compromised_since"
-        " place sector name"
+        " place sector name group"
     ),
     "party": _numbered("origin institution"),
     "terms": _numbered(

@@ -350,7 +350,7 @@ def agree_on_a_contract(world: Scenario) -> None:
     state(world, mainland, "contract", 1, {"terms": terms})
     state(world, hongkong, "contract", 1, {"terms": terms})
     record(world, mainland, "pipia", {**about, **assessed, "keep_until": 20290801})
-    filed = {"authority": 1, "filed_on": 20260804, "result": 2, "filing_no": "example 1"}
+    filed = {"authority": 1, "filed_on": 20260803, "result": 2, "filing_no": "example 1"}
     state(world, mainland, "filing", 2, {"terms": terms, **filed})
     matter, reason = {"matter": os.urandom(16)}, {"reason": "added a purpose"}
     access = {"requester": 4, "territory": 810000, "received_at": hongkong.time(8)}

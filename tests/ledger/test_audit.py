@@ -55,7 +55,8 @@ REBUILT = [
     Table.TILES, Table.RECORDS, Table.AUTHORS, Table.KEYS,
     Table.TRANSFERS, Table.DEADLINES, Table.FINDINGS,
     Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
-    Table.FINDINGS_OF, Table.STANDING, Table.OPENED,
+    Table.SENT,
+    Table.FINDINGS_OF, Table.STANDING, Table.CLOSINGS, Table.OPENED,
 ]  # fmt: skip
 
 

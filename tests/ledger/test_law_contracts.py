@@ -14,7 +14,8 @@ from ledgerd_client._proto import body_pb2 as pb
 
 ASSESSMENT, CERTIFICATE = 3, 2
 # The 10th working day after 2026-08-03 is Monday 2026-08-17, on both sides.
-DEADLINE = at("2026-08-17", "23:59:59.999999")
+# What is recorded of it has a day more to reach the log.
+SPARED = at("2026-08-18", "23:59:59.999999")
 
 
 def numbers_of(law: LawWorld, rule: str) -> list[int]:
@@ -64,6 +65,7 @@ class TestUnknownContract:
     def test_that_came_meanwhile_is_judged_when_the_contract_comes(self, law: LawWorld) -> None:
         law.mainland.place(law.transfer(law.terms(purposes=[3])))
         law.mainland.place(law.contract(effective_on=20260901))
+        law.tick(law.mainland, law.clock() + 1)
         assert rules_of(law.mainland) == {"K3.before_effect", "K5.no_pipia", "K6.purposes"}
 
 
@@ -80,7 +82,7 @@ class TestFiling:
 
     def test_within_the_grace_raises_nothing(self, law: LawWorld) -> None:
         law.mainland.append(law.contract(), law.filing(20260803))
-        law.tick(law.mainland, DEADLINE + 40 * DAY)
+        law.tick(law.mainland, SPARED + 40 * DAY)
         assert law.mainland.findings() == []
 
     @pytest.mark.parametrize("authority", [2, 3, 4])
@@ -89,45 +91,62 @@ class TestFiling:
     ) -> None:
         """Each with its own territory's authority (1.8)."""
         law.mainland.append(law.contract(), law.filing(20260803, authority=authority))
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         assert rules_of(law.mainland) == {"K4.overdue"}
 
     def test_on_the_last_microsecond_is_not_overdue(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.tick(law.mainland, DEADLINE)
+        law.tick(law.mainland, SPARED)
         assert rules_of(law.mainland) == {"K4.pending"}
 
     def test_a_microsecond_later_is_overdue(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         assert rules_of(law.mainland) == {"K4.overdue"}
 
     def test_that_comes_late_is_closed_and_stays_late(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         law.mainland.place(law.filing(20260818))
         assert rules_of(law.mainland) == {"K4.filed_late"}
         assert numbers_of(law, "K4.filed_late") == [20260817, 20260818]
 
     def test_on_the_last_day_is_not_late(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         law.mainland.place(law.filing(20260817))
         assert rules_of(law.mainland) == set()
 
+    def test_gains_no_time_by_the_contract_said_again_in_the_same_words(
+        self, law: LawWorld
+    ) -> None:
+        law.mainland.place(law.contract())
+        law.tick(law.mainland, SPARED + 1)
+        law.mainland.place(law.contract(pb.ContractSide(ciio=False, group_id="SAME")))
+        assert "K4.overdue" in rules_of(law.mainland)
+
+    def test_that_is_restated_is_told_so(self, law: LawWorld) -> None:
+        law.mainland.place(law.contract())
+        law.tick(law.mainland, SPARED)
+        law.mainland.place(law.filing(20260818))
+        late = rules_of(law.mainland)
+        law.mainland.place(law.filing(20260817))
+        assert (late, rules_of(law.mainland)) == ({"K4.filed_late"}, {"K4.restated"})
+        assert numbers_of(law, "K4.restated") == [20260817, 20260817, 20260818]
+
     def test_of_other_terms_is_none(self, law: LawWorld) -> None:
         law.mainland.append(law.contract(), law.filing(20260803, planned_scale=5))
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         assert rules_of(law.mainland) == {"K4.overdue"}
 
     def test_that_was_not_made_is_found_on_the_recipients_side_too(self, law: LawWorld) -> None:
         law.hong_kong.place(law.counterpart())
-        law.tick(law.hong_kong, DEADLINE + 1)
+        law.tick(law.hong_kong, SPARED + 1)
         assert rules_of(law.hong_kong) == {"K4.overdue"}
 
     def test_is_not_found_before_a_tick(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.clock.now = DEADLINE + 30 * DAY
+        law.clock.now = SPARED + 30 * DAY
         law.mainland.place(law.pipia())
         assert "K4.overdue" not in rules_of(law.mainland)
 
@@ -150,7 +169,9 @@ class TestAssessment:
         assert rules_of(law.mainland) == set()
 
     def test_that_comes_after_the_day_of_the_first_transfer_stays_late(self, law: LawWorld) -> None:
-        law.mainland.append(law.contract(), law.transfer(), law.pipia(20260804))
+        law.mainland.append(law.contract(), law.transfer())
+        law.clock.advance(24)
+        law.mainland.place(law.pipia(20260804))
         assert rules_of(law.mainland) == {"K5.pipia_late"}
 
     def test_that_says_no_is_none(self, law: LawWorld) -> None:
@@ -290,9 +311,9 @@ class TestAuthorisation:
     def test_that_has_run_out_is_found_the_day_after(self, law: LawWorld) -> None:
         side = pb.ContractSide(authorised_on=20240401)
         law.mainland.place(law.contract(side, mechanism=CERTIFICATE))
-        law.tick(law.mainland, at("2027-04-01", "23:59:59.999999"))
+        law.tick(law.mainland, at("2027-04-02", "23:59:59.999999"))
         before = rules_of(law.mainland)
-        law.tick(law.mainland, at("2027-04-02"))
+        law.tick(law.mainland, at("2027-04-03"))
         assert (before, rules_of(law.mainland)) == ({"K23.expiring"}, {"K23.expired"})
 
     def test_that_is_renewed_is_closed(self, law: LawWorld) -> None:
@@ -309,7 +330,7 @@ class TestEnd:
     def test_that_was_not_notified_is_found_after_ten_working_days(self, law: LawWorld) -> None:
         law.agree()
         law.mainland.place(law.by_exporter(termination=law.termination(20260803)))
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         found = rules_of(law.mainland)
         law.mainland.place(law.by_exporter(termination=law.termination(20260803, 20260818)))
         assert (found, rules_of(law.mainland)) == ({"K16.end_not_notified"}, set())
@@ -319,9 +340,9 @@ class TestEnd:
         terms = law.terms()
         law.hong_kong.place(law.ack(terms))
         law.hong_kong.place(law.by_recipient(termination=law.termination(20260803, 20260803)))
-        law.tick(law.hong_kong, at("2026-09-02", "23:59:59.999999"))
+        law.tick(law.hong_kong, at("2026-09-03", "23:59:59.999999"))
         before = rules_of(law.hong_kong)
-        law.tick(law.hong_kong, at("2026-09-03"))
+        law.tick(law.hong_kong, at("2026-09-04"))
         found = rules_of(law.hong_kong)
         law.hong_kong.place(law.disposal(1, 1200))
         assert (before, found) == (set(), {"K16.held_after_end"})
@@ -388,7 +409,7 @@ class TestRecordsBeforeTheirContract:
     def test_are_used_when_it_comes(self, law: LawWorld) -> None:
         law.mainland.append(law.pipia(), law.filing(20260803))
         law.mainland.append(law.contract(), law.transfer())
-        law.tick(law.mainland, DEADLINE + 1)
+        law.tick(law.mainland, SPARED + 1)
         assert rules_of(law.mainland) == set()
 
     def test_are_kept_however_many_others_named_it_before(self, law: LawWorld) -> None:
@@ -404,10 +425,10 @@ class TestRecordsBeforeTheirContract:
 class TestVersions:
     def test_beyond_the_kept_ones_are_found_and_no_longer_kept(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.mainland.append(*(law.supplement(number) for number in range(1, MAX_HALVES + 1)))
+        law.mainland.append(*(law.supplement(number) for number in range(1, MAX_HALVES + 2)))
         kept = law.mainland.reader.contract(law.exporter.id, CONTRACT_ID).terms
         assert "C1.too_many_halves" in rules_of(law.mainland)
-        assert pb.ContractTerms.FromString(kept).version == MAX_HALVES - 1
+        assert pb.ContractTerms.FromString(kept).version == MAX_HALVES
 
 
 class TestSupplements:

@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 import pytest
-from ledger.law_world import CONTRACT_ID, LawWorld, rules_of
+from ledger.law_world import CONTRACT_ID, DAY, LawWorld, rules_of
 
-from ledgerd.ledger.law_machine import TICK_STEP
+from ledgerd.ledger.law_matters import SWEEP_STEP
 from ledgerd.rules.ruleset import HOUR
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import u64
@@ -54,7 +54,7 @@ class TestOnward:
         self, law: LawWorld
     ) -> None:
         law.hong_kong.place(law.counterpart(third_parties=["hkbr.11111111"]))
-        many = [law.onward(matter=u64(number) * 2) for number in range(TICK_STEP + 1)]
+        many = [law.onward(matter=u64(number) * 2) for number in range(SWEEP_STEP + 1)]
         law.hong_kong.append(*(law.by_recipient(onward=each) for each in many))
         terms = law.contract_terms(version=1)
         law.hong_kong.place(law.by_recipient(supplement=pb.Supplement(terms=terms)))
@@ -63,7 +63,7 @@ class TestOnward:
         for _ in range(2):
             law.hong_kong.place(law.hong_kong.by_node(tick=pb.Tick()))
             found.append(len(law.hong_kong.findings()))
-        assert found == [0, TICK_STEP, TICK_STEP + 1]
+        assert found == [0, SWEEP_STEP, SWEEP_STEP + 1]
 
     def test_under_a_contract_that_nobody_stated_is_found(self, law: LawWorld) -> None:
         law.hong_kong.place(law.by_recipient(onward=law.onward()))
@@ -75,17 +75,17 @@ class TestIncidents:
 
     def test_without_notice_is_not_found_at_four_hours(self, law: LawWorld) -> None:
         law.mainland.place(law.by_exporter(incident=law.incident()))
-        law.tick(law.mainland, law.clock() + 4 * HOUR)
+        law.tick(law.mainland, law.clock() + 4 * HOUR + DAY)
         assert rules_of(law.mainland) == set()
 
     def test_without_notice_is_found_after_four_hours(self, law: LawWorld) -> None:
         law.mainland.place(law.by_exporter(incident=law.incident()))
-        law.tick(law.mainland, law.clock() + 4 * HOUR + 1)
+        law.tick(law.mainland, law.clock() + 4 * HOUR + DAY + 1)
         assert rules_of(law.mainland) == {"K17.no_notice"}
 
     def test_of_critical_infrastructure_is_found_after_one(self, law: LawWorld) -> None:
         law.mainland.place(law.by_exporter(incident=law.incident(ciio=True)))
-        law.tick(law.mainland, law.clock() + HOUR + 1)
+        law.tick(law.mainland, law.clock() + HOUR + DAY + 1)
         assert rules_of(law.mainland) == {"K17.no_notice"}
 
     @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ class TestIncidents:
     def test_in_hong_kong_are_information(self, law: LawWorld) -> None:
         incident = law.incident()
         law.hong_kong.place(law.by_recipient(incident=incident))
-        law.tick(law.hong_kong, law.clock() + 24 * HOUR + 1)
+        law.tick(law.hong_kong, law.clock() + 24 * HOUR + DAY + 1)
         found = rules_of(law.hong_kong)
         incident.notices.add(authority=HK_PCPD, at=law.clock())
         law.hong_kong.place(law.by_recipient(incident=incident))
@@ -140,7 +140,7 @@ class TestPublicBodies:
         law.hong_kong.place(law.counterpart())
         access = self.access(law)
         law.hong_kong.place(law.by_recipient(gov_access=access))
-        law.tick(law.hong_kong, law.clock() + 72 * HOUR + 1)
+        law.tick(law.hong_kong, law.clock() + 72 * HOUR + DAY + 1)
         found = rules_of(law.hong_kong) - {"K4.pending"}
         access.exporter_notified_at = law.clock()
         law.hong_kong.place(law.by_recipient(gov_access=access))

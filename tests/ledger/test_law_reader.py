@@ -67,6 +67,11 @@ class TestAContract:
         law.mainland.place(law.transfer())
         assert law.mainland.reader.contract(law.exporter.id, CONTRACT_ID).state == "unknown"
 
+    def test_that_nobody_stated_shows_no_halves_of_others(self, law: LawWorld) -> None:
+        law.mainland.append(law.contract(), law.transfer(law.terms(contract_id="OTHER")))
+        answer = law.mainland.reader.contract(law.exporter.id, "OTHER")
+        assert (answer.state, answer.halves) == ("unknown", [])
+
     def test_that_both_state_is_agreed(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
         law.hong_kong.place(law.counterpart())
@@ -142,7 +147,7 @@ class TestCheck:
 
     def test_does_not_say_what_another_would_be_told(self, law: LawWorld) -> None:
         side = pb.ContractSide(group_id="G")
-        members = [law.exporter, *(law.mainland.enrol(f"uscc.MEMBER{n}") for n in range(2))]
+        members = [law.mainland.enrol(f"uscc.MEMBER{n}", group="G") for n in range(3)]
         judged = []
         for member in members:
             law.exporter, law.nonce = member, os.urandom(16)

@@ -15,20 +15,24 @@ from ledger.law_world import CONTRACT_ID, RULES, LawWorld, at, rules_of
 from ledger.stores import reopened
 from ledger.threaded import InThread
 
+from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committer
 from ledgerd.ledger.law_machine import TICK_STEP
+from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.ticker import Ticker
+from ledgerd.ledger.ticker import HOLD_US, Ticker
 from ledgerd.projections.matters import matter_key
 from ledgerd.projections.timers import MATTER
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._time import backoff
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError, NotReadyError
+from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.record import Admitted
 
-OVERDUE = at("2026-08-17", "23:59:59.999999") + 1
+OVERDUE = at("2026-08-18", "23:59:59.999999") + 1
 
 
 class TestTick:
@@ -66,15 +70,31 @@ class TestTick:
         incidents = [law.incident(matter=os.urandom(16)) for _ in range(TICK_STEP + 1)]
         law.mainland.append(*(law.by_exporter(incident=each) for each in incidents[:TICK_STEP]))
         law.mainland.append(*(law.by_exporter(incident=each) for each in incidents[TICK_STEP:]))
-        law.clock.advance(5)
+        law.clock.advance(29)
         law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
         first = len(law.mainland.findings())
         law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
         assert (first, len(law.mainland.findings())) == (TICK_STEP, TICK_STEP + 1)
 
 
+class Ticking(Ticker):
+    """With the sequencer that it appends to at hand."""
+
+    def __init__(
+        self, sequencer: Sequencer, origin: str, key: SigningKey, reader: Reader, **options: Any
+    ) -> None:
+        super().__init__(origin, key, reader, sequencer, **options)
+        self.sequencer = sequencer
+
+    async def append(self, record: Admitted) -> None:
+        await self.sequencer.append(Call.of([record]))
+
+    def refuse(self, why: NotReadyError | None) -> None:
+        self.sequencer.refuse = why
+
+
 @asynccontextmanager
-async def ticking(law: LawWorld) -> AsyncIterator[Ticker]:
+async def ticking(law: LawWorld, hold_us: int = 0) -> AsyncIterator[Ticking]:
     """A ticker of the Mainland's node as it is started: on its store, through a sequencer."""
     node = law.mainland
     node.store = reopened(node.store, Path())
@@ -83,13 +103,14 @@ async def ticking(law: LawWorld) -> AsyncIterator[Ticker]:
         InThread(committer), on_commit=lambda _: None, on_fatal=lambda _: None, linger_s=0
     )
     await sequencer.start()
-    yield Ticker(
+    yield Ticking(
+        sequencer,
         node.log.origin,
         node.log.entry_key,
         node.reader,
-        sequencer,
         clock=law.clock,
         random=os.urandom,
+        hold_us=hold_us,
     )
     await sequencer.stop()
 
@@ -115,7 +136,7 @@ class TestTicker:
         law = LawWorld()
         incidents = [law.incident(matter=os.urandom(16)) for _ in range(TICK_STEP + 1)]
         law.mainland.append(*(law.by_exporter(incident=each) for each in incidents))
-        law.clock.advance(5)
+        law.clock.advance(29)
         async with ticking(law) as ticker:
             assert [await ticker.step(), await ticker.step()] == [False, True]
 
@@ -143,6 +164,65 @@ class TestTicker:
         async with ticking(law) as ticker:
             assert await ticker.step()
         assert rules_of(law.mainland) == {"K4.overdue"}
+
+
+class TestTickerAfterAnOutage:
+    """What was stated in time comes before what says that it was not: outboxes are let in first."""
+
+    async def test_gives_outboxes_time_for_more_than_one_attempt(self) -> None:
+        assert backoff(100, lambda: 1.0) * 2 < HOLD_US
+
+    async def test_holds_back_until_then(self) -> None:
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        law.clock.now = OVERDUE
+        async with ticking(law, HOLD_US) as ticker:
+            await ticker.step()
+            law.clock.now += HOLD_US - 1
+            await ticker.step()
+            held = rules_of(law.mainland)
+            law.clock.now += 1
+            await ticker.step()
+        assert (held, rules_of(law.mainland)) == (set(), {"K4.overdue"})
+
+    async def test_finds_nothing_of_what_came_in_meanwhile(self) -> None:
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        law.clock.now = OVERDUE
+        async with ticking(law, HOLD_US) as ticker:
+            await ticker.step()
+            await ticker.append(law.filing(20260817))
+            law.clock.now += HOLD_US
+            await ticker.step()
+        assert law.mainland.findings() == []
+
+    async def test_that_was_short_holds_back_for_twice_as_long(self) -> None:
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        law.clock.now = OVERDUE - 10
+        law.mainland.place(law.pipia())
+        law.clock.now = OVERDUE
+        async with ticking(law, HOLD_US) as ticker:
+            await ticker.step()
+            law.clock.now += 20
+            await ticker.step()
+        assert rules_of(law.mainland) == {"K4.overdue"}
+
+    async def test_in_which_appends_were_refused_holds_back_too(self) -> None:
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        async with ticking(law, HOLD_US) as ticker:
+            await ticker.step()
+            ticker.refuse(NotReadyError("the peer is asked first"))
+            await ticker.step()
+            law.clock.now = OVERDUE
+            await ticker.step()
+            ticker.refuse(None)
+            await ticker.step()
+            held = rules_of(law.mainland)
+            law.clock.now += HOLD_US
+            await ticker.step()
+        assert (held, rules_of(law.mainland)) == (set(), {"K4.overdue"})
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -226,7 +306,7 @@ EVENTS: dict[str, Callable[[LawWorld, int], list[Admitted]]] = {
     "another": lambda world, n: [world.contract(contract_id="ANOTHER", nonce=bytes([n] * 16))],
     "restated": lambda world, _: restated(world),
     "pipia": lambda world, _: [world.pipia()],
-    "filing": lambda world, _: [world.filing(20260820, planned_scale=1000)],
+    "filing": lambda world, _: [world.filing(20260803, planned_scale=1000)],
     "supplement": lambda world, n: [world.supplement(1 + n % 3, purposes=[2, 3, 7])],
     "national": lambda world, n: [world.supplement(1 + n % 3, mechanism=4)],
     "suspend": lambda world, _: suspended(world),
@@ -317,7 +397,9 @@ class TestLateness:
     """L1 of what concerns one party: it says itself whom."""
 
     def test_of_a_contract_names_party_and_contract(self, law: LawWorld) -> None:
-        late = law.by_exporter(at("2026-08-01"), pipia=pb.Body.FromString(law.pipia().body).pipia)
+        late = law.by_exporter(
+            at("2026-08-01"), pipia=pb.Body.FromString(law.pipia(20260801).body).pipia
+        )
         law.mainland.append(law.contract(), late)
         (finding,) = law.mainland.findings()
         concerned = (finding.rule, finding.institution, finding.contract_id)

@@ -10,21 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgerd.projections.contracts import (
+    Change,
     Contract,
     Ended,
     Filed,
-    Usage,
     Version,
     contract_key,
     parse_contract_key,
-    scope_of,
 )
 from ledgerd.projections.counters import Counter, Group
 from ledgerd.projections.matters import Matter
 from ledgerd.projections.obligations import Obligation, days_of, obligation_key
 from ledgerd.projections.rows import Rows, decode, encode
+from ledgerd.projections.sent import Again, Sent
+from ledgerd.projections.terms import scope_of
 from ledgerd.projections.timers import CONTRACT, Timers, next_timer
 from ledgerd.projections.transfers import OpenFinding, Position
+from ledgerd.projections.usage import Usage
 from ledgerd.store.memory import MemoryStore
 from ledgerd.store.tables import Table
 
@@ -39,6 +41,7 @@ FOUND = st.lists(
         st.binary(min_size=32, max_size=32),
         TEXTS,
         st.lists(st.builds(Position, st.booleans(), COUNTS), max_size=3).map(tuple),
+        st.lists(COUNTS, max_size=3).map(tuple),
     ),
     max_size=3,
 )
@@ -49,9 +52,9 @@ ROWS = st.one_of(
         st.binary(),
         st.booleans(),
         st.lists(VERSIONS, max_size=3),
-        st.lists(st.builds(Filed, POSITIONS, st.binary(), DAYS, DAYS), max_size=3),
+        st.lists(st.builds(Filed, POSITIONS, st.binary(), DAYS, DAYS, DAYS, TEXTS), max_size=3),
         st.lists(st.tuples(POSITIONS, DAYS, DAYS), max_size=3),
-        st.lists(PAIRS, max_size=3),
+        st.lists(st.builds(Change, COUNTS, POSITIONS, st.booleans()), max_size=3),
         st.none() | st.builds(Ended, POSITIONS, COUNTS, DAYS, DAYS),
         st.lists(POSITIONS, max_size=3),
         COUNTS,
@@ -69,6 +72,7 @@ ROWS = st.one_of(
         POSITIONS,
         st.tuples(DAYS, COUNTS, COUNTS, POSITIONS),
         COUNTS,
+        COUNTS,
         st.dictionaries(DAYS, PAIRS, max_size=3),
     ),
     st.builds(Counter, PAIRS, PAIRS, FOUND),
@@ -77,7 +81,9 @@ ROWS = st.one_of(
         st.dictionaries(TEXTS, st.dictionaries(st.binary(), POSITIONS, max_size=3), max_size=3),
         FOUND,
     ),
-    st.builds(Matter, TEXTS, POSITIONS, st.binary(), COUNTS, FOUND),
+    st.builds(Matter, TEXTS, POSITIONS, st.binary(), COUNTS, COUNTS, FOUND),
+    st.builds(Sent, COUNTS, st.binary()),
+    st.builds(Again, COUNTS, COUNTS, COUNTS),
     st.builds(Obligation, POSITIONS, COUNTS, COUNTS, COUNTS, COUNTS, FOUND),
 )
 VALUES = st.recursive(
@@ -156,15 +162,34 @@ class TestRows:
             found = [rows.get(transaction, key) for key in (b"a", b"b")]
         assert [row.body for row in found if row] == [b"a", b"b"]
 
-    def test_that_were_only_read_are_forgotten_too(self, memory: MemoryStore) -> None:
-        rows = Rows(Table.MATTERS, Matter.parse, keep=1)
-        stored = Matter("incident", 7, b"body").encode()
+    def test_that_were_only_read_are_forgotten_too_the_oldest_first(
+        self, memory: MemoryStore
+    ) -> None:
+        stored = Matter("incident", 7, bytes(1000)).encode()
+        rows = Rows(Table.MATTERS, Matter.parse, keep=2000)
         with memory.write() as transaction:
             transaction.put_many(Table.MATTERS, [(b"a", stored), (b"b", stored)])
             first = [rows.get(transaction, key) for key in (b"a", b"b")]
             rows.flush(transaction)
             again = [rows.get(transaction, key) for key in (b"b", b"a")]
         assert (again[0] is first[1], again[1] is first[0]) == (True, False)
+
+    def test_are_kept_by_their_bytes(self, memory: MemoryStore) -> None:
+        rows = Rows(Table.MATTERS, Matter.parse, keep=10_000)
+        with memory.write() as transaction:
+            for number in range(100):
+                rows.put(bytes([number]), Matter("incident", 7, bytes(1000)))
+            rows.flush(transaction)
+        assert 8_000 < rows.held <= 10_000
+
+    def test_that_shrink_or_go_are_held_as_what_is_left(self, memory: MemoryStore) -> None:
+        rows = Rows(Table.MATTERS, Matter.parse)
+        with memory.write() as transaction:
+            rows.put(b"a", Matter("incident", 7, bytes(1000)))
+            rows.flush(transaction)
+            rows.put(b"a", Matter("incident", 7, b""))
+            rows.flush(transaction)
+        assert rows.held < 500
 
 
 class TestObligations:

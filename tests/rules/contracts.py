@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 
-from ledgerd.projections.contracts import Contract, Ended, Filed, Usage, Version
+from ledgerd.projections.contracts import Contract, Ended, Filed, Version
+from ledgerd.projections.usage import Usage
 from ledgerd.rules.contract import judge_contract
-from ledgerd.rules.days import from_date
 from ledgerd.rules.lapse import Judgement, Party
 from ledgerd.rules.law import load_law
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import from_date
 from ledgerd_client.core.transfer import Side
 
 LAW = load_law("2026.1")
@@ -66,9 +67,20 @@ class Stated:
         )  # fmt: skip
         return self
 
-    def file(self, filed_on: str, *, result: int = 1, version: int = -1) -> Stated:
+    def file(
+        self,
+        filed_on: str,
+        *,
+        result: int = 1,
+        version: int = -1,
+        authority: int = 0,
+        number: str = "",
+    ) -> Stated:
+        """A FILING; authority 0: with the party's own."""
         digest = self.contract.versions[version].digest
-        self.contract.filings.append(Filed(self.next(), digest, day(filed_on), result))
+        own = 1 if self.exporting else 2
+        filed = Filed(self.next(), digest, authority or own, day(filed_on), result, number)
+        self.contract.filings.append(filed)
         return self
 
     def assess(self, completed_on: str, conclusion: int = 1) -> Stated:

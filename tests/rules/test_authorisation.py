@@ -25,11 +25,12 @@ class TestExpired:
     @pytest.mark.parametrize(
         ("authorised_on", "now", "found"),
         [
-            (20240322, "2027-03-22 23:59:59.999999", ["K23.expiring"]),
-            (20240322, "2027-03-23 00:00:00.000000", ["K23.expired"]),
+            # And a day in which its renewal may reach the log.
+            (20240322, "2027-03-23 23:59:59.999999", ["K23.expiring"]),
+            (20240322, "2027-03-24 00:00:00.000000", ["K23.expired"]),
             # 29 February comes again as 1 March, that day included.
-            (20240401, "2027-04-01 23:59:59.999999", ["K23.expiring"]),
-            (20240401, "2027-04-02 00:00:00.000000", ["K23.expired"]),
+            (20240401, "2027-04-02 23:59:59.999999", ["K23.expiring"]),
+            (20240401, "2027-04-03 00:00:00.000000", ["K23.expired"]),
         ],
     )
     def test_its_last_day_is_still_good(
@@ -40,7 +41,7 @@ class TestExpired:
     def test_29_february_2028_is_good_until_1_march_2031(self) -> None:
         stated = assessed(20280229)
         found = [
-            only(stated.found(now), "K23.") for now in ("2031-03-01 23:59:59.999999", "2031-03-02")
+            only(stated.found(now), "K23.") for now in ("2031-03-02 23:59:59.999999", "2031-03-03")
         ]
         assert found == [["K23.expiring"], ["K23.expired"]]
 
@@ -58,7 +59,7 @@ class TestExpired:
 
     def test_what_was_given_before_the_provisions_is_good_for_as_long(self) -> None:
         # 15 September 2026: 5 working days of June from the 24th on, 23, 21 and 11 are 60.
-        times = ("2026-06-23", "2026-06-24", "2026-09-15", "2026-09-16")
+        times = ("2026-06-23", "2026-06-24", "2026-09-16", "2026-09-17")
         found = [assessed(20230915).found(now) for now in times]
         assert found == [[], ["K23.expiring"], ["K23.expiring"], ["K23.expired"]]
 
@@ -89,7 +90,7 @@ class TestExpiring:
         ("now", "due"),
         [
             ("2026-12-28 10:00", "2026-12-28 23:59:59.999999"),
-            ("2026-12-29 10:00", "2027-03-22 23:59:59.999999"),
+            ("2026-12-29 10:00", "2027-03-23 23:59:59.999999"),
         ],
     )
     def test_it_is_looked_at_again_when_that_changes(self, now: str, due: str) -> None:

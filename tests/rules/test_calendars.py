@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rules.contracts import LAW, day
 
 from ledgerd.rules.calendars import Calendar
-from ledgerd.rules.days import to_date
+from ledgerd_client.core.days import to_date
 
 
 class TestAfter:

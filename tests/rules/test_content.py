@@ -14,6 +14,7 @@ from rules.contracts import (
     day,
 )
 
+from ledgerd.projections.contracts import Change
 from ledgerd.rules.content import Profile, content, dated_codes, invalid_codes, timing
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.code_tables import Code
@@ -190,11 +191,14 @@ class TestTiming:
     def test_from_suspension_to_resumption(
         self, stated: Stated, occurred: str, found: tuple[str, ...]
     ) -> None:
-        stated.contract.suspensions = [(at("2026-03-01 12:00"), at("2026-03-05 08:00"))]
+        stated.contract.suspensions = [
+            Change(at("2026-03-01 12:00"), 12, suspended=True),
+            Change(at("2026-03-05 08:00"), 13, suspended=False),
+        ]
         assert self.found(stated, occurred) == found
 
     def test_a_suspension_that_was_not_resumed_goes_on(self, stated: Stated) -> None:
-        stated.contract.suspensions = [(at("2026-03-01 12:00"), 0)]
+        stated.contract.suspensions = [Change(at("2026-03-01 12:00"), 12, suspended=True)]
         assert self.found(stated, "2026-06-30") == ("K3.suspended",)
 
     @pytest.mark.parametrize(

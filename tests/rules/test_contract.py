@@ -13,7 +13,7 @@ from rules.contracts import (
     only,
 )
 
-from ledgerd.projections.contracts import scope_of
+from ledgerd.projections.terms import scope_of
 from ledgerd.rules.lapse import Lapse, Party
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.transfer import Side
@@ -327,16 +327,27 @@ class TestScale:
         assert stated.found(NOW) == []
 
 
+class TestAssessmentOfTheRecipient:
+    """K5: PIPL 55 has the one who provides the data assess."""
+
+    def test_is_said_to_stand_for_nothing(self) -> None:
+        stated = Stated(exporting=False).state().file("2026-02-20").assess("2026-02-20")
+        assert stated.judged(NOW).lapses == (Lapse("K5.by_recipient", ((True, 13),)),)
+
+    def test_of_the_exporter_is_not(self) -> None:
+        assert "K5.by_recipient" not in clean().assess("2026-02-20").found(NOW)
+
+
 class TestHeldAfterEnd:
     """K16: at the end the recipient returns or deletes (1.19); within 30 days, a figure of ours."""
 
     @pytest.mark.parametrize(
         ("now", "held", "found"),
         [
-            # 30 days after 31 March.
-            ("2026-04-30 23:59:59.999999", 1, []),
-            ("2026-05-01 00:00:00.000000", 1, ["K16.held_after_end"]),
-            ("2026-05-01 00:00:00.000000", 0, []),
+            # 30 days after 31 March, and a day in which a disposal may reach the log.
+            ("2026-05-01 23:59:59.999999", 1, []),
+            ("2026-05-02 00:00:00.000000", 1, ["K16.held_after_end"]),
+            ("2026-05-02 00:00:00.000000", 0, []),
         ],
     )
     def test_what_is_not_disposed_of(self, now: str, held: int, found: list[str]) -> None:
@@ -345,11 +356,11 @@ class TestHeldAfterEnd:
         stated.usage.held = held
         assert stated.found(now) == found
 
-    def test_it_is_looked_at_on_the_last_us_of_the_thirtieth_day(self) -> None:
+    def test_it_is_looked_at_a_day_after_the_last_us_of_the_thirtieth_day(self) -> None:
         stated = Stated(exporting=False).state().file("2026-02-20")
         stated.end("2026-03-31", recorded="2026-04-01", notified_on="2026-04-01")
         stated.usage.held = 2
-        assert stated.judged("2026-04-02").due == at("2026-04-30 23:59:59.999999")
+        assert stated.judged("2026-04-02").due == at("2026-05-01 23:59:59.999999")
 
     def test_an_end_recorded_late_has_a_day_of_grace(self) -> None:
         stated = Stated(exporting=False).state().file("2026-02-20")
@@ -371,11 +382,12 @@ class TestEndNotNotified:
         ("party", "now", "found"),
         [
             # From Tuesday 31 March: Mainland 1 to 3, 7 to 10, 13 to 15 April (6 April is free).
-            (BANK_OF_SHENZHEN, "2026-04-15 23:59:59.999999", []),
-            (BANK_OF_SHENZHEN, "2026-04-16 00:00:00.000000", ["K16.end_not_notified"]),
+            # And a day in which the notice may reach the log.
+            (BANK_OF_SHENZHEN, "2026-04-16 23:59:59.999999", []),
+            (BANK_OF_SHENZHEN, "2026-04-17 00:00:00.000000", ["K16.end_not_notified"]),
             # Hong Kong: 1, 2, 8 to 10, 13 to 17 April (3, 6 and 7 are free).
-            (BANK_OF_HONG_KONG, "2026-04-17 23:59:59.999999", []),
-            (BANK_OF_HONG_KONG, "2026-04-18 00:00:00.000000", ["K16.end_not_notified"]),
+            (BANK_OF_HONG_KONG, "2026-04-18 23:59:59.999999", []),
+            (BANK_OF_HONG_KONG, "2026-04-19 00:00:00.000000", ["K16.end_not_notified"]),
         ],
     )
     def test_by_the_own_calendar(self, party: Party, now: str, found: list[str]) -> None:
@@ -393,9 +405,9 @@ class TestEndNotNotified:
 
 class TestDue:
     def test_the_earliest_of_several_deadlines_comes_first(self) -> None:
-        # A filing by 27 February, notice of the end by 20 March.
+        # A filing by 27 February and a day, notice of the end by 20 March.
         stated = Stated().state().end("2026-03-06", recorded="2026-02-06")
-        assert stated.judged("2026-02-10").due == at("2026-02-27 23:59:59.999999")
+        assert stated.judged("2026-02-10").due == at("2026-02-28 23:59:59.999999")
 
     def test_whichever_it_is(self) -> None:
         # The end of what is said of a certificate before the notice of that end, by 6 March.

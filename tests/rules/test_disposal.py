@@ -6,10 +6,10 @@ import pytest
 from rules.contracts import LAW, RULES, at, day
 
 from ledgerd.projections.obligations import Obligation
-from ledgerd.rules.days import to_date
 from ledgerd.rules.disposal import judge_obligation
 from ledgerd.rules.lapse import Judgement, Lapse
 from ledgerd.rules.retention import keep_until
+from ledgerd_client.core.days import to_date
 
 PARAMETERS = LAW.at(day("2026-06-30"))
 DAY = day("2026-06-30")
@@ -23,20 +23,21 @@ class TestOverdue:
     @pytest.mark.parametrize(
         ("now", "rules"),
         [
-            ("2026-06-30 23:59:59.999999", []),
-            ("2026-07-01 00:00:00.000000", ["K16.overdue"]),
+            # What says that it is gone has a day to reach the log.
+            ("2026-07-01 23:59:59.999999", []),
+            ("2026-07-02 00:00:00.000000", ["K16.overdue"]),
         ],
     )
-    def test_after_the_last_us_of_the_day(self, now: str, rules: list[str]) -> None:
+    def test_a_day_after_the_last_us_of_the_day(self, now: str, rules: list[str]) -> None:
         found = judge_obligation(held(), DAY, at(now), RULES)
         assert [lapse.rule for lapse in found.lapses] == rules
 
     def test_until_then_it_is_awaited(self) -> None:
         found = judge_obligation(held(), DAY, at("2026-06-01"), RULES)
-        assert found == Judgement(due=at("2026-06-30 23:59:59.999999"))
+        assert found == Judgement(due=at("2026-07-01 23:59:59.999999"))
 
     def test_it_names_what_is_left(self) -> None:
-        found = judge_obligation(held(), DAY, at("2026-07-01"), RULES)
+        found = judge_obligation(held(), DAY, at("2026-07-02"), RULES)
         assert found.lapses == (Lapse("K16.overdue", ((True, 31),), (20260630, 2, 40)),)
 
     @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ class TestOverdue:
         assert [lapse.rule for lapse in found.lapses] == rules
 
     def test_what_is_gone_is_not(self) -> None:
-        assert judge_obligation(held(transfers=0), DAY, at("2026-07-01"), RULES) == Judgement()
+        assert judge_obligation(held(transfers=0), DAY, at("2026-07-02"), RULES) == Judgement()
 
     def test_without_a_day_nothing_is_overdue(self) -> None:
         # The exporter answers for it: K16.retention.

@@ -25,11 +25,11 @@ from ledgerd.projections.contracts import Ended
 from ledgerd.projections.matters import Matter
 from ledgerd.projections.obligations import Obligation
 from ledgerd.rules.contract import judge_contract
-from ledgerd.rules.days import to_date
 from ledgerd.rules.disposal import judge_obligation
 from ledgerd.rules.lapse import Judgement
 from ledgerd.rules.matters import judge_matter
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import to_date
 
 FIRST, LAST = day("2024-03-01"), day("2028-12-31")
 dates = st.integers(FIRST, LAST).map(to_date)
@@ -82,7 +82,7 @@ def test_of_a_matter(
     access = pb.GovAccess(received_at=since, disclosed=flag)
     body = incident if record == "incident" else access
     matter = Matter(record, 31, body.SerializeToString())
-    assert_honest(lambda time: judge_matter(matter, None, party, time, LAW), now, now + more)
+    assert_honest(lambda time: judge_matter(matter, None, party, time, RULES, LAW), now, now + more)
 
 
 @given(days, times, times, st.integers(0, 1000 * 24 * HOURS))

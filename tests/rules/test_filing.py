@@ -27,9 +27,10 @@ class TestPending:
             # Recorded a week before: said from the first µs of the day of effect.
             ("2026-02-05 23:59:59.999999", []),
             ("2026-02-06 00:00:00.000000", ["K4.pending"]),
-            # The last µs of the tenth working day, and the next one.
+            # The last µs of the tenth working day, and of the 24 hours for recording the filing.
             ("2026-02-27 23:59:59.999999", ["K4.pending"]),
-            ("2026-02-28 00:00:00.000000", ["K4.overdue"]),
+            ("2026-02-28 23:59:59.999999", ["K4.pending"]),
+            ("2026-03-01 00:00:00.000000", ["K4.overdue"]),
         ],
     )
     def test_the_mainland_party_has_until_27_february(self, now: str, found: list[str]) -> None:
@@ -38,8 +39,8 @@ class TestPending:
     @pytest.mark.parametrize(
         ("now", "found"),
         [
-            ("2026-02-25 23:59:59.999999", ["K4.pending"]),
-            ("2026-02-26 00:00:00.000000", ["K4.overdue"]),
+            ("2026-02-26 23:59:59.999999", ["K4.pending"]),
+            ("2026-02-27 00:00:00.000000", ["K4.overdue"]),
         ],
     )
     def test_the_hong_kong_party_has_until_25_february(self, now: str, found: list[str]) -> None:
@@ -53,7 +54,7 @@ class TestPending:
         ("now", "due"),
         [
             ("2026-02-01", "2026-02-05 23:59:59.999999"),
-            ("2026-02-10", "2026-02-27 23:59:59.999999"),
+            ("2026-02-10", "2026-02-28 23:59:59.999999"),
         ],
     )
     def test_it_is_looked_at_again_when_that_changes(self, now: str, due: str) -> None:
@@ -64,7 +65,13 @@ class TestPending:
 
 
 class TestGrace:
-    """Who states a contract is given 24 hours to record its filing."""
+    """Who states a contract, or files it, is given 24 hours to record the filing."""
+
+    def test_a_filing_of_the_last_day_that_is_recorded_a_day_later_raises_nothing(self) -> None:
+        stated = Stated().state(recorded="2026-01-30")
+        before = filing(stated, "2026-02-28 23:59:59.999999")
+        after = filing(stated.file("2026-02-27"), "2026-03-30")
+        assert (before, after) == (["K4.pending"], [])
 
     @pytest.mark.parametrize(
         ("now", "found"),
@@ -113,14 +120,64 @@ class TestFiled:
         assert filing(stated, LATER) == ["K4.overdue"]
 
     def test_nothing_filed_later_undoes_a_late_filing(self) -> None:
-        stated = Stated().state().file("2026-03-02").file("2026-02-20")
+        stated = Stated().state().file("2026-03-02").file("2026-02-20", number="GD-7")
         assert filing(stated, LATER) == ["K4.filed_late"]
+
+    @pytest.mark.parametrize(("authority", "found"), [(1, []), (5, []), (2, ["K4.overdue"])])
+    def test_a_filing_counts_with_the_partys_own_authority(
+        self, authority: int, found: list[str]
+    ) -> None:
+        assert filing(Stated().state().file("2026-02-20", authority=authority), LATER) == found
+
+    def test_what_was_returned_in_time_and_filed_again_was_filed_in_time(self) -> None:
+        stated = Stated().state().file("2026-02-20").file("2026-02-20", result=3)
+        assert filing(stated.file("2026-03-05"), LATER) == []
+
+    def test_what_another_authority_took_first_does_not_make_it_late(self) -> None:
+        stated = Stated().state().file("2026-03-05", authority=2).file("2026-02-20")
+        assert filing(stated, LATER) == []
 
     def test_a_filing_of_other_terms_is_none(self) -> None:
         stated = Stated().state()
         filed = Stated().state(planned_scale=9).file("2026-02-20").contract.filings
         stated.contract.filings.extend(filed)
         assert filing(stated, LATER) == ["K4.overdue"]
+
+
+class TestRestated:
+    """A filing stated again, with its number, is put right; that its date was moved is told."""
+
+    def test_a_later_date_becomes_the_right_one(self) -> None:
+        stated = Stated().state().file("2026-03-02").file("2026-02-20")
+        assert stated.judged(LATER).lapses == (
+            Lapse(
+                "K4.restated",
+                ((True, 11), (True, 13), (True, 12)),
+                (20260227, 20260220, 20260302),
+            ),
+        )
+
+    def test_a_right_date_becomes_a_later_one(self) -> None:
+        stated = Stated().state().file("2026-02-20").file("2026-03-02")
+        assert stated.judged(LATER).lapses[0] == Lapse(
+            "K4.filed_late", ((True, 11), (True, 13)), (20260227, 20260302)
+        )
+
+    @pytest.mark.parametrize(
+        ("days", "found"),
+        [
+            (("2026-02-20", "2026-02-24"), []),
+            (("2026-03-02", "2026-03-05"), ["K4.filed_late"]),
+            (("2026-03-02", "2026-02-20", "2026-02-24"), ["K4.restated"]),
+        ],
+    )
+    def test_otherwise_its_newest_date_counts(
+        self, days: tuple[str, ...], found: list[str]
+    ) -> None:
+        stated = Stated().state()
+        for day in days:
+            stated.file(day, number="GD-7")
+        assert filing(stated, LATER) == found
 
 
 class TestSupplement:
@@ -130,8 +187,8 @@ class TestSupplement:
         ("now", "found"),
         [
             ("2026-06-01", ["K4.pending"]),
-            ("2026-06-15 23:59:59.999999", ["K4.pending"]),
-            ("2026-06-16", ["K4.overdue"]),
+            ("2026-06-16 23:59:59.999999", ["K4.pending"]),
+            ("2026-06-17", ["K4.overdue"]),
         ],
     )
     def test_it_is_filed_anew(self, now: str, found: list[str]) -> None:
@@ -192,8 +249,8 @@ class TestProvisional:
     def test_hong_kong_has_published_2027(self) -> None:
         # 28 to 31 December, 4 to 8 and 11 January.
         stated = Stated(exporting=False).state(recorded="2026-12-20", effective_on=20261225)
-        assert filing(stated, "2027-01-11 23:59:59.999999") == ["K4.pending"]
-        assert filing(stated, "2027-01-12") == ["K4.overdue"]
+        assert filing(stated, "2027-01-12 23:59:59.999999") == ["K4.pending"]
+        assert filing(stated, "2027-01-13") == ["K4.overdue"]
 
 
 class TestWhoFiles:

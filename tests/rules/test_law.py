@@ -80,7 +80,7 @@ class TestFigures:
 
 class TestCalendars:
     def test_holidays_are_weekdays_and_made_up_days_are_not(self) -> None:
-        from ledgerd.rules.days import is_weekend
+        from ledgerd_client.core.days import is_weekend
 
         for calendar in LAW.calendars.values():
             for holidays, workdays in calendar.years.values():

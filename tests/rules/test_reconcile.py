@@ -17,9 +17,6 @@ from hypothesis import strategies as st
 
 from ledgerd.projections.transfers import MAX_HALVES, Half, Position
 from ledgerd.rules.reconcile import (
-    HIGH,
-    INFORMATION,
-    MEDIUM,
     OWN_RULES,
     State,
     Verdict,
@@ -28,6 +25,7 @@ from ledgerd.rules.reconcile import (
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import Kind
+from ledgerd_client.rulebook import HIGH, INFORMATION, MEDIUM
 from ledgerd_client.rulebook import RULES as RULEBOOK
 
 RULES = make_rule_set(acknowledge_within=24 * HOUR, correct_within=72 * HOUR)
@@ -521,15 +519,15 @@ class TestTable:
         own, peer = case.seen(exports=exports)
         assert replace(case, until=1e6).judged([*own, *peer]) == case.judged([*own, *peer])
 
-    def test_every_finding_of_the_table_has_its_severity(self) -> None:
+    def test_every_finding_stands_in_the_table(self) -> None:
         found = {
-            (condition.rule.removeprefix("K15."), condition.severity)
+            condition.rule.removeprefix("K15.")
             for case in (*TABLE.values(), *FOREIGN.values())
             for condition in case.judged(
                 [h for log in case.seen(exports=True) for h in log]
             ).conditions
         }
-        assert found == {(r, s) for r, s in SEVERITIES.items() if r != "too_many_halves"}
+        assert found == SEVERITIES.keys() - {"too_many_halves"}
 
     def test_every_state_stands_in_the_table(self) -> None:
         assert {case.state for case in TABLE.values()} == set(State)

@@ -45,8 +45,9 @@ class Cast:
         by: str = "both",
         label: str = "termination",
         notified: bool = False,
+        on: date | None = None,
     ) -> None:
-        ended_on = self.ended_on.setdefault(deal.id, day_of(at))
+        ended_on = self.ended_on.setdefault(deal.id, on or day_of(at))
         terms = pb.TerminationTerms(
             **deal.head, cause=1, method=3, **plain({"terminated_on": ended_on})
         )
@@ -60,6 +61,7 @@ class Cast:
         deal: Deal,
         at: int,
         *,
+        by: str = "both",
         label: str = "disposal",
         refs: list[str] | None = None,
         **said: Any,
@@ -67,10 +69,12 @@ class Cast:
         named = sorted(deal.ref(self.transfers[name].seed) for name in refs or [])
         fields = {"method": 3, "done_at": at, "certificate_digest": "certificate", **said}
         terms = pb.DisposalTerms(**deal.head, refs=named, **plain(fields))
-        for institution in self._by(deal, "both"):
+        for institution in self._by(deal, by):
             self._add(at, institution, label, "disposal", pb.Disposal(terms=encode(terms)))
 
-    def _pipia(self, deal: Deal, at: int, *, label: str = "pipia", **said: Any) -> None:
+    def _pipia(
+        self, deal: Deal, at: int, *, by: str = "exporter", label: str = "pipia", **said: Any
+    ) -> None:
         completed = said.pop("completed_on", deal.effective_on - timedelta(days=7))
         fields = {"conclusion": 1, "keep_until": completed + timedelta(days=1_200), **said}
         message = pb.Pipia(
@@ -78,14 +82,18 @@ class Cast:
             report_digest=digest(label),
             **plain({"completed_on": completed, **fields}),
         )
-        self._add(at, deal.exporter, label, "pipia", message)
+        for institution in self._by(deal, by):
+            self._add(at, institution, label, "pipia", message)
 
-    def _suspend(self, deal: Deal, at: int) -> None:
-        message = pb.Suspend(contract_id=deal.id, at=at, cause=2)
+    def _suspend(self, deal: Deal, at: int, *, since: datetime | None = None) -> None:
+        then = at if since is None else micros(since)
+        message = pb.Suspend(contract_id=deal.id, at=then, cause=2)
         self._add(at, deal.exporter, "suspension", "suspend", message)
 
-    def _resume(self, deal: Deal, at: int) -> None:
-        self._add(at, deal.exporter, "resumption", "resume", pb.Resume(contract_id=deal.id, at=at))
+    def _resume(self, deal: Deal, at: int, *, since: datetime | None = None) -> None:
+        then = at if since is None else micros(since)
+        message = pb.Resume(contract_id=deal.id, at=then)
+        self._add(at, deal.exporter, "resumption", "resume", message)
 
     def _onward(
         self, deal: Deal, at: int, *, label: str = "onward", matter: str = "", **said: Any
@@ -108,11 +116,13 @@ class Cast:
         label: str = "incident",
         matter: str = "",
         notices: list[tuple[int, datetime]] | None = None,
+        also: list[str] | None = None,
         **said: Any,
     ) -> None:
+        concerned = sorted(each.id for each in [deal, *(self.deals[name] for name in also or [])])
         fields = {"grade": 2, "cause": 1, "affected_subjects": 100, "categories": [1], **said}
         message = pb.Incident(
-            matter=self._matter(matter or label), contract_ids=[deal.id], **plain(fields),
+            matter=self._matter(matter or label), contract_ids=concerned, **plain(fields),
             notices=[pb.Notice(authority=to, at=micros(when)) for to, when in notices or []],
         )  # fmt: skip
         for institution in self._by(deal, by):

@@ -12,7 +12,7 @@ from hashlib import shake_256
 
 from ledgerd_client.core.keys import SigningKey
 
-BANK, CREDIT, HOSPITAL, INSURER, OTHER = 1, 2, 3, 4, 9
+BANK, CREDIT, HOSPITAL, INSURER, RESEARCH, OTHER = 1, 2, 3, 4, 8, 9
 HONG_KONG = 810000
 SHENZHEN, GUANGZHOU, FOSHAN, ZHUHAI = 440300, 440100, 440600, 440400
 
@@ -35,6 +35,8 @@ class Institution:
     side: str
     place: int
     sector: int
+    # Of companies, as the authority registers it.
+    group: str = ""
 
     @property
     def key(self) -> SigningKey:
@@ -55,8 +57,10 @@ def lei(number: int, *, good: bool = True) -> str:
     return f"lei.{text}{check if good else check - 1:02d}"
 
 
-def _mainland(label: str, name: str, place: int, sector: int, number: int) -> Institution:
-    return Institution(label, name, uscc(place, number), "mainland", place, sector)
+def _mainland(
+    label: str, name: str, place: int, sector: int, number: int, group: str = ""
+) -> Institution:
+    return Institution(label, name, uscc(place, number), "mainland", place, sector, group)
 
 
 def _hongkong(label: str, name: str, sector: int, number: int) -> Institution:
@@ -68,7 +72,7 @@ PLANTED = (
     _mainland("bank", "深圳湾商业银行", SHENZHEN, BANK, 1),
     _mainland("credit", "广州信达征信", GUANGZHOU, CREDIT, 2),
     _mainland("hospital", "珠海仁康医院", ZHUHAI, HOSPITAL, 3),
-    Institution("misfit", "佛山岭南银行", uscc(GUANGZHOU, 4), "mainland", FOSHAN, BANK),
+    Institution("misfit", "佛山岭南研究院", uscc(GUANGZHOU, 4), "mainland", FOSHAN, RESEARCH),
     _mainland("count_gba", "深圳前海支付", SHENZHEN, BANK, 5),
     _mainland("count_sensitive", "广州越秀银行", GUANGZHOU, BANK, 6),
     _mainland("count_national", "惠州东江银行", 441300, BANK, 7),
@@ -77,8 +81,8 @@ PLANTED = (
     _mainland("count_back", "江门新会银行", 440700, BANK, 10),
     _mainland("split", "肇庆西江银行", 441200, BANK, 11),
     _mainland("split_sensitive", "深圳罗湖银行", SHENZHEN, BANK, 12),
-    _mainland("group_one", "惠州岭南银行", 441300, BANK, 13),
-    _mainland("group_two", "中山岭南银行", 442000, BANK, 14),
+    _mainland("group_one", "惠州岭南银行", 441300, BANK, 13, "LINGNAN"),
+    _mainland("group_two", "中山岭南银行", 442000, BANK, 14, "LINGNAN"),
     _hongkong("hk_bank", "香港維港銀行", BANK, 60000001),
     Institution("hk_lei", "香港國際保險", lei(7, good=False), "hongkong", HONG_KONG, INSURER),
     _hongkong("hk_clinic", "香港島綜合診所", HOSPITAL, 60000003),

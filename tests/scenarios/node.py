@@ -132,7 +132,7 @@ class Node:
 
     def _admission(self, who: Institution) -> Admitted:
         event = self.log.admission(
-            who.id, who.key, place=who.place, sector=who.sector, name=who.name
+            who.id, who.key, place=who.place, sector=who.sector, name=who.name, group=who.group
         )
         signed = self._by_authority(key_event=event)
         keys = {signed.key_id: Key(0, self.log.authority.public)}

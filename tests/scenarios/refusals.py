@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +83,10 @@ def _sign(body: bytes, key: SigningKey) -> SignedRecord:
 
 
 def try_erasures(table: dict[str, Any], directory: Path) -> list[Outcome]:
-    """K21: a transfer under a contract with and without an end, asked for at several times."""
+    """K21: a record under contracts with and without an end, asked for at several times."""
     outcomes: list[Outcome] = []
     for number, row in enumerate(table["erasure"]):
-        contract = {"expires_on": row["expires_on"]} if "expires_on" in row else {}
-        transfer = {"do": "transfer", "at": datetime.combine(AT, time(10))}
-        plot = Plot.of("K21", {"contract": contract, "events": [transfer], "expect": []})
+        plot = Plot.of("K21", _to_erase(row))
         border = Border(directory / f"erasure-{number}")
         try:
             came = _ask(border, plot, micros(row["now"]))
@@ -98,11 +96,25 @@ def try_erasures(table: dict[str, Any], directory: Path) -> list[Outcome]:
     return outcomes
 
 
+def _to_erase(row: dict[str, Any]) -> dict[str, Any]:
+    """An edge whose last record is asked for: a transfer, or an incident on two contracts."""
+    edge: dict[str, Any] = {"expect": []}
+    if "expires_on" in row:
+        edge["contract"] = {"expires_on": row["expires_on"]}
+    at = datetime.combine(AT, time(10))
+    if "other_expires_on" not in row:
+        return {**edge, "events": [{"do": "transfer", "at": at}]}
+    anew = {"do": "contract", "under": "b", "at": at, "expires_on": row["other_expires_on"]}
+    later = at + timedelta(hours=1)
+    incident = {"do": "incident", "also": ["b"], "at": later, "discovered_at": at}
+    return {**edge, "others": ["b"], "events": [anew, incident]}
+
+
 def _ask(border: Border, plot: Plot, now: int) -> str:
     border.play(sorted(plot.events, key=lambda event: event.at), lambda _: None)
     node = border.nodes["mainland"]
-    (transfer,) = (event for event in plot.events if event.kind == "transfer")
-    index = node.index_of(transfer)
+    (asked,) = (event for event in plot.events if event.kind in {"transfer", "incident"})
+    index = node.index_of(asked)
     assert index is not None
     answer = node.reader.erasable(index, now)
     return "" if answer.allowed else answer.reason

@@ -157,13 +157,12 @@ class Plot(Cast):
                 self._file(deal, at, by=self._side(deal, institution))
 
     def _file(
-        self, deal: Deal, at: int, *, by: str, filed_on: date | None = None, result: int = 1
+        self, deal: Deal, at: int, *, by: str, filed_on: date | None = None, **said: Any
     ) -> None:
         for institution in self._by(deal, by):
             message = pb.Filing(
                 terms=self._terms(deal, institution),
-                authority=authority_of(institution),
-                result=result,
+                **{"authority": authority_of(institution), "result": 1, **said},
                 **plain({"filed_on": filed_on or day_of(at)}),
             )
             self._add(at, institution, "filing", "filing", message)

@@ -290,6 +290,7 @@ class KeyEvent(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     SECTOR_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     action: Global___KeyAction.ValueType
     role: Global___Role.ValueType
     subject: _builtins.str
@@ -306,6 +307,8 @@ class KeyEvent(_message.Message):
     sector: _builtins.int
     name: _builtins.str
     """The institution's public name, as registered."""
+    group: _builtins.str
+    """The group of companies that the authority registers an institution in; empty: in none."""
     def __init__(
         self,
         *,
@@ -319,10 +322,11 @@ class KeyEvent(_message.Message):
         place: _builtins.int = ...,
         sector: _builtins.int = ...,
         name: _builtins.str = ...,
+        group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "group", b"group", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -935,7 +939,7 @@ class ContractSide(_message.Message):
     total_subjects_band: _builtins.int
     """A code; 0: not stated."""
     group_id: _builtins.str
-    """Affiliates name the same group."""
+    """Affiliates name the same group: that in which the authority registered them."""
     hgr_ref: _builtins.str
     """Filing or approval for human genetic resources."""
     authorisation_ref: _builtins.str

@@ -1218,11 +1218,14 @@ class FindingEntry(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     CLOSED_BY_FIELD_NUMBER: _builtins.int
+    CLOSED_AT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     header: _builtins.bytes
     body: _builtins.bytes
     closed_by: _builtins.int
     """Index of the entry that closed it; 0: it stands, or is itself a closing."""
+    closed_at: _builtins.int
+    """recorded_at of that entry, µs since the epoch, UTC; 0 without one."""
     def __init__(
         self,
         *,
@@ -1230,10 +1233,11 @@ class FindingEntry(_message.Message):
         header: _builtins.bytes = ...,
         body: _builtins.bytes = ...,
         closed_by: _builtins.int = ...,
+        closed_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "closed_by", b"closed_by", "header", b"header", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "closed_at", b"closed_at", "closed_by", b"closed_by", "header", b"header", "index", b"index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -181,14 +181,15 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFindings(self, request, context):
-        """The findings that concern the caller, in log order, paged.
+        """The findings that concern the caller, each once, in the order in which they opened, paged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TailFindings(self, request, context):
-        """The same as they come, from an index on. Ends after a while: ask again from the last index + 1.
+        """The same as they come, from an index on, and the entries that close them. Ends after a while:
+        ask again from the last index + 1.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

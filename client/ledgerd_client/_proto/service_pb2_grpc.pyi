@@ -53,9 +53,11 @@ class LedgerServiceStub:
     GetContract: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]
     """A contract of the caller as this node sees it: state, statements and open findings."""
     ListFindings: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]
-    """The findings that concern the caller, in log order, paged."""
+    """The findings that concern the caller, each once, in the order in which they opened, paged."""
     TailFindings: _grpc.UnaryStreamMultiCallable[_service_pb2.TailFindingsRequest, _service_pb2.TailFindingsResponse]
-    """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
+    """The same as they come, from an index on, and the entries that close them. Ends after a while:
+    ask again from the last index + 1.
+    """
 
 @_typing.type_check_only
 class LedgerServiceAsyncStub(LedgerServiceStub):
@@ -82,9 +84,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     GetContract: _aio.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]  # type: ignore[assignment]
     """A contract of the caller as this node sees it: state, statements and open findings."""
     ListFindings: _aio.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]  # type: ignore[assignment]
-    """The findings that concern the caller, in log order, paged."""
+    """The findings that concern the caller, each once, in the order in which they opened, paged."""
     TailFindings: _aio.UnaryStreamMultiCallable[_service_pb2.TailFindingsRequest, _service_pb2.TailFindingsResponse]  # type: ignore[assignment]
-    """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
+    """The same as they come, from an index on, and the entries that close them. Ends after a while:
+    ask again from the last index + 1.
+    """
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """For institutions."""
@@ -180,7 +184,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.ListFindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListFindingsResponse, _abc.Awaitable[_service_pb2.ListFindingsResponse]]:
-        """The findings that concern the caller, in log order, paged."""
+        """The findings that concern the caller, each once, in the order in which they opened, paged."""
 
     @_abc_1.abstractmethod
     def TailFindings(
@@ -188,7 +192,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.TailFindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_service_pb2.TailFindingsResponse], _abc.AsyncIterator[_service_pb2.TailFindingsResponse]]:
-        """The same as they come, from an index on. Ends after a while: ask again from the last index + 1."""
+        """The same as they come, from an index on, and the entries that close them. Ends after a while:
+        ask again from the last index + 1.
+        """
 
 def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -97,7 +97,7 @@ def parse_time(text: str) -> int:
     if not text:
         return 0
     try:
-        since = to_micros(datetime.fromisoformat(text))
+        since = to_micros("compromised_since", datetime.fromisoformat(text))
     except (ValueError, FieldError):
         since = 0
     if since <= 0:
@@ -112,6 +112,7 @@ def _say_request(asked: EnrolmentRequest, data: bytes, approval: Approval, repla
         "name": asked.name,
         "place": codes.PLACES.get(asked.place, ""),
         "sector": codes.SECTORS.get(asked.sector, ""),
+        "group": asked.group,
         "log": asked.origin,
         "signing key": encode_base64(asked.public_key) if approval.body else "",
         "replaces": replaces,

@@ -54,6 +54,9 @@ def make_request(
     directory: Dir,
     place: Annotated[int, typer.Option(help="An institution's GB/T 2260 place code.")] = 0,
     sector: Annotated[int, typer.Option(help="An institution's sector, 1 to 9.")] = 0,
+    group: Annotated[
+        str, typer.Option(help="The group of companies that an institution is registered in.")
+    ] = "",
     domain: Annotated[
         str, typer.Option(help="Trust domain of certificates; else the origin up to its first /.")
     ] = "",
@@ -78,6 +81,7 @@ def make_request(
         name=name,
         place=place,
         sector=sector,
+        group=group,
         key=key_file.key if role != OPERATOR else None,
         csr=CertificateRequest.make(tls_key, holder),
     )

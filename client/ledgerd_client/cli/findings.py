@@ -19,7 +19,7 @@ _STATED = ("contract", "filing", "supplement", "termination", "disposal")
 
 def list_findings(
     everything: Annotated[
-        bool, typer.Option("--all", help="Those that are cured, and what closed them, too.")
+        bool, typer.Option("--all", help="Those that are cured, too: by what entry, and when.")
     ] = False,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on, and show them as they come; Ctrl-C ends it.")
@@ -37,11 +37,11 @@ def list_findings(
         unseen = (await client.checkpoint()).checkpoint.size
         some = False
         async for entry in client.findings(open_only=not everything):
-            _show(entry, as_json=as_json)
+            show_entry(entry, as_json=as_json)
             some, unseen = True, max(unseen, entry.index + 1)
         if follow:
             async for entry in client.tail_findings(unseen):
-                _show(entry, as_json=as_json)
+                show_entry(entry, as_json=as_json)
         return some
 
     with suppress(KeyboardInterrupt):
@@ -88,11 +88,13 @@ def emit_finding(
     typer.echo()
 
 
-def _show(entry: FindingEntry, *, as_json: bool) -> None:
+def show_entry(entry: FindingEntry, *, as_json: bool) -> None:
+    """Print a FINDING of the log; of one that was closed, by what and when."""
     place = {
         "index": entry.index,
         "recorded_at": to_iso(entry.recorded_at),
         "closed_by": entry.closed_by,
+        "closed_at": None if entry.closed_at is None else to_iso(entry.closed_at),
     }
     emit_finding(entry.finding, place, as_json=as_json)
 

@@ -11,9 +11,10 @@ import typer
 
 from ledgerd_client._time import system_now
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
-from ledgerd_client.cli.output import COULD_NOT_ASK, Json, emit, say, shorten, to_iso
+from ledgerd_client.cli.output import COULD_NOT_ASK, Json, emit, say, shorten, to_iso, words
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import FieldError, InputError, NotFoundError
+from ledgerd_client.core.fields import check_text
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.keyfile import write_new
 from ledgerd_client.outbox import Outbox, OutboxRecord, State
@@ -46,7 +47,7 @@ def list_records(
                 if not as_json:
                     typer.echo()
     if not listed:
-        say("There is nothing to do." if not everything else "The outbox is empty.")
+        say(words().word("outbox_empty" if everything else "nothing_to_do"))
 
 
 @app.command()
@@ -62,13 +63,13 @@ def flush(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     emit({state: counts[state] for state in _TO_DO}, as_json=as_json)
     for row in refused:
         why = shorten(f"{row.last_message} ({row.last_reason})")
-        say(f"Refused: {row.kind} {row.record_id.hex()}: {why}")
+        refusal = words().word("set_aside").format(kind=words().word(row.kind))
+        say(f"{refusal} {row.record_id.hex()}: {why}")
     if refused:
         more = counts["refused"] - len(refused)
-        say(
-            (f"And {more} more: `ledgerctl outbox list`. " if more else "")
-            + "Mend the cause, then `ledgerctl outbox retry`; or give them up with `outbox drop`."
-        )
+        if more:
+            say(words().word("set_aside_more").format(count=more))
+        say(words().word("mend_set_aside"))
         raise typer.Exit(COULD_NOT_ASK)
 
 
@@ -90,7 +91,7 @@ def retry(
         queued = outbox.retry(None if everything else parse_record_id(record_id))
     emit({"queued": queued}, as_json=as_json)
     if queued:
-        say("`ledgerctl outbox flush` sends them.")
+        say(words().word("flush_sends"))
 
 
 @app.command()
@@ -102,13 +103,14 @@ def drop(
     """Give up a record that is not in the log: it is never sent again, and its ticket is gone."""
     if not reason.strip():
         raise FieldError("a reason says why the record is given up")
+    check_text("reason", reason, 500)
     wanted = parse_record_id(record_id)
     with closing(_open(config)) as outbox:
         attempts = outbox.get(wanted).attempts
         outbox.drop(wanted, reason)
-    say("It is given up: it is not sent again, and its caller_ref may be used anew.")
+    say(words().word("given_up"))
     if attempts:
-        say("It was sent, and an answer was lost: `ledgerctl show` tells whether the node has it.")
+        say(words().word("given_up_sent"))
 
 
 @app.command()

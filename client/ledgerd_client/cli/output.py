@@ -73,11 +73,16 @@ class Program(TyperGroup):
         try:
             with _brief_usage():
                 return super().invoke(ctx)
+        except _UsageError as error:
+            if words().lang == "en":
+                raise
+            say(f"ledgerctl: {words().word('usage')} ({error.format_message()})")
+            raise typer.Exit(BAD_INPUT) from None
         except LedgerError as error:
             say_error(error)
             raise typer.Exit(exit_code(error)) from None
         except typer.Abort:
-            say("ledgerctl: not confirmed, nothing was done.")
+            say(f"ledgerctl: {words().word('not_confirmed')}")
             raise typer.Exit(COULD_NOT_ASK) from None
         except BrokenPipeError:
             # Whoever read our output went away; typer would exit 1, which says tampering.
@@ -85,7 +90,8 @@ class Program(TyperGroup):
             raise typer.Exit(COULD_NOT_ASK) from None
         except OSError as error:
             # With a name it is of a path that was given, without one of our own output.
-            say(f"ledgerctl: {shorten(error.filename or 'output')}: {error.strerror}.")
+            where = shorten(str(error.filename or words().word("output")))
+            say(f"ledgerctl: {where}: {error.strerror}.")
             raise typer.Exit(BAD_INPUT if error.filename else COULD_NOT_ASK) from None
 
 
@@ -127,7 +133,9 @@ def emit(fields: Mapping[str, object], *, as_json: bool) -> None:
     What is empty or None is printed in JSON only.
     """
     if as_json:
-        typer.echo(json.dumps(_shown(fields), ensure_ascii=False))
+        # Half a character, in the name of a file, is left as JSON spells it.
+        text = json.dumps(_shown(fields), ensure_ascii=False)
+        typer.echo(text.encode("utf-8", "backslashreplace").decode())
         return
     labels = {name: words().label(name) for name in fields}
     wide = max(map(width, labels.values()))

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 
 from ledgerd_client import events
 from ledgerd_client._terms import Restated, Statement
-from ledgerd_client._values import Code, Digest
+from ledgerd_client._values import Digest
+from ledgerd_client.cli.toml_values import as_it_is, each, hex_bytes, notice, side, table, typed
 from ledgerd_client.contracts import (
     Contract,
     ContractChanges,
@@ -24,11 +25,11 @@ from ledgerd_client.contracts import (
     Termination,
 )
 from ledgerd_client.core.errors import FieldError, InputError
-from ledgerd_client.core.transfer import Side, Ticket
+from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.events import Recordable
 from ledgerd_client.keyfile import read_file
 
-_KINDS: Mapping[str, type[Any]] = MappingProxyType({
+KINDS: Mapping[str, type[Any]] = MappingProxyType({
     kind.KIND: kind
     for kind in (
         Contract, Supplement, Filing, Termination, Disposal, events.Pipia, events.Suspend,
@@ -41,12 +42,11 @@ _KINDS: Mapping[str, type[Any]] = MappingProxyType({
 _RESTATED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(Restated.__annotations__, "Code") | {"notice_digest": "bytes"}
 )
+# Of a contract whose file is named, beside it.
+_BESIDE_FILE: Mapping[str, str] = MappingProxyType(
+    {"file": "Contract", "own": "OwnSide", "changes": "ContractChanges"}
+)
 _SHA256 = re.compile("[0-9a-f]{64}")
-_SPELLINGS: Mapping[type, str] = MappingProxyType({
-    bool: "true or false", int: "a whole number", str: "text", date: "a date, say 2027-12-31",
-    datetime: "a time, say 2027-12-31T18:00:00+08:00",
-})  # fmt: skip
-
 T = TypeVar("T")
 
 
@@ -61,21 +61,30 @@ def read_record(path: Path, *, keeps_nonce: bool) -> Recordable:
     nonce, the file must say it.
     """
     kind, values = _load(path)
-    if kind not in _KINDS:
+    if kind not in KINDS:
         raise FieldError(
             f"{path}: record = {kind!r} is no kind of record",
             reason="UNKNOWN_CODE",
-            action=f"use one of {', '.join(_KINDS)}",
+            action=f"use one of {', '.join(KINDS)}",
         )
     reader = _Reader(path.parent)
     if kind == Contract.KIND:
+        if "contract" in values:
+            raise FieldError(
+                'record = "contract" has no field "contract": its file goes by file = …',
+                reason="UNKNOWN_FIELD",
+                action='write file = "….contract", or the fields of the contract themselves',
+            )
         if not (keeps_nonce or values.keys() & {"file", "nonce"}):
             raise FieldError(
-                "a new contract's nonce would be lost, and the other party needs it",
-                action="say --out FILE, and give that file to the other party",
+                f"{path} states a new contract, and the nonce that it is given would be kept"
+                " nowhere: the other party needs it",
+                reason="MISSING_FIELD",
+                action="say --out FILE, and give that file to the other party; if the other party"
+                ' made the contract, write file = "….contract" in place of its fields',
             )
-        return reader.contract("contract", values)
-    record: Recordable = reader.fields(_KINDS[kind], values)
+        return reader.contract("", values)
+    record: Recordable = reader.fields(KINDS[kind], values)
     return record
 
 
@@ -91,14 +100,14 @@ def read_planned(path: Path) -> Statement | None:
     kinds = dict.fromkeys(Statement.__annotations__, "Code")
     read = _Reader(path.parent).values(kinds | {"notice_digest": "Digest"}, values)
     if missing := Statement.__required_keys__ - read.keys():
-        raise FieldError(f"{min(missing)} is missing", reason="MISSING_FIELD")
+        raise _missing(min(missing))
     return cast(Statement, read)
 
 
 def _load(path: Path) -> tuple[str, dict[str, Any]]:
     """The kind of a record, and its fields."""
     try:
-        values = tomllib.loads(read_file(path).decode())
+        values = tomllib.loads(read_file(path).decode("utf-8-sig"))
     except RecursionError:
         raise InputError(f"{path} is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
@@ -112,123 +121,96 @@ class _Reader:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._readers: Mapping[str, Callable[[str, Any], Any]] = {
-            "bool": _typed(bool),
-            "int": _typed(int),
-            "str": _typed(str),
-            "Sequence[str]": _each(_typed(str)),
-            "bytes": _hex,
-            "Sequence[bytes]": _each(_hex),
-            "date": _typed(date),
-            "datetime": _typed(datetime),
+            "bool": typed(bool),
+            "int": typed(int),
+            "str": typed(str),
+            "Sequence[str]": each(typed(str)),
+            "bytes": hex_bytes,
+            "Sequence[bytes]": each(hex_bytes),
+            "date": typed(date),
+            "datetime": typed(datetime),
             "Digest": self._digest,
-            "Sequence[Digest]": _each(self._digest),
-            "Sequence[tuple[Code, datetime]]": _each(_notice),
-            "Side": _side,
-            "OwnSide": lambda name, value: self.fields(OwnSide, _table(name, value)),
+            "Sequence[Digest]": each(self._digest),
+            "Sequence[tuple[Code, datetime]]": each(notice),
+            "Side": side,
+            "OwnSide": lambda name, value: self.fields(OwnSide, table(name, value), name),
             "Contract": self.contract,
-            "Ticket": lambda name, value: Ticket.parse(read_file(self._path(name, value))),
-            "Restated": lambda name, value: self.values(_RESTATED, _table(name, value)),
+            "ContractChanges": self._changes,
+            "Ticket": lambda name, value: self._parsed(name, value, Ticket.parse),
+            "Restated": lambda name, value: self.values(_RESTATED, table(name, value), name),
         }
 
-    def fields(self, cls: type[Any], values: Mapping[str, Any]) -> Any:
+    def fields(self, cls: type[Any], values: Mapping[str, Any], within: str = "") -> Any:
         """A value of a dataclass from its fields; those that are left out have their defaults."""
         kinds = _kinds_of(cls)
-        read = self.values(kinds, values)
+        read = self.values(kinds, values, within)
         for field in fields(cls):
             if field.name not in read and field.default is field.default_factory is MISSING:
-                raise FieldError(f"{field.name} is missing", reason="MISSING_FIELD")
+                raise _missing(_path_of(within, field.name))
         return cls(**read)
 
-    def contract(self, name: str, value: Any) -> Contract:
+    def contract(self, within: str, value: Any) -> Contract:
         """A contract from the path of its file, its file and what is beside it, or its fields."""
         if isinstance(value, str):
-            return Contract.parse(read_file(self._path(name, value)))
-        table = dict(_table(name, value))
-        if "file" not in table:
-            made: Contract = self.fields(Contract, table)
+            return self._parsed(within, value, Contract.parse)
+        stated = table(within, value)
+        if "file" not in stated:
+            made: Contract = self.fields(Contract, stated, within)
             return made
-        contract = Contract.parse(read_file(self._path("file", table.pop("file"))))
-        if "own" in table:
-            own = self.fields(OwnSide, _table("own", table.pop("own")))
-            contract = replace(contract, own=own)
-        if "changes" in table:
-            changes = _table("changes", table.pop("changes"))
-            kinds = {name: _kinds_of(Contract)[name] for name in ContractChanges.__annotations__}
-            contract = contract.amended(**self.values(kinds, changes))
-        self.values({}, table)
+        beside = self.values(_BESIDE_FILE, stated, within)
+        contract: Contract = beside["file"]
+        if "own" in beside:
+            contract = replace(contract, own=beside["own"])
+        if "changes" in beside:
+            contract = contract.amended(**beside["changes"])
         return contract
 
-    def values(self, kinds: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values by field, each read as its kind says."""
+    def values(
+        self, kinds: Mapping[str, str], values: Mapping[str, Any], within: str = ""
+    ) -> dict[str, Any]:
+        """Values by field, each read as its kind says; within is the table that they stand in."""
         for name in values:
             if name not in kinds:
                 raise FieldError(
-                    f"there is no field {name!r} here",
+                    f"there is no field {name!r} {f'in {within}' if within else 'here'}",
                     reason="UNKNOWN_FIELD",
                     action=f"use {', '.join(kinds)}",
                 )
         # What has no reader is a code or a list of them: those are checked with their tables.
         return {
-            name: self._readers.get(kinds[name], _as_it_is)(name, value)
+            name: self._readers.get(kinds[name], as_it_is)(_path_of(within, name), value)
             for name, value in values.items()
         }
 
+    def _changes(self, name: str, value: Any) -> dict[str, Any]:
+        of_contract = _kinds_of(Contract)
+        kinds = {field: of_contract[field] for field in ContractChanges.__annotations__}
+        return self.values(kinds, table(name, value), name)
+
     def _path(self, name: str, value: Any) -> Path:
-        return self._directory / _typed(str)(name, value)
+        return self._directory / typed(str)(name, value)
+
+    def _parsed(self, name: str, value: Any, parse: Callable[[bytes], T]) -> T:
+        """What is in a file of its own; what is wrong with it names the field and the file."""
+        path = self._path(name, value)
+        try:
+            return parse(read_file(path))
+        except InputError as error:
+            message = f"{name}: {path}: {error.message}"
+            raise type(error)(message, reason=error.reason, action=error.action) from None
 
     def _digest(self, name: str, value: Any) -> Digest:
-        text = _typed(str)(name, value)
+        text = typed(str)(name, value)
         return bytes.fromhex(text) if _SHA256.fullmatch(text) else self._path(name, text)
+
+
+def _path_of(within: str, name: str) -> str:
+    return f"{within}.{name}" if within else name
+
+
+def _missing(name: str) -> FieldError:
+    return FieldError(f"{name} is missing", reason="MISSING_FIELD")
 
 
 def _kinds_of(cls: type[Any]) -> dict[str, str]:
     return {field.name: str(field.type).removesuffix(" | None") for field in fields(cls)}
-
-
-def _as_it_is(_: str, value: Any) -> Any:
-    return value
-
-
-def _typed(wanted: type[T]) -> Callable[[str, Any], T]:
-    def read(name: str, value: Any) -> T:
-        # Not isinstance: a bool is an int, and a datetime a date.
-        if type(value) is not wanted:
-            raise FieldError(f"{name} is {_SPELLINGS[wanted]}, not {value!r}")
-        return value
-
-    return read
-
-
-def _each(read: Callable[[str, Any], T]) -> Callable[[str, Any], tuple[T, ...]]:
-    def read_all(name: str, value: Any) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            raise FieldError(f"{name} is a list, not {value!r}")
-        return tuple(read(name, item) for item in value)
-
-    return read_all
-
-
-def _table(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise FieldError(f"{name} is a table, not {value!r}")
-    return value
-
-
-def _hex(name: str, value: Any) -> bytes:
-    try:
-        return bytes.fromhex(_typed(str)(name, value))
-    except ValueError:
-        raise FieldError(f"{name} is hex digits, not {value!r}") from None
-
-
-def _side(name: str, value: Any) -> Side:
-    table = _table(name, value)
-    if table.keys() != {"origin", "institution"}:
-        raise FieldError(f"{name} has an origin and an institution")
-    return Side(_typed(str)("origin", table["origin"]), _typed(str)(name, table["institution"]))
-
-
-def _notice(name: str, value: Any) -> tuple[Code, datetime]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise FieldError(f"{name} are pairs of an authority and a time")
-    return value[0], _typed(datetime)(name, value[1])

@@ -74,7 +74,7 @@ def check(file: RecordFile, config: Config = DEFAULT_CONFIG, as_json: Json = Fal
     for finding in found:
         emit_finding(finding, as_json=as_json)
     if not found:
-        say(words().word("no_findings"))
+        say(words().word("nothing_opens"))
 
 
 def _asking(file: Path) -> Callable[[LedgerClient], Awaitable[tuple[Finding, ...]]]:

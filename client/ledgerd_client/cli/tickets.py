@@ -12,7 +12,7 @@ import typer
 from ledgerd_client._tickets import check_receipt
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, parse_hex
 from ledgerd_client.cli.outbox import find_ticket
-from ledgerd_client.cli.output import Json, emit, say
+from ledgerd_client.cli.output import Json, emit, say, words
 from ledgerd_client.cli.payloads import payload_of, sources_of
 from ledgerd_client.cli.receipts import proven, verify_offline
 from ledgerd_client.core.errors import InputError, VerificationError
@@ -50,7 +50,7 @@ def open_ticket(
     elif trust or keys:
         raise InputError("--trust and --keys go together")
     else:
-        say("The file fits the ticket. Whether that was recorded, --trust and --keys show.")
+        say(words().word("fits_ticket"))
     emit(fields, as_json=as_json)
 
 
@@ -72,7 +72,7 @@ def _check_payload(ticket: Ticket, paths: Sequence[Path]) -> None:
             check_part(ticket.manifest, path.name, source)
     left = len(parse_manifest(ticket.manifest).parts) - len({path.name for path in paths})
     if left:
-        say(f"{left} more parts were declared, and not checked.")
+        say(words().word("parts_left").format(count=left))
 
 
 def _verify_receipt(ticket: Ticket, trust: Path, keys: Sequence[Path]) -> VerifiedReceipt:

@@ -81,7 +81,7 @@ def ack(
     emit(submitted_fields(acknowledged) | fields, as_json=as_json)
     say_queued(acknowledged)
     if acknowledged.outcome == "digest_mismatch":
-        say("What arrived is not what was declared. Do not use it; ask the exporter.")
+        say(words().word("not_as_declared"))
         raise typer.Exit(TAMPERED)
 
 
@@ -170,7 +170,7 @@ def submitted_fields(submitted: Submitted) -> dict[str, object]:
 
 def say_queued(submitted: Submitted) -> None:
     if submitted.receipt is None:
-        say("It is in the outbox and not recorded yet: `ledgerctl outbox flush` sends it.")
+        say(words().word("sent_later"))
 
 
 def parse_code(text: str | None) -> Code | None:

@@ -8,9 +8,7 @@ digest.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -19,17 +17,20 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
 from ledgerd_client.core.errors import FieldError, MalformedError, TooLargeError
+from ledgerd_client.core.fields import (
+    DIGEST_SIZE,
+    SALT_SIZE,
+    check_count,
+    check_institution,
+    check_record_id,
+    check_size,
+    check_text,
+    check_time,
+)
 from ledgerd_client.core.header import MAX_INSTITUTION_BYTES, Kind, check_origin
 from ledgerd_client.core.keys import check_public_key
-from ledgerd_client.core.personal import check_free_text
 
 MAX_BODY_BYTES = 32 * 1024
-SALT_SIZE = 16
-RECORD_ID_SIZE = 16
-DIGEST_SIZE = 32
-# 2100-01-01T00:00:00Z; a time beyond it is a unit mistaken, not a time.
-MAX_TIME = 4_102_444_800_000_000
-MAX_COUNT = 10_000_000_000
 
 AUTHORITY = "authority"
 NODE = "node"
@@ -47,8 +48,6 @@ BY_INSTITUTIONS = frozenset(
     (Kind.TRANSFER, Kind.ACK, Kind.CANCEL, Kind.CORRECTION, Kind.RECORD, Kind.CONTRACT)
 )
 BY_AUTHORITY = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 M = TypeVar("M", bound=Message)
 
@@ -133,45 +132,6 @@ def _check_author(author: str, kind: Kind) -> None:
         raise FieldError(f"{kind.name} is not by {author!r}", reason="WRONG_AUTHOR")
 
 
-@lru_cache(maxsize=4096)
-def check_institution(field: str, name: str) -> None:
-    """Refuse what is no institution's id: a scheme, a dot, then capital letters and digits."""
-    scheme, dot, number = name.partition(".")
-    well_formed = dot and scheme.isascii() and scheme.islower() and scheme.isalpha()
-    alphabet = number.isascii() and number.isalnum() and number == number.upper()
-    if not (well_formed and alphabet and len(name) <= MAX_INSTITUTION_BYTES):
-        raise FieldError(
-            f"{field}: {name!r} is no institution's id",
-            action="write it as uscc.…, hkbr.… or lei.… followed by capitals and digits",
-        )
-
-
-def check_record_id(field: str, value: bytes) -> None:
-    """Refuse what is not a UUIDv7 (RFC 9562 section 5.7)."""
-    check_size(field, value, RECORD_ID_SIZE)
-    if value[6] >> 4 != 7 or value[8] >> 6 != 2:
-        raise FieldError(f"{field} is not a UUIDv7")
-
-
-def check_size(field: str, value: bytes, size: int) -> None:
-    if len(value) != size:
-        raise FieldError(f"{field} is {size} bytes, not {len(value)}")
-
-
-def check_time(field: str, value: int) -> None:
-    if not 0 < value < MAX_TIME:
-        raise FieldError(f"{field}: {value} is no time in µs since 1970, UTC")
-
-
-# Contract numbers and versions come again and again.
-@lru_cache(maxsize=4096)
-def check_text(field: str, text: str, limit: int) -> None:
-    """Refuse text over limit bytes, with control characters, or with a person's number in it."""
-    if len(text.encode()) > limit or _CONTROL.search(text):
-        raise FieldError(f"{field} is at most {limit} bytes of plain text")
-    check_free_text(field, text)
-
-
 def _check_genesis(body: pb.Body) -> None:
     genesis = body.genesis
     keys = (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
@@ -198,6 +158,7 @@ def _check_key_event(body: pb.Body) -> None:
     if event.compromised_since:
         check_time("compromised_since", event.compromised_since)
     check_text("name", event.name, 200)
+    check_text("group", event.group, 64)
 
 
 def _check_subject(event: pb.KeyEvent) -> None:
@@ -209,8 +170,8 @@ def _check_subject(event: pb.KeyEvent) -> None:
             codes.check_codes("sector", codes.SECTORS, (event.sector,))
         return
     check_text("subject", event.subject, MAX_INSTITUTION_BYTES)
-    if not event.subject or event.place or event.sector:
-        raise FieldError("a regulator has a subject, and neither place nor sector")
+    if not event.subject or event.place or event.sector or event.group:
+        raise FieldError("a regulator has a subject, and neither place, sector nor group")
 
 
 def _check_ack(body: pb.Body) -> None:
@@ -273,11 +234,6 @@ def _check_finding(body: pb.Body) -> None:
     if finding.institution:
         check_institution("institution", finding.institution)
     check_text("contract_id", finding.contract_id, 64)
-
-
-def check_count(field: str, value: int) -> None:
-    if value > MAX_COUNT:
-        raise FieldError(f"{field}: {value} is more people than there are")
 
 
 _CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({

@@ -28,7 +28,17 @@ def _names(table: str) -> Mapping[int, str]:
     return MappingProxyType({number: code.name for number, code in TABLES[table].items()})
 
 
-HONG_KONG, MACAO, OUTSIDE = 810000, 820000, 999999
+def _numbers(table: str, *names: str) -> tuple[int, ...]:
+    by_name = {code.name: number for number, code in TABLES[table].items()}
+    return tuple(by_name[name] for name in names)
+
+
+# Those that code goes by.
+HONG_KONG, MACAO, OUTSIDE = _numbers("onward_place", "Hong Kong", "Macao", "OUTSIDE")
+GBA_SC_HK, CAC_ASSESSMENT, CN_SC = _numbers("mechanism", "GBA_SC_HK", "CAC_ASSESSMENT", "CN_SC")
+CN_HK, HK_CN = _numbers("direction", "CN_HK", "HK_CN")
+(REMOTE_VIEW,) = _numbers("transmission", "remote_view")
+
 PLACES = _names("place")
 MAINLAND_CITIES: Mapping[int, str] = MappingProxyType({
     place: name for place, name in PLACES.items() if place != HONG_KONG
@@ -43,7 +53,6 @@ LEGAL_BASES = _names("legal_basis")
 CONSENT_FORMS = _names("consent_form")
 EXEMPTIONS = _names("exemption")
 PROTECTIONS = _names("protection")
-REMOTE_VIEW = 5
 TRANSMISSIONS = _names("transmission")
 MECHANISMS = _names("mechanism")
 DIRECTIONS = _names("direction")

@@ -17,18 +17,19 @@ from typing import NamedTuple, TypeAlias
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
-from ledgerd_client.core.body import (
+from ledgerd_client.core.body import parse_message
+from ledgerd_client.core.encoding import lp8
+from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     check_count,
     check_institution,
     check_size,
     check_text,
     check_time,
-    parse_message,
 )
-from ledgerd_client.core.encoding import lp8
-from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.org_id import check_org_id
+from ledgerd_client.core.past import check_order, check_past, check_past_date
 from ledgerd_client.core.transfer import (
     NONCE_SIZE,
     Side,
@@ -147,7 +148,7 @@ def _check_period(terms: pb.ContractTerms) -> None:
     if terms.expires_on:
         check_date("expires_on", terms.expires_on)
         if terms.expires_on < terms.effective_on:
-            raise FieldError("the contract expires before it takes effect")
+            raise FieldError("expires_on is before effective_on")
 
 
 def _check_extent(terms: pb.ContractTerms) -> None:
@@ -172,7 +173,7 @@ def _check_scope(terms: pb.DisposalTerms) -> None:
         if terms.refs:
             raise FieldError("a disposal has due_by or refs, not both")
     if len(terms.refs) > MAX_DISPOSAL_REFS:
-        raise FieldError(f"a disposal names at most {MAX_DISPOSAL_REFS} transfers")
+        raise FieldError(f"refs: a disposal names at most {MAX_DISPOSAL_REFS} transfers")
     for ref in terms.refs:
         check_size("refs", ref, DIGEST_SIZE)
     if any(a >= b for a, b in pairwise(terms.refs)):
@@ -183,7 +184,8 @@ def _read_contract(body: pb.Body) -> AnyTerms:
     terms = parse_contract_terms(body.contract.terms)
     if terms.version:
         raise FieldError("a contract has version 0; what amends it is a supplement")
-    _check_side(body.contract.side)
+    check_past_date("signed_on", terms.signed_on, body.occurred_at)
+    _check_side(body.contract.side, body.occurred_at)
     return terms
 
 
@@ -195,14 +197,18 @@ def _read_filing(body: pb.Body) -> AnyTerms:
     codes.check_codes("result", codes.FILING_RESULTS, (filing.result,))
     for digest in filing.document_digests:
         check_size("document_digests", digest, DIGEST_SIZE)
-    return parse_contract_terms(filing.terms)
+    terms = parse_contract_terms(filing.terms)
+    check_past_date("filed_on", filing.filed_on, body.occurred_at)
+    check_order("filed_on", filing.filed_on, "signed_on", terms.signed_on)
+    return terms
 
 
 def _read_supplement(body: pb.Body) -> AnyTerms:
     terms = parse_contract_terms(body.supplement.terms)
     if not terms.version:
         raise FieldError("a supplement has version 1 or above")
-    _check_side(body.supplement.side)
+    check_past_date("signed_on", terms.signed_on, body.occurred_at)
+    _check_side(body.supplement.side, body.occurred_at)
     check_text("reason", body.supplement.reason, 500)
     return terms
 
@@ -210,22 +216,28 @@ def _read_supplement(body: pb.Body) -> AnyTerms:
 def _read_termination(body: pb.Body) -> AnyTerms:
     if body.termination.authority_notified_on:
         check_date("authority_notified_on", body.termination.authority_notified_on)
+    check_past_date(
+        "authority_notified_on", body.termination.authority_notified_on, body.occurred_at
+    )
     check_text("reason", body.termination.reason, 500)
     return parse_termination_terms(body.termination.terms)
 
 
 def _read_disposal(body: pb.Body) -> AnyTerms:
     check_text("reason", body.disposal.reason, 500)
-    return parse_disposal_terms(body.disposal.terms)
+    terms = parse_disposal_terms(body.disposal.terms)
+    check_past("done_at", terms.done_at, body.occurred_at)
+    return terms
 
 
-def _check_side(side: pb.ContractSide) -> None:
+def _check_side(side: pb.ContractSide, occurred_at: int) -> None:
     if side.total_subjects_band:
         codes.check_codes("total_subjects_band", codes.BANDS, (side.total_subjects_band,))
     for field in ("group_id", "hgr_ref", "authorisation_ref"):
         check_text(field, getattr(side, field), 64)
     if side.authorised_on:
         check_date("authorised_on", side.authorised_on)
+    check_past_date("authorised_on", side.authorised_on, occurred_at)
     check_count("authorised_scale", side.authorised_scale)
 
 

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
-from ledgerd_client.core.body import (
+from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     check_count,
     check_institution,
@@ -20,8 +21,8 @@ from ledgerd_client.core.body import (
     check_text,
     check_time,
 )
-from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.org_id import check_org_id
+from ledgerd_client.core.past import check_order, check_past, check_past_date
 from ledgerd_client.core.transfer import check_contract_id, check_date
 
 MATTER_SIZE = 16
@@ -38,6 +39,7 @@ def _check_pipia(body: pb.Body) -> None:
     check_contract_id(pipia.contract_id)
     check_size("report_digest", pipia.report_digest, DIGEST_SIZE)
     check_date("completed_on", pipia.completed_on)
+    check_past_date("completed_on", pipia.completed_on, body.occurred_at)
     codes.check_codes("conclusion", codes.PIPIA_CONCLUSIONS, (pipia.conclusion,))
     check_date("keep_until", pipia.keep_until)
 
@@ -67,7 +69,7 @@ def _check_onward(body: pb.Body) -> None:
     check_size("agreement_digest", onward.agreement_digest, DIGEST_SIZE)
     codes.check_code_list("purposes", codes.PURPOSES, onward.purposes)
     if not onward.purposes:
-        raise FieldError("an onward provision has at least one purpose")
+        raise FieldError("purposes: an onward provision has at least one")
 
 
 def _check_incident(body: pb.Body) -> None:
@@ -75,11 +77,12 @@ def _check_incident(body: pb.Body) -> None:
     incident = body.incident
     _check_matter(incident.matter)
     contracts = list(incident.contract_ids)
-    for name in contracts:
-        check_contract_id(name)
+    for at, name in enumerate(contracts):
+        check_contract_id(name, f"contract_ids[{at}]")
     if sorted(set(contracts)) != contracts:
         raise FieldError("contract_ids are not strictly ascending")
     check_time("discovered_at", incident.discovered_at)
+    check_past("discovered_at", incident.discovered_at, body.occurred_at)
     codes.check_code_list("categories", codes.CATEGORIES, incident.categories)
     codes.check_code_list(
         "sensitive_categories", codes.SENSITIVE_CATEGORIES, incident.sensitive_categories
@@ -87,11 +90,14 @@ def _check_incident(body: pb.Body) -> None:
     check_count("affected_subjects", incident.affected_subjects)
     codes.check_codes("grade", codes.GRADES, (incident.grade,))
     codes.check_codes("cause", codes.INCIDENT_CAUSES, (incident.cause,))
-    for notice in incident.notices:
-        codes.check_codes("authority", codes.AUTHORITIES, (notice.authority,))
-        check_time("at", notice.at)
-    _check_time_if_any("subjects_notified_at", incident.subjects_notified_at)
-    _check_time_if_any("counterparty_notified_at", incident.counterparty_notified_at)
+    for at, notice in enumerate(incident.notices):
+        codes.check_codes(f"notices[{at}].authority", codes.AUTHORITIES, (notice.authority,))
+        check_time(f"notices[{at}].at", notice.at)
+    told = {f"notices[{at}].at": notice.at for at, notice in enumerate(incident.notices)}
+    told["subjects_notified_at"] = incident.subjects_notified_at
+    told["counterparty_notified_at"] = incident.counterparty_notified_at
+    for field, when in told.items():
+        _check_told(field, when, "discovered_at", incident.discovered_at, body.occurred_at)
 
 
 def _check_gov_access(body: pb.Body) -> None:
@@ -101,7 +107,9 @@ def _check_gov_access(body: pb.Body) -> None:
     codes.check_codes("requester", codes.REQUESTERS, (access.requester,))
     codes.check_codes("territory", codes.ONWARD_PLACES, (access.territory,))
     check_time("received_at", access.received_at)
-    _check_time_if_any("exporter_notified_at", access.exporter_notified_at)
+    check_past("received_at", access.received_at, body.occurred_at)
+    told = access.exporter_notified_at
+    _check_told("exporter_notified_at", told, "received_at", access.received_at, body.occurred_at)
 
 
 def _check_consent_change(body: pb.Body) -> None:
@@ -117,9 +125,12 @@ def _check_matter(matter: bytes) -> None:
     check_size("matter", matter, MATTER_SIZE)
 
 
-def _check_time_if_any(field: str, value: int) -> None:
-    if value:
-        check_time(field, value)
+def _check_told(field: str, at: int, cause: str, since: int, occurred_at: int) -> None:
+    """When somebody was told of what came at a time; 0: not yet."""
+    if at:
+        check_time(field, at)
+        check_past(field, at, occurred_at)
+        check_order(field, at, cause, since)
 
 
 _CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({

@@ -44,6 +44,7 @@ class AdmittedKey:
     place: int
     sector: int
     name: str
+    group: str
     admitted_at: int
     revoked_at: int | None = None
     # µs since the epoch from which the key was in other hands; 0: never.
@@ -142,7 +143,7 @@ class KeyHistory:
             return
         new = AdmittedKey(
             event.public_key, event.role, event.subject,
-            event.place, event.sector, event.name, index,
+            event.place, event.sector, event.name, event.group, index,
         )  # fmt: skip
         if event.action == pb.KEY_ACTION_ROTATE:
             old = self._keys[event.previous_key_id]
@@ -153,6 +154,7 @@ class KeyHistory:
                 place=new.place or old.place,
                 sector=new.sector or old.sector,
                 name=new.name or old.name,
+                group=new.group or old.group,
             )
         self._keys[wanted] = new
 

@@ -2,7 +2,8 @@
 Numbers that identify a person, found in free text by their check digits.
 
 A record holds counts, codes and digests; a person's number in it would itself be an export of
-personal data (PIPL 4, 73). Text is folded to NFKC first, so that full-width digits do not pass.
+personal data (PIPL 4, 73). Text is folded to NFKC first, so that full-width digits do not pass, and
+whatever stands between groups of digits to one separator.
 This finds mistakes, not what somebody means to hide.
 """
 
@@ -10,18 +11,32 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 from ledgerd_client.core.errors import PersonalDataError
 
 _DIGIT = re.compile(r"[0-9]")
+# Between the groups of a number people write spaces, dots, strokes and dashes. Folded, a gap of
+# spaces, and the end of a sentence, is one space, and any other gap a hyphen.
+_GAP = re.compile(
+    r"[\s\u00ad\u200b-\u200f\u2060\ufeff._/\u00b7\u2010-\u2015\u2022\u2219\u2212\u3002\u30fb-]+"
+)
+_SPACES = re.compile(r"[.\u3002]?\s+")
 _HONG_KONG = re.compile(r"(?<![0-9A-Z])([A-Z]{1,2}) ?([0-9]{6}) ?\(?([0-9A])\)?(?![0-9A-Z])")
+# In other groups: by itself only, for A-123456-3 in GBA-A-123456-3 is a piece of a longer name; and
+# not where a number by year and month would stand, A-202601-5.
+_HONG_KONG_GROUPED = re.compile(
+    r"(?<![0-9A-Z])(?<![0-9A-Z]-)([A-Z](?:[ -]|[A-Z])?)(?!20[0-9]{2}(?:0[1-9]|1[0-2]))"
+    r"([0-9]{3}[ -]?[0-9]{3})[ -]?\(?([0-9A])\)?(?!-?[0-9A-Z])"
+)
 # The others are look-aheads: what stands before a number, say another one, does not hide it.
 # A Mainland number may be in groups, 110101 19900101 123X, and follow letters, ID1101….
 _MAINLAND = re.compile(r"(?<![0-9])(?=((?:[0-9][ -]?){17}[0-9X])(?![0-9A-Z]))")
-# Cards in the groups in which they are printed: the check digit alone fits one number in ten.
+# Cards in the groups in which they are printed: the check digit alone fits one number in ten. What
+# follows two letters and two digits is the rest of an IBAN, DE89 3704 0044 ….
 _CARDS = [
-    re.compile(rf"(?<![0-9A-Z])(?=[3-6]|2[2-7])(?=({form})(?![0-9A-Z]))")
+    re.compile(
+        rf"(?<![0-9A-Z])(?<![A-Z]{{2}}[0-9]{{2}}[ -])(?=[3-6]|2[2-7])(?=({form})(?![0-9A-Z]))"
+    )
     for form in (
         "[0-9]{13,19}",
         "[0-9]{4}(?:[ -][0-9]{4}){3}",
@@ -40,18 +55,26 @@ def check_free_text(field: str, text: str) -> None:
     folded = unicodedata.normalize("NFKC", text).upper()
     # The cheapest necessary condition first: an HKID has six digits, the others thirteen.
     digits = len(_DIGIT.findall(folded))
-    if digits >= 6 and any(_is_hkid(*found) for found in _HONG_KONG.findall(folded)):
+    if digits < 6:
+        return
+    folded = _GAP.sub(_fold_gap, folded)
+    found = (*_HONG_KONG.findall(folded), *_HONG_KONG_GROUPED.findall(folded))
+    if any(_is_hkid(*map(_plain, parts)) for parts in found):
         raise PersonalDataError(f"{field} holds a Hong Kong identity card number")
     if digits < 13:
         return
-    if any(map(_is_mainland, _plain(_MAINLAND.findall(folded)))):
+    if any(map(_is_mainland, map(_plain, _MAINLAND.findall(folded)))):
         raise PersonalDataError(f"{field} holds a Mainland identity number")
-    if any(_is_card(number) for form in _CARDS for number in _plain(form.findall(folded))):
+    if any(_is_card(_plain(number)) for form in _CARDS for number in form.findall(folded)):
         raise PersonalDataError(f"{field} holds a card number")
 
 
-def _plain(found: Iterable[str]) -> Iterable[str]:
-    return (number.replace(" ", "").replace("-", "") for number in found)
+def _fold_gap(gap: re.Match[str]) -> str:
+    return " " if _SPACES.fullmatch(gap[0]) else "-"
+
+
+def _plain(number: str) -> str:
+    return number.replace(" ", "").replace("-", "")
 
 
 def _is_mainland(number: str) -> bool:

@@ -13,23 +13,15 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import (
-    KIND_OF_RECORD,
-    SALT_SIZE,
-    check_size,
-    encode_message,
-    read_body,
-)
+from ledgerd_client.core.body import KIND_OF_RECORD, encode_message, read_body
 from ledgerd_client.core.contract import contract_ref, parse_statement
 from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
 from ledgerd_client.core.events import check_event
+from ledgerd_client.core.fields import SALT_SIZE, check_size
 from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
 from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
+from ledgerd_client.core.past import CLOCK_AHEAD, check_past
 from ledgerd_client.core.transfer import Side, read_terms, transfer_ref
-
-# How far occurred_at may be ahead of the node's clock, µs; any past is accepted.
-CLOCK_AHEAD = 5 * 60 * 1_000_000
-
 
 _WITH_TERMS = frozenset(("transfer", "ack", "cancel", "correction"))
 _BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL))
@@ -160,7 +152,7 @@ def _transfer_facts(body: pb.Body, record: str, kind: Kind) -> Facts:
     return Facts(
         kind, body.author, body.record_id, body.occurred_at,
         transfer_ref(exporter, terms.nonce), sha256(encoded).digest(),
-        _check_ack(body.ack, terms) if kind == Kind.ACK else 0,
+        _check_ack(body, terms) if kind == Kind.ACK else 0,
         other.origin, other.institution,
     )  # fmt: skip
 
@@ -194,7 +186,9 @@ def _counterparty(kind: Kind, author: Side, exporter: Side, recipient: Side) -> 
     return recipient if author == exporter else exporter
 
 
-def _check_ack(ack: pb.Ack, terms: pb.Terms) -> int:
+def _check_ack(body: pb.Body, terms: pb.Terms) -> int:
+    ack = body.ack
+    check_past("received_at", ack.received_at, body.occurred_at)
     same = ack.received_commitment == terms.commitment
     if ack.outcome == pb.OUTCOME_ACCEPTED and not same:
         raise FieldError("an accepted ACK carries the commitment that was declared")
@@ -231,7 +225,7 @@ def read_record(record: SignedRecord, *, origin: str, author: str) -> Facts:
 
 def check_clock(facts: Facts, now: int) -> None:
     """
-    Refuse a record of the future; now is µs. Raises FieldError CLOCK_AHEAD.
+    Refuse a record of the future, and accept any past; now is µs. Raises FieldError CLOCK_AHEAD.
 
     Apart from admit, because a repeated record gets its receipt whatever the clock says.
     """

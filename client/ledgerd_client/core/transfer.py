@@ -15,17 +15,16 @@ from typing import NamedTuple, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
-from ledgerd_client.core.body import (
+from ledgerd_client.core.body import encode_message, parse_message
+from ledgerd_client.core.encoding import lp8
+from ledgerd_client.core.errors import FieldError, MalformedError, VerificationError
+from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     check_count,
     check_institution,
     check_size,
     check_text,
-    encode_message,
-    parse_message,
 )
-from ledgerd_client.core.encoding import lp8
-from ledgerd_client.core.errors import FieldError, MalformedError, VerificationError
 from ledgerd_client.core.header import check_origin
 
 NONCE_SIZE = 16
@@ -122,10 +121,10 @@ def _check_shared(data: bytes) -> tuple[Side, Side]:
     return exporter, recipient
 
 
-def check_contract_id(name: str) -> None:
-    check_text("contract_id", name, 64)
+def check_contract_id(name: str, field: str = "contract_id") -> None:
+    check_text(field, name, 64)
     if not name:
-        raise FieldError("contract_id is missing")
+        raise FieldError(f"{field} is missing")
 
 
 def check_parties(exporter: Side, recipient: Side) -> None:

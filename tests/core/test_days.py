@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.contracts import at
 
-from ledgerd.rules import days
+from ledgerd_client.core import days
 
 EPOCH = date(1970, 1, 1)
 

@@ -1,0 +1,74 @@
+"""Channels to a node: mutually authenticated, with limits on what one message holds."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+
+import grpc
+
+from ledgerd_client.core.errors import InputError
+from ledgerd_client.keyfile import read_file, read_secret
+
+# Of one message that a node sends: a page of 500 entries has 16 MiB of bodies at most.
+MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+# Of one message that a node takes: 1,000 records of 4 KiB, which is several times what they have.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Notice a cut cable within 40 s.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Look for a node that is down once a second, and give it five to shake hands.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+)
+
+
+def open_channel(
+    endpoint: str,
+    *,
+    authorities: Iterable[bytes],
+    certificate: bytes,
+    key: bytes,
+    use_proxy: bool = False,
+) -> grpc.aio.Channel:
+    """
+    Open a mutually authenticated channel to `host:port`; nothing is sent before the first call.
+
+    authorities are the TLS authorities of the trust file (DER) and the only ones believed;
+    certificate and key are PEM. A proxy in the environment is ignored unless use_proxy.
+    """
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
+        private_key=key,
+        certificate_chain=certificate,
+    )
+    options = (*_OPTIONS, ("grpc.enable_http_proxy", int(use_proxy)))
+    return grpc.aio.secure_channel(endpoint, credentials, options)
+
+
+def read_tls_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """
+    Read a certificate (chain) and its private key, PEM both.
+
+    Raises InputError when a file cannot be read, others may read the key, or they don't match.
+    """
+    chain, secret = read_file(certificate), read_secret(key)
+    try:
+        chain = certificate.read_bytes()
+        # A password that is no password: without one OpenSSL would ask at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        raise InputError(
+            f"{key} is not the private key of {certificate}, or not in PEM: {error.reason}",
+            reason="TLS_PAIR",
+            action="name the certificate and the unencrypted key that it was issued for",
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot read {certificate}: {error.strerror}") from error
+    return chain, secret
