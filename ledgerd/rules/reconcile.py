@@ -92,6 +92,10 @@ class _Case:
         logs = [[half for half in halves if half.own == own] for own in (True, False)]
         counted = [half for log in logs for half in log[:MAX_HALVES]]
         excess = [log[MAX_HALVES] for log in logs if len(log) > MAX_HALVES]
+        uncounted = [Condition("K15.too_many_halves", (half.place,)) for half in excess]
+        if all(half.kind == Kind.CORRECTION for half in counted):
+            # Who exports is not known as long as nothing but corrections was said.
+            return cls([], [], uncounted, known_until, rules)
         exports = _is_exporting(counted)
         exporter = [h for h in counted if h.own == exports and h.kind in _BY_EXPORTER]
         recipient = [h for h in counted if h.own != exports and h.kind in _BY_RECIPIENT]
@@ -102,9 +106,8 @@ class _Case:
             recipient = _by(_meant_recipient(exporter, recipient), recipient)
         counting = {half.place for half in (*exporter, *recipient)}
         foreign = [half for half in counted if half.place not in counting]
-        uncounted = [Condition("K15.foreign_half", (half.place,)) for half in foreign]
-        uncounted += [Condition("K15.too_many_halves", (half.place,)) for half in excess]
-        return cls(exporter, recipient, uncounted, known_until, rules)
+        strangers = [Condition("K15.foreign_half", (half.place,)) for half in foreign]
+        return cls(exporter, recipient, [*strangers, *uncounted], known_until, rules)
 
     def verdict(self) -> Verdict:
         transfers = _of_kind(self.exporter, Kind.TRANSFER)
@@ -172,10 +175,9 @@ class _Case:
 
 def _is_exporting(halves: Sequence[Half]) -> bool:
     """Whether this side exports: by its own halves if it has any, else by the peer's."""
-    for half in sorted(halves, key=lambda half: not half.own):
-        if half.kind != Kind.CORRECTION:
-            return half.own == (half.kind in _BY_EXPORTER)
-    return True
+    said = (half for half in halves if half.kind != Kind.CORRECTION)
+    first = min(said, key=lambda half: not half.own)
+    return first.own == (first.kind in _BY_EXPORTER)
 
 
 def _by(institution: str | None, halves: list[Half]) -> list[Half]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ledgerd.projections.transfers import MAX_HALVES, Half, Position
@@ -549,7 +549,8 @@ class TestForeignHalves:
     ) -> None:
         """Wherever in the peer's log it stands, once our own terms say whom they name."""
         own, peer = case.seen(exports=True)
-        if not own:
+        # Of nothing but corrections nobody knows who exports, and whom the terms name.
+        if not own or all(half.kind == Kind.CORRECTION for half in (*own, *peer)):
             return
         before = case.judged([*own, *peer])
         stranger = Half(False, kind, 99, 0, bytes(32), pb.OUTCOME_ACCEPTED, STRANGER, "")
@@ -655,6 +656,18 @@ def in_time(said: Sequence[Said]) -> list[Said]:
     return sorted(said, key=lambda each: each.at)
 
 
+class TestOnlyCorrections:
+    """Of a transfer that nobody declared or acknowledged, corrections say nothing of who is who."""
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_find_nothing_whoever_makes_them(self, own: bool) -> None:
+        halves = [
+            Half(own, Kind.CORRECTION, 0, 0, bytes(32), 0, STRANGER, ""),
+            Half(not own, Kind.CORRECTION, 0, 0, bytes(32), 0, EXPORTER, STRANGER),
+        ]
+        assert judge(halves, 1000 * HOUR, RULES) == Verdict(State.OPEN, (), 0)
+
+
 class TestBothNodes:
     """Two nodes that know the same two logs say the same."""
 
@@ -672,6 +685,7 @@ class TestBothNodes:
         assert verdicts[0].due == verdicts[1].due
 
     @settings(deadline=None)
+    @example([correct(0, "t")], [correct(0, "t")], [by_stranger(correct(0, "s"))], 0)
     @given(EXPORTERS_WORDS.map(in_time), RECIPIENTS_WORDS, STRANGERS_WORDS, st.integers(0, 300))
     def test_also_with_a_stranger_once_the_terms_are_met(
         self, exporter: list[Said], recipient: list[Said], strangers: list[Said], until: int
