@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -32,6 +33,13 @@ MAINLAND, HONG_KONG = "gba.example/mainland", "gba.example/hongkong"
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPLXX", "hkbr.76543210"
 SHENZHEN, HONG_KONG_PLACE, BANK = 440300, 810000, 1
 PAYLOAD = b"customer;score\n1;700\n"
+CHINA_TIME = timezone(timedelta(hours=8))
+
+
+def at(text: str) -> int:
+    """µs of a time in UTC+8: "2026-02-27 23:59:59.999999", or a day's first µs."""
+    moment = datetime.fromisoformat(text).replace(tzinfo=CHINA_TIME)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def new_key() -> SigningKey:

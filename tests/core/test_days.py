@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 import pytest
+from builders import at
 from hypothesis import given
 from hypothesis import strategies as st
-from rules.contracts import at
 
 from ledgerd_client.core import days
 

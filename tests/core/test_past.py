@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rules.contracts import at
+from builders import at
 
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.past import check_past_date

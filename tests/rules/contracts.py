@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
+
+from builders import at
 
 from ledgerd.projections.contracts import Contract, Ended, Filed, Version
 from ledgerd.projections.usage import Usage
@@ -21,18 +22,11 @@ LAW = load_law("2026.1")
 HOURS = 3_600_000_000
 # Grace of a day: within it a contract's filing may follow.
 RULES = make_rule_set(record_within=24 * HOURS, law="2026.1")
-CHINA_TIME = timezone(timedelta(hours=8))
 
 # Characters 3 to 6 are Shenzhen's; the last one is the check digit of GB 32100-2015.
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPL04", "hkbr.76543210"
 BANK_OF_SHENZHEN = Party(EXPORTER, "CN", 440300, 1)
 BANK_OF_HONG_KONG = Party(RECIPIENT, "HK", 810000, 1)
-
-
-def at(text: str) -> int:
-    """µs of a time in UTC+8: "2026-02-27 23:59:59.999999", or a day's first µs."""
-    moment = datetime.fromisoformat(text).replace(tzinfo=CHINA_TIME)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def day(text: str) -> int:

@@ -9,7 +9,8 @@ January; with 29, 30 and 31 December that makes 60. So on 28 December 60 are lef
 from __future__ import annotations
 
 import pytest
-from rules.contracts import BANK_OF_SHENZHEN, LAW, RULES, Stated, at, only
+from builders import at
+from rules.contracts import BANK_OF_SHENZHEN, LAW, RULES, Stated, only
 
 from ledgerd.rules.contract import judge_contract
 from ledgerd.rules.lapse import Lapse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from builders import at
 from rules.contracts import (
     BANK_OF_HONG_KONG,
     BANK_OF_SHENZHEN,
@@ -10,7 +11,6 @@ from rules.contracts import (
     LAW,
     RECIPIENT,
     Stated,
-    at,
     day,
 )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from builders import at
 from rules.contracts import (
     BANK_OF_HONG_KONG,
     BANK_OF_SHENZHEN,
     RECIPIENT,
     Stated,
-    at,
     clean_terms,
     only,
 )

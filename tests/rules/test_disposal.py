@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rules.contracts import LAW, RULES, at, day
+from builders import at
+from rules.contracts import LAW, RULES, day
 
 from ledgerd.projections.obligations import Obligation
 from ledgerd.rules.disposal import judge_obligation

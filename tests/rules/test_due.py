@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from builders import at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rules.contracts import (
@@ -16,7 +17,6 @@ from rules.contracts import (
     LAW,
     RULES,
     Stated,
-    at,
     day,
     rules_of,
 )

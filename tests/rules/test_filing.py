@@ -9,7 +9,8 @@ free, Saturday 14 is worked), day 11 Saturday 28, worked too. Hong Kong: day 10 
 from __future__ import annotations
 
 import pytest
-from rules.contracts import BANK_OF_HONG_KONG, BANK_OF_SHENZHEN, Stated, at, only
+from builders import at
+from rules.contracts import BANK_OF_HONG_KONG, BANK_OF_SHENZHEN, Stated, only
 
 from ledgerd.rules.lapse import Lapse
 

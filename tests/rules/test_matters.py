@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from builders import at
 from google.protobuf.message import Message
 from rules.contracts import (
     BANK_OF_HONG_KONG,
     BANK_OF_SHENZHEN,
     LAW,
-    at,
     rules_of,
 )
 from rules.contracts import RULES as RULE_SET
