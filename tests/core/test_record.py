@@ -32,7 +32,6 @@ from ledgerd_client.core.errors import (
     FieldError,
     ForbiddenError,
     LedgerError,
-    MalformedError,
     SignatureError,
     TooLargeError,
 )
@@ -119,7 +118,7 @@ class TestMakingABody:
 
     def test_signing_refuses_what_a_node_would_refuse(self, border: Border) -> None:
         body = border.exporter.body(transfer=pb.Transfer(terms=b""))
-        with pytest.raises(MalformedError):
+        with pytest.raises(FieldError):
             sign_record(body, border.exporter.key)
 
 

@@ -155,13 +155,13 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
 
 def _transfer_facts(body: pb.Body, record: str, kind: Kind) -> Facts:
     encoded: bytes = getattr(body, record).terms
-    terms, exporter, recipient = read_terms(encoded)
-    other = _counterparty(kind, Side(body.origin, body.author), exporter, recipient)
+    terms, author = read_terms(encoded), body.author
+    other = _counterparty(kind, Side(body.origin, author), terms.exporter, terms.recipient)
     return Facts(
-        kind, body.author, body.record_id, body.occurred_at,
-        transfer_ref(exporter, terms.nonce), sha256(encoded).digest(),
-        _check_ack(body.ack, terms) if kind == Kind.ACK else 0,
-        other.origin, other.institution,
+        kind, author, body.record_id, body.occurred_at,
+        transfer_ref(terms.exporter, terms.nonce), sha256(encoded).digest(),
+        _check_ack(body.ack, terms.commitment) if kind == Kind.ACK else 0,
+        *other,
     )  # fmt: skip
 
 
@@ -171,8 +171,7 @@ def _contract_facts(body: pb.Body) -> Facts:
     other = _counterparty(Kind.CONTRACT, author, head.exporter, head.recipient)
     return Facts(
         Kind.CONTRACT, body.author, body.record_id, body.occurred_at,
-        contract_ref(head.exporter, head.nonce), sha256(terms).digest(), outcome,
-        other.origin, other.institution,
+        contract_ref(head.exporter, head.nonce), sha256(terms).digest(), outcome, *other,
     )  # fmt: skip
 
 
@@ -189,13 +188,15 @@ def _counterparty(kind: Kind, author: Side, exporter: Side, recipient: Side) -> 
             f"the terms name {exporter.institution} as exporter, not {author.institution}",
             reason="NOT_EXPORTER",
         )
-    if author not in {exporter, recipient}:
+    if author == exporter:
+        return recipient
+    if author != recipient:
         raise ForbiddenError("the terms do not name the author", reason="NOT_A_PARTY")
-    return recipient if author == exporter else exporter
+    return exporter
 
 
-def _check_ack(ack: pb.Ack, terms: pb.Terms) -> int:
-    same = ack.received_commitment == terms.commitment
+def _check_ack(ack: pb.Ack, commitment: bytes) -> int:
+    same = ack.received_commitment == commitment
     if ack.outcome == pb.OUTCOME_ACCEPTED and not same:
         raise FieldError("an accepted ACK carries the commitment that was declared")
     if ack.outcome == pb.OUTCOME_DIGEST_MISMATCH and same:
