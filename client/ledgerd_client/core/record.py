@@ -23,7 +23,7 @@ from ledgerd_client.core.body import (
 from ledgerd_client.core.contract import contract_ref, parse_statement
 from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureError
 from ledgerd_client.core.events import check_event
-from ledgerd_client.core.header import Halves, Kind, header_tail, signed_bytes
+from ledgerd_client.core.header import Halves, Kind, encode_halves, header_tail, signed_bytes
 from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
 from ledgerd_client.core.transfer import Side, read_terms, transfer_ref
 
@@ -117,7 +117,8 @@ def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
     """
     origin, facts = read_facts(body)
     digest = sha256(body).digest()
-    message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
+    halves = encode_halves(facts.halves)
+    message = signed_bytes(origin, facts.kind, digest, key.key_id, halves)
     return SignedRecord(body, key.key_id, key.sign(message))
 
 
@@ -125,11 +126,12 @@ def sign_admitted(body: bytes, key: SigningKey, *, key_index: int) -> Admitted:
     """Sign a body for one's own log, where key was admitted at key_index; raises as sign_record."""
     record = sign_record(body, key)
     facts = read_facts(body)[1]
-    return _admitted(record, facts, sha256(body).digest(), key_index, facts.halves)
+    halves = encode_halves(facts.halves)
+    return _admitted(record, facts, sha256(body).digest(), key_index, halves)
 
 
 def _admitted(
-    record: SignedRecord, facts: Facts, digest: bytes, key_index: int, halves: Halves | None
+    record: SignedRecord, facts: Facts, digest: bytes, key_index: int, halves: bytes
 ) -> Admitted:
     tail = header_tail(facts.kind, digest, key_index, record.key_id, record.signature, halves)
     return Admitted(facts, record.body, digest, record.key_id, key_index, tail)
@@ -254,16 +256,16 @@ def verified(
     """
     if not record.signature:
         raise SignatureError("the record is not signed", reason="UNSIGNED")
-    check_size("key_id", record.key_id, KEY_ID_SIZE)
     check_size("signature", record.signature, SIGNATURE_SIZE)
     key = keys.get(record.key_id)
     if key is None:
+        check_size("key_id", record.key_id, KEY_ID_SIZE)
         raise ForbiddenError(
             f"no such key was admitted for {facts.author}",
             reason="KEY_UNKNOWN",
             action="enrol the key with the authority of this side",
         )
-    digest, halves = sha256(record.body).digest(), facts.halves
+    digest, halves = sha256(record.body).digest(), encode_halves(facts.halves)
     message = signed_bytes(origin, facts.kind, digest, record.key_id, halves)
     verify(key.public, message, record.signature)
     return _admitted(record, facts, digest, key.admitted_at, halves)
