@@ -52,11 +52,12 @@ def side_of(party: pb.Party) -> Side:
 
 def transfer_ref(exporter: Side, nonce: bytes) -> bytes:
     """The 32 bytes that name a transfer in both logs and tell nothing of it."""
-    return sha256(_ref_prefix(exporter) + nonce).digest()
+    return sha256(ref_prefix(exporter) + nonce).digest()
 
 
 @lru_cache(maxsize=4096)
-def _ref_prefix(exporter: Side) -> bytes:
+def ref_prefix(exporter: Side) -> bytes:
+    """What a transfer_ref is the hash of, but for the nonce."""
     return _REF_TAG + lp8(exporter.origin.encode()) + lp8(exporter.institution.encode())
 
 
@@ -108,12 +109,17 @@ def read_terms(data: bytes) -> ReadTerms:
     terms.ClearField("subjects_first_this_year")
     terms.ClearField("sensitive_subjects")
     terms.ClearField("sensitive_first_this_year")
-    return ReadTerms(*_check_shared(encode_message(terms)), nonce, commitment)
+    return ReadTerms(*check_shared(encode_message(terms)), nonce, commitment)
 
 
 # Few answers serve all transfers of a contract.
 @lru_cache(maxsize=4096)
-def _check_shared(data: bytes) -> tuple[Side, Side]:
+def check_shared(data: bytes) -> tuple[Side, Side]:
+    """
+    Check canonical terms but for what one transfer states of itself; return the two parties.
+
+    Raises MalformedError, FieldError, PersonalDataError.
+    """
     terms = pb.Terms.FromString(data)
     exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
     check_parties(exporter, recipient)
