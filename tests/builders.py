@@ -19,7 +19,14 @@ from ledgerd_client.core import merkle
 from ledgerd_client.core.body import AUTHORITY, NODE
 from ledgerd_client.core.chain import Replay
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
-from ledgerd_client.core.header import Halves, Header, Kind, genesis_previous, signed_bytes
+from ledgerd_client.core.header import (
+    Halves,
+    Header,
+    Kind,
+    encode_halves,
+    genesis_previous,
+    signed_bytes,
+)
 from ledgerd_client.core.history import KeyHistory, admission_digest
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
@@ -98,6 +105,7 @@ class Log:
     ) -> Header:
         """A signed header for the end of the log; changes are made to it after signing."""
         digest, size = sha256(body).digest(), len(self.entries)
+        stated = signed_bytes(self.origin, kind, digest, key.key_id, encode_halves(halves))
         fields = {
             "index": size,
             "recorded_at": START + size * MINUTE,
@@ -106,7 +114,7 @@ class Log:
             "body_digest": digest,
             "key_index": key_index,
             "key_id": key.key_id,
-            "signature": key.sign(signed_bytes(self.origin, kind, digest, key.key_id, halves)),
+            "signature": key.sign(stated),
             "halves": halves,
         }
         return Header(**{**fields, **changes})

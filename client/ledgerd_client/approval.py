@@ -9,7 +9,7 @@ from typing import Self
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import kind_of, parse_body
 from ledgerd_client.core.errors import FieldError, MalformedError, TrustError
-from ledgerd_client.core.header import Kind, check_origin, signed_bytes
+from ledgerd_client.core.header import Kind, check_origin, encode_halves, signed_bytes
 from ledgerd_client.core.keys import key_id, verify
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.trust import OriginTrust
@@ -115,7 +115,7 @@ class Approval:
             if self.key_id != key_id(trust.authority.public):
                 raise TrustError(f"the approval is not by the authority of {self.origin}")
             digest, kind = sha256(self.body).digest(), kind_of(self.read_body())
-            message = signed_bytes(self.origin, kind, digest, self.key_id, None)
+            message = signed_bytes(self.origin, kind, digest, self.key_id, encode_halves(None))
             verify(trust.authority.public, message, self.signature)
         if self.certificate:
             self.tls_certificate.check_issuer(trust.certificates)

@@ -107,13 +107,14 @@ class Child:
             await asyncio.to_thread(_join, self._process)
 
 
-class _Link(asyncio.Protocol):
+class _Link(asyncio.BufferedProtocol):
     """Our end of the socket: frames of a length and so many bytes."""
 
     def __init__(self, on_death: Callable[[], None]) -> None:
         self._on_death = on_death
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._buffer = bytearray(_BUFFER)
+        self._filled = 0
         self._awaited: deque[asyncio.Future[bytes]] = deque()
         self._ended = False
 
@@ -145,14 +146,21 @@ class _Link(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a socket's is one
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        while (end := _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")) <= len(
-            self._received
-        ):
-            answer = bytes(memoryview(self._received)[_LENGTH:end])
-            del self._received[:end]
-            self._settle(answer)
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        if self._filled == len(self._buffer):
+            self._buffer += bytes(self._filled)
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, count: int) -> None:
+        self._filled += count
+        received = memoryview(self._buffer)[: self._filled]
+        rest = received
+        while (end := _LENGTH + int.from_bytes(rest[:_LENGTH], "big")) <= len(rest):
+            self._settle(bytes(rest[_LENGTH:end]))
+            rest = rest[end:]
+        if len(rest) < self._filled:
+            self._filled = len(rest)
+            received[: self._filled] = rest
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None

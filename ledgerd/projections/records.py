@@ -30,7 +30,8 @@ class Records:
     """
 
     def __init__(self) -> None:
-        self._new: dict[bytes, Known] = {}
+        # Rows as they are stored: those added, and those read ahead.
+        self._new: dict[bytes, bytes] = {}
         self._read: dict[bytes, bytes | None] = {}
         self._authored: list[bytes] = []
 
@@ -42,19 +43,18 @@ class Records:
     def find(self, transaction: Transaction, author: str, record_id: bytes) -> Known | None:
         key = record_key(author, record_id)
         if key in self._new:
-            return self._new[key]
+            return _parse(self._new[key])
         if key in self._read:
             return _parse(self._read[key])
         return _parse(transaction.get(Table.RECORDS, key))
 
     def add(self, author: str, record_id: bytes, index: int, body_digest: bytes) -> None:
-        prefix = _prefix(author)
-        self._new[prefix + record_id] = Known(index, body_digest)
-        self._authored.append(prefix + u64(index))
+        prefix, place = _prefix(author), u64(index)
+        self._new[prefix + record_id] = place + body_digest
+        self._authored.append(prefix + place)
 
     def flush(self, transaction: Transaction) -> None:
-        pairs = ((key, u64(known.position) + known.body_digest) for key, known in self._new.items())
-        transaction.put_many(Table.RECORDS, pairs)
+        transaction.put_many(Table.RECORDS, self._new.items())
         transaction.put_many(Table.AUTHORS, ((key, b"") for key in self._authored))
         self._new.clear()
         self._read.clear()

@@ -111,7 +111,11 @@ async def _drain(
 
 
 async def paced(settings: Settings, rate: float, seconds: float) -> dict[str, float]:
-    """One record a call at a steady rate, whatever the answers do; latency from its due time."""
+    """
+    One record a call at a steady rate, whatever the answers do; latency from its due time.
+
+    A call that the node would refuse, because too many of this caller wait, is sent later.
+    """
     prepared = requests(settings, int(rate * seconds), 1)
     latencies: list[float] = []
     async with connect(settings) as channel:
@@ -119,8 +123,11 @@ async def paced(settings: Settings, rate: float, seconds: float) -> dict[str, fl
         await _drain(call, iter(requests(settings, 50, 1)), 8)
         started = time.perf_counter()
 
+        slots = asyncio.Semaphore(64)
+
         async def send(request: bytes, due: float) -> None:
-            await call(request)
+            async with slots:
+                await call(request)
             latencies.append(time.perf_counter() - due)
 
         async with asyncio.TaskGroup() as group:

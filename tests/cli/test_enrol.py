@@ -21,7 +21,13 @@ from ledgerd_client.authority import Authority
 from ledgerd_client.config import Settings
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.encoding import encode_base64
-from ledgerd_client.core.header import Kind, genesis_previous, header_bytes, header_tail
+from ledgerd_client.core.header import (
+    Kind,
+    encode_halves,
+    genesis_previous,
+    header_bytes,
+    header_tail,
+)
 from ledgerd_client.core.history import KeyHistory, admission_digest
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.merkle import leaf_hash
@@ -81,7 +87,7 @@ def history(tool: Tool, *approvals: str) -> KeyHistory:
         record = Approval.parse(tool.path(name).read_bytes()).record
         kind = Kind.KEY if index else Kind.GENESIS
         digest = sha256(record.body).digest()
-        tail = header_tail(kind, digest, 0, record.key_id, record.signature, None)
+        tail = header_tail(kind, digest, 0, record.key_id, record.signature, encode_halves(None))
         header = header_bytes(index, index, previous, tail)
         previous = leaf_hash(header)
         entries.append((header, record.body))

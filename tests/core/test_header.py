@@ -18,6 +18,7 @@ from ledgerd_client.core.header import (
     Header,
     Kind,
     check_origin,
+    encode_halves,
     genesis_previous,
     header_bytes,
     header_tail,
@@ -172,7 +173,7 @@ class TestLayout:
         assert len(replace(TRANSFER, halves=largest).encode()) < 700
 
     def test_is_a_place_in_the_chain_and_a_tail(self) -> None:
-        tail = header_tail(Kind.TRANSFER, DIGEST, 1, KEY_ID, SIGNATURE, HALVES)
+        tail = header_tail(Kind.TRANSFER, DIGEST, 1, KEY_ID, SIGNATURE, encode_halves(HALVES))
         assert header_bytes(3, 1_785_718_980_000_000, PREVIOUS, tail) == TRANSFER_BYTES
 
 
@@ -281,7 +282,7 @@ class TestSignedBytes:
         assert NODE.signed_bytes(ORIGIN) == by_hand
 
     def test_of_a_header_are_those_of_its_parts(self) -> None:
-        parts = signed_bytes(ORIGIN, Kind.TRANSFER, DIGEST, KEY_ID, HALVES)
+        parts = signed_bytes(ORIGIN, Kind.TRANSFER, DIGEST, KEY_ID, encode_halves(HALVES))
         assert TRANSFER.signed_bytes(ORIGIN) == parts
 
     @given(headers(), headers(), origins, origins)

@@ -20,7 +20,7 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._status import stated
 from ledgerd_client.config import Settings
 from ledgerd_client.core.body import KIND_OF_RECORD
-from ledgerd_client.core.header import Halves, signed_bytes
+from ledgerd_client.core.header import Halves, encode_halves, signed_bytes
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.transfer import ref_of
 from ledgerd_client.core.trust import Trust
@@ -119,7 +119,8 @@ def sign(raw: bytes, key: SigningKey) -> pb.Record:
         digest, outcome = sha256(terms).digest(), getattr(message, "outcome", 0)
         halves = Halves(ref_of(parties), digest, outcome, other.origin)
     kind, digest = KIND_OF_RECORD[name], sha256(raw).digest()
-    signature = key.sign(signed_bytes(body.origin, kind, digest, key.key_id, halves))
+    stated = signed_bytes(body.origin, kind, digest, key.key_id, encode_halves(halves))
+    signature = key.sign(stated)
     return pb.Record(body=raw, key_id=key.key_id, signature=signature)
 
 

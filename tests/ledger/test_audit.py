@@ -41,6 +41,7 @@ from ledgerd_client.core.header import (
     Halves,
     Header,
     Kind,
+    encode_halves,
     genesis_previous,
     header_bytes,
     header_tail,
@@ -792,6 +793,7 @@ def signed_by(
             counterparty_origin=halves.counterparty_origin,
         )
     digest, origin = sha256(body).digest(), world.mainland.log.origin
-    message = signed_bytes(origin, facts.kind, digest, key.key_id, facts.halves)
-    tail = header_tail(facts.kind, digest, key_index, key.key_id, key.sign(message), facts.halves)
+    ends = encode_halves(facts.halves)
+    message = signed_bytes(origin, facts.kind, digest, key.key_id, ends)
+    tail = header_tail(facts.kind, digest, key_index, key.key_id, key.sign(message), ends)
     return Admitted(facts, body, digest, key.key_id, key_index, tail)

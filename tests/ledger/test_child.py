@@ -35,6 +35,15 @@ def sizer() -> Callable[[bytes], int]:
     return len
 
 
+def teller() -> Callable[[int], bytes]:
+    return told
+
+
+def told(size: int) -> bytes:
+    """As many bytes, of which a stretch put elsewhere shows."""
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
 def killed() -> Callable[[], int]:
     return lambda: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[return-value]
 
@@ -74,6 +83,15 @@ class TestAnswers:
     async def test_are_to_questions_of_any_size(self, size: int) -> None:
         async with running(sizer) as child:
             assert await child.ask(bytes(size)) == size
+
+    async def test_of_any_size_come_whole_one_after_the_other(self) -> None:
+        sizes = [0, 1, 70_000, 2, 5_000_000, 3, 262_140, 262_144]
+        async with running(teller) as child:
+            asked = asyncio.gather(*map(child.ask, sizes))
+            await asyncio.sleep(0)
+            # While the loop does something else, they pile up, the long one not whole.
+            subprocess.run([sys.executable, "-c", ""], check=True)  # noqa: ASYNC221 - it is to block
+            assert await asked == [told(size) for size in sizes]
 
     async def test_are_not_mixed_up_when_somebody_goes_away(self) -> None:
         async with running(adder, 0) as child:

@@ -58,9 +58,8 @@ def parse_message(cls: type[M], data: bytes, what: str) -> M:
 
     Raises MalformedError when data does not parse, or is not the one encoding of its known fields.
     """
-    message = cls()
     try:
-        message.ParseFromString(data)
+        message = cls.FromString(data)
         # Unknown fields survive Parse → Serialize at any depth; dropped first, they show.
         message.DiscardUnknownFields()
         again = message.SerializeToString(deterministic=True)

@@ -92,11 +92,13 @@ class Header:
 
     def _after_chain(self) -> bytes:
         return header_tail(
-            self.kind, self.body_digest, self.key_index, self.key_id, self.signature, self.halves
-        )
+            self.kind, self.body_digest, self.key_index, self.key_id, self.signature,
+            encode_halves(self.halves),
+        )  # fmt: skip
 
     def signed_bytes(self, origin: str) -> bytes:
-        return signed_bytes(origin, self.kind, self.body_digest, self.key_id, self.halves)
+        halves = encode_halves(self.halves)
+        return signed_bytes(origin, self.kind, self.body_digest, self.key_id, halves)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -171,26 +173,28 @@ def header_tail(
     key_index: int,
     key_id: bytes,
     signature: bytes,
-    halves: Halves | None,
+    halves: bytes,
 ) -> bytes:
-    """Everything of a header that does not depend on its place in the chain."""
-    rest = _REST.pack(kind, body_digest, key_index, key_id, len(signature)) + signature
-    return rest + _tied(halves)
+    """Everything of a header that does not depend on its place in the chain; see encode_halves."""
+    return _REST.pack(kind, body_digest, key_index, key_id, len(signature)) + signature + halves
 
 
-def signed_bytes(
-    origin: str, kind: int, body_digest: bytes, key_id: bytes, halves: Halves | None
-) -> bytes:
-    """What the author of an entry signs."""
-    body = bytes((kind,)) + body_digest + key_id
-    return _ENTRY_TAG + _name(origin) + body + _tied(halves)
+def signed_bytes(origin: str, kind: int, body_digest: bytes, key_id: bytes, halves: bytes) -> bytes:
+    """What the author of an entry signs; halves as encode_halves gives them."""
+    return _signed_prefix(origin, kind) + body_digest + key_id + halves
 
 
-def _tied(halves: Halves | None) -> bytes:
+def encode_halves(halves: Halves | None) -> bytes:
+    """The end of a header, and of what is signed: the halves, or that there are none."""
     return b"\x00" if halves is None else b"\x01" + halves.encode()
 
 
 # There are two logs.
+@lru_cache(maxsize=256)
+def _signed_prefix(origin: str, kind: int) -> bytes:
+    return _ENTRY_TAG + _name(origin) + bytes((kind,))
+
+
 @lru_cache(maxsize=256)
 def _name(origin: str) -> bytes:
     return lp8(origin.encode())

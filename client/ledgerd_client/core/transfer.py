@@ -51,11 +51,12 @@ def side_of(party: pb.Party) -> Side:
 
 def transfer_ref(exporter: Side, nonce: bytes) -> bytes:
     """The 32 bytes that name a transfer in both logs and tell nothing of it."""
-    return sha256(_ref_prefix(exporter) + nonce).digest()
+    return sha256(ref_prefix(exporter) + nonce).digest()
 
 
 @lru_cache(maxsize=4096)
-def _ref_prefix(exporter: Side) -> bytes:
+def ref_prefix(exporter: Side) -> bytes:
+    """What a transfer_ref is the hash of, but for the nonce."""
     return _REF_TAG + lp8(exporter.origin.encode()) + lp8(exporter.institution.encode())
 
 
@@ -72,47 +73,57 @@ def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
     return sha256((_PARTS_TAG if parts else _PAYLOAD_TAG) + salt + digest).digest()
 
 
+class ReadTerms(NamedTuple):
+    """Of terms that were checked, what ties a record to its transfer."""
+
+    exporter: Side
+    recipient: Side
+    nonce: bytes
+    commitment: bytes
+
+
 def parse_terms(data: bytes) -> pb.Terms:
     """Read terms and check every field; raises MalformedError, FieldError, PersonalDataError."""
-    return read_terms(data)[0]
+    read_terms(data)
+    return pb.Terms.FromString(data)
 
 
-def read_terms(data: bytes) -> tuple[pb.Terms, Side, Side]:
-    """As parse_terms; returns exporter and recipient beside the terms."""
+def read_terms(data: bytes) -> ReadTerms:
+    """Check terms as parse_terms does, and raise what it raises."""
     terms = parse_message(pb.Terms, data, "terms")
-    exporter, recipient = _check_shared(_shared(terms))
-    check_size("nonce", terms.nonce, NONCE_SIZE)
-    _check_counts(terms)
-    if terms.commitment:
-        check_size("commitment", terms.commitment, DIGEST_SIZE)
+    nonce, commitment = terms.nonce, terms.commitment
+    check_size("nonce", nonce, NONCE_SIZE)
+    if commitment:
+        check_size("commitment", commitment, DIGEST_SIZE)
     elif terms.transmission != codes.REMOTE_VIEW:
         raise FieldError("only remote viewing (transmission 5) goes without a commitment")
-    return terms, exporter, recipient
-
-
-def _shared(terms: pb.Terms) -> bytes:
-    """Without what differs from one transfer to the next under a contract."""
-    shared = pb.Terms()
-    shared.CopyFrom(terms)
-    shared.ClearField("nonce")
-    shared.ClearField("commitment")
-    shared.ClearField("subjects")
-    shared.ClearField("subjects_first_this_year")
-    shared.ClearField("sensitive_subjects")
-    shared.ClearField("sensitive_first_this_year")
-    return encode_message(shared)
+    if terms.notice_digest:
+        check_size("notice_digest", terms.notice_digest, DIGEST_SIZE)
+    _check_counts(terms)
+    # What differs from one transfer to the next under a contract.
+    terms.ClearField("nonce")
+    terms.ClearField("commitment")
+    terms.ClearField("notice_digest")
+    terms.ClearField("subjects")
+    terms.ClearField("subjects_first_this_year")
+    terms.ClearField("sensitive_subjects")
+    terms.ClearField("sensitive_first_this_year")
+    return ReadTerms(*check_shared(encode_message(terms)), nonce, commitment)
 
 
 # Few answers serve all transfers of a contract.
 @lru_cache(maxsize=4096)
-def _check_shared(data: bytes) -> tuple[Side, Side]:
+def check_shared(data: bytes) -> tuple[Side, Side]:
+    """
+    Check canonical terms but for what one transfer states of itself; return the two parties.
+
+    Raises MalformedError, FieldError, PersonalDataError.
+    """
     terms = pb.Terms.FromString(data)
     exporter, recipient = side_of(terms.exporter), side_of(terms.recipient)
     check_parties(exporter, recipient)
     check_contract_id(terms.contract_id)
     _check_codes(terms)
-    if terms.notice_digest:
-        check_size("notice_digest", terms.notice_digest, DIGEST_SIZE)
     check_text("notice_version", terms.notice_version, 64)
     if terms.delete_by:
         check_date("delete_by", terms.delete_by)
