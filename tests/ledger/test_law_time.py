@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from builders import Institution, new_key
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ledger.law_world import CONTRACT_ID, RULES, LawWorld, at, rules_of
 from ledger.stores import reopened
@@ -322,6 +322,7 @@ class TestCommits:
     """The same records raise the same findings, however they are put into commits."""
 
     @settings(max_examples=25, deadline=None)
+    @example([({}, 1, None), ({}, 1, None)])
     @given(SENT)
     def test_of_one_record_each_find_what_one_of_all_finds(self, sent: list[Any]) -> None:
         together, apart = LawWorld(), LawWorld()
