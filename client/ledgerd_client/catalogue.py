@@ -75,8 +75,9 @@ class Catalogue:
         numbers = _Numbers(finding.numbers)
         says = string.Formatter().vformat(words["says"], (), numbers)
         cure = string.Formatter().vformat(words["cure"], (), numbers)
-        if finding.numbers.get("provisional"):
-            says = f"{says} {self.word('provisional')}"
+        for name in ("provisional", "found_later"):
+            if finding.numbers.get(name):
+                says = f"{says} {self.word(name).format_map(numbers)}"
         if rule.review:
             severity = f"{severity}, {self.word('review')}"
         reading = self._words["reading"].get(rule.reading, {})

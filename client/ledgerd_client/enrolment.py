@@ -18,7 +18,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
 from ledgerd_client.core.encoding import lp8
 from ledgerd_client.core.errors import FieldError, SignatureError
-from ledgerd_client.core.fields import check_institution, check_size, check_text
+from ledgerd_client.core.fields import check_id, check_institution, check_size, check_text
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.history import admission_digest
 from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey, check_public_key, verify
@@ -109,7 +109,7 @@ class EnrolmentRequest:
         """Raise FieldError or MalformedError, or SignatureError when a key is not the asker's."""
         check_origin(self.origin)
         check_text("name", self.name, 200)
-        check_text("group", self.group, 64)
+        check_id("group", self.group, 64)
         self._check_place()
         holder = self.certificate_request.holder
         if (holder.role, holder.id) != (self.role, self.id):

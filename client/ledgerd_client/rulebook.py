@@ -53,6 +53,8 @@ class Rule:
 
 _CLAUSE: Final = "clause_unread"
 _VOLUME: Final = "gba_volume"
+# Of a finding on a contract: of how many transfers it was found later, by what came after them.
+_LATER: Final = ("found_later",)
 
 _ADMISSION = (
     Rule("K1", REFUSED, "admission", ("protocol",), "ours"),
@@ -67,6 +69,10 @@ _CONTRACTS = (
     Rule("K2.uscc_place", INFORMATION, "own", ("id_numbers",), "GK"),
     Rule("K2.org_id", INFORMATION, "own", ("id_numbers",), "GK"),
     Rule("K3.unknown_contract", HIGH, "exporter", ("gba_effect",), "B"),
+    Rule("K3.before_standard", MEDIUM, "own", ("gba_effect",), "B", ("filing_days",),
+         ("effective_on",)),
+    Rule("K3.restated", INFORMATION, "exporter", ("gba_effect", "gba_end", "ours"), "ours",
+         ("record_within",), unread=True, reading=_CLAUSE),
     Rule("K4.pending", INFORMATION, "own", ("gba_filing", "national_sc"), "GK",
          ("filing_days", "national_filing_days", "record_within"),
          ("deadline_on", "provisional"), each=True),
@@ -77,6 +83,8 @@ _CONTRACTS = (
     Rule("K4.restated", INFORMATION, "own", ("gba_filing", "national_sc"), "GK",
          ("filing_days", "national_filing_days"), ("deadline_on", "filed_on", "said_on"),
          each=True),
+    Rule("K4.other_terms", MEDIUM, "own", ("gba_filing", "national_sc"), "GK",
+         ("filing_days", "national_filing_days"), each=True),
     Rule("K5.no_pipia", HIGH, "exporter", ("pipl_55_56", "gba_pipia"), "C",
          numbers=("first_transfer_on",), unread=True, reading=_CLAUSE),
     Rule("K5.pipia_late", HIGH, "exporter", ("pipl_55_56", "gba_pipia"), "C",
@@ -103,6 +111,9 @@ _CONTRACTS = (
     Rule("K16.end_not_notified", HIGH, "own", ("gba_end",), "GK",
          ("terminate_notice_days", "record_within"), ("terminated_on", "deadline_on"), unread=True,
          reading=_CLAUSE),
+    Rule("K16.end_notified_late", HIGH, "own", ("gba_end", "ours"), "ours",
+         ("terminate_notice_days",), ("terminated_on", "deadline_on", "notified_on"), unread=True,
+         reading=_CLAUSE),
     Rule("K19.hgr", HIGH, "exporter", ("hgr",), "C"),
     Rule("K22.planned", MEDIUM, "exporter", ("gba_scale",), "GK",
          numbers=("subjects", "scale"), unread=True, reading=_CLAUSE),
@@ -114,18 +125,20 @@ _CONTRACTS = (
 )  # fmt: skip
 
 _TRANSFERS = (
-    Rule("K3.foreign_contract", HIGH, "exporter", ("gba_effect",), "B"),
-    Rule("K3.before_effect", HIGH, "exporter", ("gba_effect",), "B"),
-    Rule("K3.after_expiry", HIGH, "exporter", ("gba_effect",), "B"),
-    Rule("K3.suspended", HIGH, "exporter", ("gba_end",), "GK", unread=True, reading=_CLAUSE),
-    Rule("K3.terminated", HIGH, "exporter", ("gba_end",), "GK", unread=True, reading=_CLAUSE),
+    Rule("K3.foreign_contract", HIGH, "exporter", ("gba_effect",), "B", numbers=_LATER),
+    Rule("K3.before_effect", HIGH, "exporter", ("gba_effect",), "B", numbers=_LATER),
+    Rule("K3.after_expiry", HIGH, "exporter", ("gba_effect",), "B", numbers=_LATER),
+    Rule("K3.suspended", HIGH, "exporter", ("gba_end",), "GK", numbers=_LATER, unread=True,
+         reading=_CLAUSE),
+    Rule("K3.terminated", HIGH, "exporter", ("gba_end",), "GK", numbers=_LATER, unread=True,
+         reading=_CLAUSE),
     Rule("K9.separate_consent", HIGH, "exporter", ("pipl_28_31", "pipl_39"), "A"),
     Rule("K9.guardian", HIGH, "exporter", ("pipl_28_31",), "A"),
     Rule("K10.no_notice", MEDIUM, "exporter", ("pipl_39",), "A"),
     Rule("K12.volume", HIGH, "exporter", ("provisions_3_6",), "C", ("subjects_contract",)),
     Rule("K12.volume_disputed", INFORMATION, "exporter", ("provisions_3_6", "gba_volume"), "C",
          ("subjects_contract",), reading=_VOLUME),
-    Rule("K16.retention", HIGH, "exporter", ("pipl_19_47",), "A"),
+    Rule("K16.retention", HIGH, "exporter", ("pipl_19_47",), "A", numbers=_LATER),
     Rule("K18.category", HIGH, "exporter", ("credit_14_18",), "A"),
     Rule("K18.consent", HIGH, "exporter", ("credit_14_18",), "A"),
     Rule("K20.written_consent", HIGH, "exporter", ("pdpo_35k",), "C"),
@@ -137,7 +150,7 @@ _COUNTERS = (
     *(
         Rule(f"K11.{rule}", INFORMATION, "exporter", ("provisions_7_8",), "C",
              ("near_percent", rule.removeprefix("near_")) if rule.startswith("near_") else (rule,),
-             ("count", "edge"))
+             ("count", "edge", "year"))
         for rule in (
             "near_subjects_contract", "near_subjects_assessment", "near_sensitive_assessment",
             "subjects_contract", "subjects_assessment", "sensitive_contract",
@@ -145,7 +158,7 @@ _COUNTERS = (
         )
     ),
     Rule("K14.split", MEDIUM, "exporter", ("filing_guide", "ours"), "ours",
-         ("split_percent", "split_members"), ("contracts", "edge"), review=True),
+         ("split_percent", "split_members"), ("contracts", "edge", "year"), review=True),
 )  # fmt: skip
 
 _MATTERS = (
@@ -157,19 +170,24 @@ _MATTERS = (
     Rule("K17.no_notice", HIGH, "own", ("pipl_57", "incident_2025", "ours"), "ours",
          ("incident_hours", "incident_ciio_hours", "incident_other_hours", "record_within"),
          ("discovered_at", "deadline_at"), unread=True, reading="incident_hours"),
-    Rule("K17.late_notice", HIGH, "own", ("incident_2025",), "A",
-         ("incident_hours", "incident_ciio_hours"),
-         ("discovered_at", "notified_at", "deadline_at")),
+    Rule("K17.late_notice", HIGH, "own", ("pipl_57", "incident_2025", "ours"), "ours",
+         ("incident_hours", "incident_ciio_hours", "incident_other_hours"),
+         ("discovered_at", "notified_at", "deadline_at"), unread=True, reading="incident_hours"),
     Rule("K17.hk_no_notice", INFORMATION, "own", ("pcpd_breach", "ours"), "ours",
          ("incident_other_hours", "record_within"), ("discovered_at", "deadline_at"), unread=True),
     Rule("K24.no_notice", HIGH, "recipient", ("gba_gov_access", "ours"), "ours",
          ("gov_access_hours", "record_within"), ("received_at", "deadline_at"), unread=True,
+         reading=_CLAUSE),
+    Rule("K24.late_notice", HIGH, "recipient", ("gba_gov_access", "ours"), "ours",
+         ("gov_access_hours",), ("received_at", "told_at", "deadline_at"), unread=True,
          reading=_CLAUSE),
 )  # fmt: skip
 
 _DISPOSALS = (
     Rule("K16.overdue", HIGH, "recipient", ("pipl_19_47",), "A", ("record_within",),
          ("delete_by_on", "transfers", "subjects")),
+    Rule("K16.disposed_late", HIGH, "recipient", ("pipl_19_47",), "A", (),
+         ("delete_by_on", "disposed_on", "transfers")),
     Rule("K16.disposed_more", MEDIUM, "recipient", ("gba_records", "ours"), "ours", (),
          ("transfers", "outstanding_transfers", "subjects", "outstanding_subjects"),
          unread=True),

@@ -15,7 +15,7 @@ from ledgerd.projections.contracts import Contract, contract_key, stated_terms
 from ledgerd.projections.row_keys import contract_row
 from ledgerd.projections.transfers import Half, OpenFinding
 from ledgerd.projections.usage import Usage
-from ledgerd.rules.agreement import AGREED, agree, first_own, state_of
+from ledgerd.rules.agreement import AGREED, agree, parties_of, state_of
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -105,7 +105,7 @@ def _statements(
         # Of a contract that nobody stated.
         return [], {}, []
     row = transfers.get_transfer(snapshot, contract_row(ref)) or transfers.Transfer()
-    parties = first_own(row.halves)
+    parties = parties_of(row.halves)
     states = dict(agree(row.halves, anchor.known_until, rules).states)
     found, disposals = [*row.findings], list[Half]()
     for each in islice(transfers.disposals_of(snapshot, ref), MAX_DISPOSALS_READ):

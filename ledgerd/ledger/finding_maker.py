@@ -40,7 +40,7 @@ class FindingMaker:
         """A finding that begins to stand."""
         named = self._name(records)
         return pb.Finding(
-            finding_id=derive_finding_id(rule, self.rule_set, concerned, named),
+            finding_id=derive_finding_id(rule, self.rule_set, concerned, named, numbers),
             rule=rule,
             severity=RULES[rule].severity,  # type: ignore[arg-type]  # a number of the enum
             records=named,
@@ -74,11 +74,17 @@ class FindingMaker:
 
 
 def derive_finding_id(
-    rule: str, rule_set: int, concerned: Concerned, records: Iterable[pb.RecordRef]
+    rule: str,
+    rule_set: int,
+    concerned: Concerned,
+    records: Iterable[pb.RecordRef],
+    numbers: Iterable[int] = (),
 ) -> bytes:
-    """A finding's id follows from all that it says whom it concerns; a crash can't double it."""
+    """A finding's id follows from all that it says; a crash can't double it."""
     whom = lp8(concerned.ref)
     if concerned.institution:
         whom += lp8(concerned.institution.encode()) + lp8(concerned.contract_id.encode())
     places = b"".join(lp8(record.origin.encode()) + u64(record.index) for record in records)
-    return sha256(_FINDING_TAG + lp8(rule.encode()) + u64(rule_set) + whom + places).digest()
+    counted = b"".join(map(u64, numbers))
+    named = lp8(rule.encode()) + u64(rule_set) + whom + places + counted
+    return sha256(_FINDING_TAG + named).digest()

@@ -9,11 +9,12 @@ it; they are looked at once more when its CONTRACT comes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from ledgerd.ledger.law_counts import Counted, CountLaw, counting_of
+from ledgerd.ledger.law_counts import CountLaw, is_national
 from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.projections.contracts import (
@@ -25,15 +26,17 @@ from ledgerd.projections.contracts import (
     Version,
     contract_key,
     parse_contract_key,
+    with_change,
 )
 from ledgerd.projections.terms import Terms, lean_terms
 from ledgerd.projections.transfers import MAX_HALVES
+from ledgerd.rules.filing import AUTHORITIES, take_filing
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.contract import contract_ref
-from ledgerd_client.core.days import day_of, end_of, from_date
+from ledgerd_client.core.days import end_of, from_date
 from ledgerd_client.core.transfer import side_of
 
 _TERMS: Final[Mapping[type, Any]] = MappingProxyType({
@@ -79,12 +82,14 @@ class ContractLaw:
             if contract.ref not in {b"", ref}:
                 return [self._second(contract, position, body.author, named.contract_id)]
             contract.ref = ref
-        before = _Carries.of(contract)
+        old, before = copy(contract), _Carries.of(contract)
         due: list[pb.Finding] = []
         if record in _VERSIONS:
             due = self._add_version(transaction, key, contract, position, recorded_at, statement)
         elif record == "filing":
-            _keep(contract.filings, _filed(statement, position))
+            if statement.authority in AUTHORITIES[self._state.party(body.author).side]:
+                filed = _filed(statement, named.version)
+                take_filing(contract.filings, filed, position, _MAX_STATED)
         elif record == "termination":
             contract.ended = _ended(contract.ended, statement, position, recorded_at)
         elif record == "pipia":
@@ -92,12 +97,24 @@ class ContractLaw:
             _keep(contract.pipias, (position, done, statement.conclusion))
         else:
             suspended = record == "suspend"
-            _keep(contract.suspensions, Change(statement.at, position, suspended))
+            change = Change(statement.at, position, suspended)
+            contract.suspensions = with_change(contract.suspensions, change, _MAX_STATED)
         changes_at = record in {"suspend", "resume"}
         since = statement.at if changes_at else _Carries.of(contract).differs_from(before)
         if since is not None and contract.exporting:
             self._sent.judge_again(transaction, key, since, recorded_at)
+            told = self._opens(transaction, key, old, contract, recorded_at)
+            if told and contract.restated < 0:
+                contract.restated = position
         return due
+
+    def _opens(
+        self, transaction: Transaction, key: bytes, old: Contract, new: Contract, recorded_at: int
+    ) -> bool:
+        """Whether what was said late opens a contract for a time in which something was sent."""
+        late = recorded_at - self._state.rules.record_within
+        opened = new.opened_since(old, late) if old.versions else None
+        return opened is not None and self._sent.reaches(transaction, key, opened)
 
     def await_contract(
         self, transaction: Transaction, key: bytes, position: int, record: str
@@ -131,13 +148,13 @@ class ContractLaw:
         recorded_at: int,
         statement: Any,
     ) -> list[pb.Finding]:
-        """The newest version's scope, mechanism and group are what K6, K11 and K14 go by."""
+        """The newest version's scope and mechanism are what K6 and K11 go by."""
         author, _ = parse_contract_key(key)
         terms = pb.ContractTerms.FromString(statement.terms)
         contract.exporting = terms.exporter == pb.Party(
             origin=self._state.origin, institution=author
         )
-        before = counting_of(contract)
+        before = is_national(contract)
         digest, side = sha256(statement.terms).digest(), encode_message(statement.side)
         version = Version(position, recorded_at, digest, lean_terms(terms), side)
         contract.versions = _with(contract.versions, version, terms.version)
@@ -146,9 +163,11 @@ class ContractLaw:
             return []
         usage.cover(contract.in_force(recorded_at).scope)
         self._state.usage.put(key, usage)
-        parameters = self._state.law.at(day_of(recorded_at))
-        nothing = Counted(key, 0, (0, 0), position, parameters)
-        return self._counts.restated(transaction, nothing, usage, before, counting_of(contract))
+        national = is_national(contract)
+        if national == before:
+            return []
+        restated = position, recorded_at
+        return self._counts.restated(transaction, key, restated, usage, national=national)
 
     def _second(
         self, contract: Contract, position: int, author: str, contract_id: str
@@ -168,41 +187,58 @@ def _with(versions: list[Version], version: Version, number: int) -> list[Versio
     """Enter a version by its number, in place of an earlier statement of it; of too many none."""
     numbered = {pb.ContractTerms.FromString(each.terms).version: each for each in versions}
     known = numbered.get(number)
-    if known is not None and known.digest == version.digest:
+    if known is not None:
         version = version._replace(recorded_at=known.recorded_at)
     if known is not None or len(numbered) < _MAX_VERSIONS:
         numbered[number] = version
     return [numbered[each] for each in sorted(numbered)]
 
 
-class _Carries(NamedTuple):
-    """What says which transfers a contract carries: its versions by digest, its ends (µs)."""
+class _Carried(NamedTuple):
+    """What one version says of which transfers it carries."""
 
-    versions: dict[bytes, Terms]
+    starts_at: int
+    ends_at: int
+    exporter: tuple[str, str]
+    recipient: tuple[str, str]
+    scope: int
+    retention_days: int
+
+    @classmethod
+    def of(cls, terms: Terms) -> _Carried:
+        return cls(*(getattr(terms, name) for name in cls._fields))
+
+
+class _Carries(NamedTuple):
+    """What says which transfers a contract carries: its versions by digest, its end (µs)."""
+
+    versions: Mapping[bytes, _Carried]
     ends: frozenset[int]
 
     @classmethod
     def of(cls, contract: Contract) -> _Carries:
-        versions = zip(contract.versions, contract.terms(), strict=True)
-        terms = {version.digest: terms for version, terms in versions}
-        ends = {contract.terms()[-1].ends_at} if terms else set()
-        ends |= {end_of(contract.ended.day)} if contract.ended else set()
-        return cls(terms, frozenset(ends))
+        terms = contract.terms()
+        carried = (_Carried.of(each) for each in terms)
+        versions = (version.digest for version in contract.versions)
+        ends = {end_of(contract.ended.day)} if contract.ended else set()
+        return cls(dict(zip(versions, carried, strict=True)), frozenset(ends))
 
     def differs_from(self, old: _Carries) -> int | None:
         """From which time (µs) on it carries other transfers than it did; None: it does not."""
-        new = [terms for digest, terms in self.versions.items() if digest not in old.versions]
-        if new and (not old.versions or len(self.versions) == len(old.versions)):
+        new = [said for digest, said in self.versions.items() if digest not in old.versions]
+        if not old.versions or len(self.versions) == len(old.versions):
             # Stated for the first time, or a version of it anew: as if it had never been otherwise.
-            return 0
-        times = [terms.starts_at for terms in new] + [*self.ends ^ old.ends]
+            if [*self.versions.values()] != [*old.versions.values()]:
+                return 0
+            new = []
+        times = [each.starts_at for each in new] + [*self.ends ^ old.ends]
         # Without an end is later than any.
         return min(filter(None, times), default=None)
 
 
-def _filed(filing: pb.Filing, position: int) -> Filed:
+def _filed(filing: pb.Filing, version: int) -> Filed:
     digest, filed_on = sha256(filing.terms).digest(), from_date(filing.filed_on)
-    return Filed(position, digest, filing.authority, filed_on, filing.result, filing.filing_no)
+    return Filed(version, filing.filing_no, digest, filed_on, filing.result)
 
 
 def _ended(
@@ -211,7 +247,7 @@ def _ended(
     terms = pb.TerminationTerms.FromString(termination.terms)
     notified = termination.authority_notified_on
     day = from_date(terms.terminated_on)
-    if known is not None and known.day == day:
+    if known is not None:
         recorded_at = known.recorded_at
     return Ended(position, recorded_at, day, from_date(notified) if notified else 0)
 

@@ -9,21 +9,32 @@ from ledgerd.projections.contracts import Contract, parse_contract_key
 from ledgerd.projections.counters import (
     Counter,
     Group,
+    Noted,
     counter_key,
-    group_key,
+    group_of,
     noted,
     noted_key,
-    own_group_key,
+    own_group_of,
+    year_key,
+    years_of,
 )
-from ledgerd.projections.sweeps import Sweep
+from ledgerd.projections.sweeps import FALLEN, Recount
 from ledgerd.projections.timers import FREED
 from ledgerd.projections.usage import Usage
-from ledgerd.rules.counting import judge_counter, judge_group, near_edge, needed_route, quiet_below
-from ledgerd.rules.law import Parameters
+from ledgerd.rules.counting import (
+    NEVER,
+    judge_counter,
+    judge_group,
+    near_edge,
+    needed_route,
+    quiet_below,
+)
+from ledgerd.rules.law import Law, Parameters
 from ledgerd.rules.mechanisms import GBA_SC
 from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.days import DAY_US, day_of, from_date
 
 Counts = tuple[int, int]
 
@@ -32,7 +43,8 @@ class Counted(NamedTuple):
     """
     Persons whom a record adds to a contract's year, or takes away: (non-sensitive, sensitive).
 
-    position: of the record. parameters: those of the day of the transfer.
+    position: of the record. parameters: those of the day of the transfer. restates: the first
+    record of what was stated before, NEVER if this is the first.
     """
 
     key: bytes
@@ -40,13 +52,7 @@ class Counted(NamedTuple):
     counts: Counts
     position: int
     parameters: Parameters
-
-
-class Counting(NamedTuple):
-    """Whether a contract's transfers count by the narrow reading too, and with which group."""
-
-    national: bool
-    group: str
+    restates: int = NEVER
 
 
 class CountLaw:
@@ -68,12 +74,11 @@ class CountLaw:
         """Add to the contract's year and the exporter's; usage is the contract's row."""
         before = usage.years.get(counted.year, (0, 0))
         usage.years[counted.year] = after = _plus(before, counted.counts)
-        counting = counting_of(contract)
-        national = counted.counts if counting.national else (0, 0)
+        national = counted.counts if is_national(contract) else (0, 0)
         due = self._count(transaction, counted, national)
         parameters = counted.parameters
-        if near_edge(before, parameters) != near_edge(after, parameters):
-            due += self._regroup(transaction, counted, after, counting.group)
+        if near_edge(before, parameters) or near_edge(after, parameters):
+            due += self._regroup(transaction, counted, after)
         return due
 
     def needed(
@@ -86,21 +91,43 @@ class CountLaw:
     def restated(
         self,
         transaction: Transaction,
-        counted: Counted,
+        key: bytes,
+        restated: tuple[int, int],
         usage: Usage,
-        before: Counting,
-        after: Counting,
+        *,
+        national: bool,
     ) -> list[pb.Finding]:
-        """Count what was sent under a contract by its new terms; counted names contract and day."""
+        """
+        Count what was sent under a contract by the national reading too, or no more.
+
+        restated: position of the record that says so, and when it was recorded (µs).
+        """
+        position, recorded_at = restated
+        sign = 1 if national else -1
         due: list[pb.Finding] = []
         for year, counts in usage.years.items():
-            of_year = counted._replace(year=year)
-            if before.national != after.national:
-                sign = 1 if after.national else -1
-                due += self._count(transaction, of_year, (sign * counts[0], sign * counts[1]))
-            if before.group != after.group:
-                due += self._regroup(transaction, of_year, (0, 0), before.group)
-                due += self._regroup(transaction, of_year, counts, after.group)
+            parameters = figures_of(self._state.law, year, recorded_at)
+            of_year = Counted(key, year, (0, 0), position, parameters, restates=0)
+            due += self._count(transaction, of_year, (sign * counts[0], sign * counts[1]))
+        return due
+
+    def on_key(self, transaction: Transaction, exporter: str, recorded_at: int) -> list[pb.Finding]:
+        """Have an exporter's contracts in the group in which the authority registers it now."""
+        self._state.groups.flush(transaction)
+        moving: dict[tuple[int, bytes], int] = {}
+        for group in self._groups(exporter):
+            for year in years_of(transaction, group):
+                row = self._state.groups.get(transaction, year_key(group, year)) or Group()
+                for contract, position in row.contracts():
+                    if parse_contract_key(contract)[0] == exporter:
+                        moving[year, contract] = position
+        due: list[pb.Finding] = []
+        for (year, contract), position in moving.items():
+            usage = self._state.usage.get(transaction, contract) or Usage()
+            counts = usage.years.get(year, (0, 0))
+            parameters = figures_of(self._state.law, year, recorded_at)
+            moved = Counted(contract, year, (0, 0), position, parameters)
+            due += self._regroup(transaction, moved, counts)
         return due
 
     def _count(
@@ -110,65 +137,74 @@ class CountLaw:
         key = counter_key(exporter, counted.year)
         counter = self.counter(transaction, exporter, counted.year)
         falls = min(*counted.counts, *national) < 0
-        before = _marks(counter, counted.parameters) if falls else None
+        restated = falls or counted.restates < NEVER
+        before = _marks(counter, counted.parameters) if restated else None
         counter.all = _plus(counter.all, counted.counts)
         counter.national = _plus(counter.national, national)
         self._state.counters.put(key, counter)
-        if falls and _marks(counter, counted.parameters) != before:
-            self._look_again(transaction, exporter, counted.year)
+        if restated and _marks(counter, counted.parameters) != before:
+            asked = FALLEN if falls else counted.restates
+            self._look_again(transaction, noted_key(exporter, counted.year), asked)
         if counter.judged_by is counted.parameters and min(counted.counts) >= 0:
             quiet = counter.quiet_below
             if counter.all[0] < quiet[0] and counter.all[1] < quiet[1]:
                 return []
         counter.judged_by = counted.parameters
         counter.quiet_below = quiet_below(counter.all, counted.parameters)
-        lapses = judge_counter(counter, counted.position, counted.parameters)
+        lapses = judge_counter(counter, counted.year, counted.position, counted.parameters)
         return self._state.change(counter.findings, lapses, institution=exporter)
 
-    def note(self, transaction: Transaction, exporter: str, year: int, place: bytes) -> None:
-        """Keep what is judged by how high the counter is, to judge it again when that is lower."""
-        transaction.put(Table.COUNTERS, noted_key(exporter, year) + place, b"")
+    def note(
+        self, transaction: Transaction, exporter: str, year: int, place: bytes, found: Noted
+    ) -> None:
+        """Keep what is found by how high the counter is, to judge it again when that changes."""
+        key = noted_key(exporter, year) + place
+        value = transaction.get(Table.COUNTERS, key)
+        known = None if value is None else Noted.parse(value)
+        if known is None or found.national > known.national or found.every > known.every:
+            transaction.put(Table.COUNTERS, key, found.encode())
 
-    def _look_again(self, transaction: Transaction, exporter: str, year: int) -> None:
+    def _look_again(self, transaction: Transaction, key: bytes, asked: int) -> None:
         """By TICKs, so that what was cancelled and sent anew in between changes nothing."""
-        key = noted_key(exporter, year)
         if next(noted(transaction, key, b""), None) is None:
             return
-        sweep = self._state.freed.get(transaction, key) or Sweep()
-        due = max(self._state.now, 1)
-        self._state.timers.move(FREED, key, sweep.due, due)
-        sweep.due, sweep.cursor = due, b""
-        self._state.freed.put(key, sweep)
+        recount = self._state.recounts.get(transaction, key) or Recount()
+        recount.asked = min(recount.asked, asked)
+        if not recount.due:
+            recount.due = max(self._state.now, recount.began + DAY_US, 1)
+            self._state.timers.move(FREED, key, 0, recount.due)
+        self._state.recounts.put(key, recount)
 
     def _regroup(
-        self, transaction: Transaction, counted: Counted, counts: Counts, declared: str
+        self, transaction: Transaction, counted: Counted, counts: Counts
     ) -> list[pb.Finding]:
         """
         Enter a contract under the edges that it is just below, and under no others.
 
-        Under the group that it declares if the authority registered its exporter in it, so that
-        nobody can state what others are listed for; otherwise among the exporter's own.
+        With those of the group in which the authority registered its exporter: whatever anybody
+        declares, nobody is listed with strangers, and nobody escapes.
         """
         exporter, _ = parse_contract_key(counted.key)
-        keys = [own_group_key(exporter, counted.year)]
-        if declared:
-            keys.append(group_key(declared, counted.year))
-        joined = declared and declared == self._state.party(exporter).group
         due: list[pb.Finding] = []
-        for key in keys:
-            # Out of the other one too: the authority may have registered it since.
-            inside = key == keys[-1 if joined else 0]
-            edges = near_edge(counts, counted.parameters) if inside else ()
+        *before, now = self._groups(exporter)
+        for group_of_it in (*before, now):
+            key = year_key(group_of_it, counted.year)
+            edges = near_edge(counts, counted.parameters) if group_of_it == now else ()
             group = self._state.groups.get(transaction, key) or Group()
             if group.enter(counted.key, counted.position, edges):
                 self._state.groups.put(key, group)
-                due += self._judge(transaction, group, counted.parameters)
+                due += self._judge(transaction, group, counted)
         return due
 
-    def _judge(
-        self, transaction: Transaction, group: Group, parameters: Parameters
-    ) -> list[pb.Finding]:
-        lapses = judge_group(group, parameters)
+    def _groups(self, exporter: str) -> list[bytes]:
+        """Where an exporter's contracts are or were; where they are now is the last one."""
+        now = self._state.party(exporter).group
+        groups = [own_group_of(exporter), *map(group_of, self._state.groups_of(exporter))]
+        last = group_of(now) if now else groups[0]
+        return [*(group for group in groups if group != last), last]
+
+    def _judge(self, transaction: Transaction, group: Group, counted: Counted) -> list[pb.Finding]:
+        lapses = judge_group(group, counted.year, counted.parameters)
         # One exporter is told of all: the one whose record it rests on, then and when it closes.
         shown = [found.records[0] for found in group.findings]
         shown += [lapse.records[0] for lapse in lapses]
@@ -178,12 +214,16 @@ class CountLaw:
         return self._state.change(group.findings, lapses, institution=teller)
 
 
-def counting_of(contract: Contract | None) -> Counting:
-    """How a contract's transfers count by its newest version, or while it is not known."""
+def is_national(contract: Contract | None) -> bool:
+    """Whether a contract's transfers count by the narrow reading too: by its newest version."""
     if contract is None or not contract.versions:
-        return Counting(national=True, group="")
-    newest = contract.terms()[-1]
-    return Counting(newest.mechanism != GBA_SC, newest.side.group_id)
+        return True
+    return contract.terms()[-1].mechanism != GBA_SC
+
+
+def figures_of(law: Law, year: int, at: int) -> Parameters:
+    """By which figures a year is judged as a whole: of its last day up to a time (µs)."""
+    return law.at(min(day_of(at), from_date(year * 10_000 + 1231)))
 
 
 def _marks(counter: Counter, parameters: Parameters) -> tuple[Counts, Counts]:

@@ -25,11 +25,11 @@ from ledgerd.projections.obligations import (
 from ledgerd.projections.timers import OBLIGATION
 from ledgerd.projections.transfers import Half, Transfer, Transfers
 from ledgerd.projections.usage import Usage
-from ledgerd.rules.disposal import judge_obligation
+from ledgerd.rules.disposal import disposed_late, judge_obligation
 from ledgerd.rules.lapse import Judgement, Lapse, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.days import from_date
+from ledgerd_client.core.days import day_of, from_date, to_date
 from ledgerd_client.core.header import Kind
 
 _RECEIVED: Final = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
@@ -38,10 +38,11 @@ _BodyOf: TypeAlias = Callable[[Half], pb.Body]
 
 
 class _Taken(NamedTuple):
-    """What a recipient took by a transfer: persons, and the obligation that it belongs to."""
+    """What a recipient took by a transfer, by which ACK: the obligation that it is of, persons."""
 
     key: bytes
     subjects: int
+    ack: Half
 
 
 class DisposalLaw:
@@ -63,10 +64,14 @@ class DisposalLaw:
 
         due: list[pb.Finding] = []
         taken, earlier = _taken(halves, said), _taken(halves[:-1], said)
-        if taken != earlier and not (earlier and self._is_gone(transaction, entry, earlier)):
+        if _held(taken) != _held(earlier):
+            gone = earlier is not None and self._is_gone(transaction, entry, earlier)
             # Taken before given back, so that a day's row outlives a correction of its only one.
-            due += [] if taken is None else self._take(transaction, taken, entry)
-            due += [] if earlier is None else self._give_back(transaction, earlier)
+            # Of what is gone a CORRECTION takes nothing anew; an ACK says that more has arrived.
+            if taken is not None and (not gone or facts.kind == Kind.ACK):
+                due += self._take(transaction, taken, entry)
+            if earlier is not None and not gone:
+                due += self._give_back(transaction, earlier)
         return due + self._compare(entry, transfer, halves, said)
 
     def on_disposal(
@@ -82,9 +87,11 @@ class DisposalLaw:
             known = [
                 each
                 for ref, each in taken.items()
-                if each is not None and self._is_first(transaction, body.author, ref, position)
+                if each is not None
+                and self._is_first(transaction, body.author, ref, position, each)
             ]
             transfers, subjects = len(known), sum(each.subjects for each in known)
+            late = self._late(transaction, {each.key for each in known}, terms.done_at)
             for each in known:
                 due += self._give_back(transaction, each)
         else:
@@ -92,16 +99,34 @@ class DisposalLaw:
             rows = [row for key in keys if (row := self._state.obligations.get(transaction, key))]
             transfers = sum(row.transfers for row in rows)
             subjects = sum(row.subjects for row in rows)
+            late = self._late(transaction, keys, terms.done_at)
             due += self._spend(transaction, keys, terms.transfers, terms.subjects)
         if strangers or terms.transfers > transfers or terms.subjects > subjects:
             numbers = (terms.transfers, transfers, terms.subjects, subjects)
             lapse = Lapse("K16.disposed_more", (own(position),), numbers)
+            due.append(self._state.once(lapse, body.author, terms.contract_id))
+        left = self._late(transaction, late, terms.done_at)
+        if gone := sum(late.values()) - sum(left.values()):
+            first = min(parse_obligation_key(key)[1] for key in late)
+            dates = to_date(first), to_date(day_of(terms.done_at))
+            lapse = Lapse("K16.disposed_late", (own(position),), (*dates, gone))
             due.append(self._state.once(lapse, body.author, terms.contract_id))
         return due + self._state.judge(transaction, contract)
 
     def due(self, transaction: Transaction, key: bytes) -> list[pb.Finding]:
         row = self._state.obligations.get(transaction, key)
         return [] if row is None else self._settle(key, row)
+
+    def _late(
+        self, transaction: Transaction, keys: Iterable[bytes], done_at: int
+    ) -> dict[bytes, int]:
+        """Transfers of each day that were to be disposed of before done_at (µs)."""
+        rows = [(key, self._state.obligations.get(transaction, key)) for key in keys]
+        return {
+            key: row.transfers
+            for key, row in rows
+            if row and disposed_late(row, parse_obligation_key(key)[1], done_at, self._state.grace)
+        }
 
     # -- obligations ------------------------------------------------------------------------
 
@@ -114,7 +139,7 @@ class DisposalLaw:
             row.subjects += taken.subjects
             self._state.obligations.put(taken.key, row)
             return due
-        row = Obligation(entry.position, entry.recorded_at, 1, taken.subjects, 0)
+        row = Obligation(entry.position, taken.ack.recorded_at, 1, taken.subjects, 0)
         return due + self._settle(taken.key, row)
 
     def _give_back(self, transaction: Transaction, taken: _Taken) -> list[pb.Finding]:
@@ -156,7 +181,7 @@ class DisposalLaw:
         author, contract_id = parse_contract_key(contract)
         judgement = Judgement()
         if row.transfers:
-            judgement = judge_obligation(row, day, state.now, state.rules)
+            judgement = judge_obligation(row, day, state.now, state.grace)
         due = state.settle(OBLIGATION, key, row, judgement, author, contract_id)
         state.obligations.put(key, row)
         return due
@@ -180,10 +205,13 @@ class DisposalLaw:
 
     # -- ACKs -------------------------------------------------------------------------------
 
-    def _is_first(self, transaction: Transaction, author: str, ref: bytes, position: int) -> bool:
-        """Note that a DISPOSAL names a transfer; whether none did before."""
+    def _is_first(
+        self, transaction: Transaction, author: str, ref: bytes, position: int, taken: _Taken
+    ) -> bool:
+        """Note that a DISPOSAL names a transfer; whether none did since that was taken."""
         key = disposed_key(author, ref)
-        if self._state.disposed.get(transaction, key) is not None:
+        known = self._state.disposed.get(transaction, key)
+        if known is not None and known.position > taken.ack.position:
             return False
         self._state.disposed.put(key, Disposed(position))
         return True
@@ -191,7 +219,8 @@ class DisposalLaw:
     def _is_gone(self, transaction: Transaction, entry: Entry, taken: _Taken) -> bool:
         """Whether a DISPOSAL has named the transfer, or left nothing of its day."""
         key = disposed_key(entry.facts.author, entry.facts.ref)
-        named = self._state.disposed.get(transaction, key) is not None
+        known = self._state.disposed.get(transaction, key)
+        named = known is not None and known.position > taken.ack.position
         return named or self._state.obligations.get(transaction, taken.key) is None
 
     def _by_ref(self, transaction: Transaction, ref: bytes, contract: bytes) -> _Taken | None:
@@ -234,7 +263,11 @@ def _taken(halves: Sequence[Half], said: _BodyOf) -> _Taken | None:
     day = from_date(terms.delete_by) if terms.delete_by else 0
     key = obligation_key(contract_key(ack.institution, terms.contract_id), day)
     in_part = ack.outcome == pb.OUTCOME_PARTIAL
-    return _Taken(key, said(ack).ack.received_subjects if in_part else terms.subjects)
+    return _Taken(key, said(ack).ack.received_subjects if in_part else terms.subjects, ack)
+
+
+def _held(taken: _Taken | None) -> tuple[bytes, int] | None:
+    return None if taken is None else (taken.key, taken.subjects)
 
 
 def _newest_terms(ack: Half, halves: Sequence[Half], said: _BodyOf) -> pb.Terms:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.finding_maker import FindingMaker
+from ledgerd.ledger.head import Head
 from ledgerd.ledger.law_again import AgainLaw
 from ledgerd.ledger.law_contracts import OF_CONTRACT, ContractLaw, named_by
 from ledgerd.ledger.law_counts import CountLaw
@@ -23,6 +24,7 @@ from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.ledger.law_transfers import TransferLaw
 from ledgerd.projections.contracts import contract_key
+from ledgerd.projections.rows import decode, encode
 from ledgerd.projections.sent import CHUNK
 from ledgerd.projections.timers import AGAIN, CONTRACT, FREED, MATTER, OBLIGATION, SWEEP
 from ledgerd.projections.transfers import Transfer, Transfers
@@ -38,6 +40,13 @@ from ledgerd_client.core.header import Kind
 from ledgerd_client.core.history import KeyHistory
 
 TICK_KEY: Final = b"tick"
+AWAY_KEY: Final = b"away"
+
+# A node that is there ticks within a second or two of a deadline. One that neither did so nor wrote
+# anything else for so long (µs) was away. Part of the rules, as TICK_STEP is.
+AWAY_AFTER: Final = 10_000_000
+# Times away that are kept.
+_MAX_AWAY: Final = 16
 
 # What one TICK judges at most, so that no commit is long. Part of the rules, as ANCHOR_STEP is.
 TICK_STEP: Final = 1000
@@ -58,8 +67,10 @@ class LawMachine:
         self, history: KeyHistory, maker: FindingMaker, transfers: Transfers, body_of: BodyOf
     ) -> None:
         self._state = state = LawState(history, maker, body_of)
+        self._last_time = 0
         counts = CountLaw(state)
         sent = SentTransfers(state)
+        self._counts = counts
         self._transfers = TransferLaw(state, counts, sent, transfers)
         self._contracts = ContractLaw(state, counts, sent)
         self._matters = MatterLaw(state)
@@ -92,9 +103,35 @@ class LawMachine:
         """Judge the next transfers anew: something that they are judged by has changed."""
         self._transfers.forget()
 
+    def on_key(
+        self, transaction: Transaction, institution: str, recorded_at: int
+    ) -> list[pb.Finding]:
+        """Judge by what an institution is registered as now."""
+        self.forget()
+        return self._counts.on_key(transaction, institution, recorded_at)
+
     def load(self, snapshot: Snapshot) -> None:
-        """Take up the time of the newest TICK; rows are read when they are needed."""
+        """Take up what the log says of time; rows are read when they are needed."""
         self._state.now = int.from_bytes(snapshot.get(Table.META, TICK_KEY) or b"", "big")
+        away: Any = decode(snapshot.get(Table.META, AWAY_KEY) or b"")
+        self._state.away = away
+        head = Head.find(snapshot)
+        self._last_time = 0 if head is None else head.last_time
+
+    def pass_time(self, transaction: Transaction, recorded_at: int, *, ticking: bool) -> None:
+        """
+        Take the time of an entry, before it is applied.
+
+        If a deadline passed long before it, and no entry since, the node was away from its newest
+        entry until now. ticking: whether a law is in force, by which it would have written a TICK.
+        """
+        since, self._last_time = self._last_time, recorded_at
+        if not ticking or recorded_at - since <= AWAY_AFTER:
+            return
+        due = self._state.timers.first(transaction)
+        if due is not None and recorded_at - due > AWAY_AFTER:
+            self._state.away = (*self._state.away, (since, recorded_at))[-_MAX_AWAY:]
+            transaction.put(Table.META, AWAY_KEY, encode(*self._state.away))
 
     def apply(
         self, transaction: Transaction, entry: Entry, transfer: Transfer | None

@@ -23,9 +23,13 @@ from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.days import DAY_US
 
 # Provisions onward that one step judges anew. Part of the rules, as TICK_STEP is.
 SWEEP_STEP: Final = 100
+
+# The field that starts its deadline.
+_BEGINS: Final = {"incident": "discovered_at", "gov_access": "received_at"}
 
 
 class MatterLaw:
@@ -40,11 +44,12 @@ class MatterLaw:
         """Take a statement of a matter: stated again, it is the same matter."""
         record = body.WhichOneof("record") or ""
         statement: Any = getattr(body, record)
-        key = matter_key(body.author, statement.matter)
+        key = matter_key(body.author, record, statement.matter)
         known = self._state.matters.get(transaction, key)
         matter = known or Matter(record, position, b"", recorded_at)
         before = [] if known is None else _onward_under(known)
-        matter.record, matter.position = record, position
+        matter.position = position
+        _begin(statement, record, matter.body)
         matter.body = encode_message(statement)
         self._index(transaction, key, before, _onward_under(matter))
         return self._judge(transaction, key, matter)
@@ -57,27 +62,30 @@ class MatterLaw:
         """
         Have what was provided onward under a contract judged by its newest terms.
 
-        By TICKs after at (µs): they may be thousands, and a TICK judges no more than its step.
+        By TICKs after at (µs), once a day: they may be thousands, and a TICK judges no more than
+        its step.
         """
         key = onward_key(*parse_contract_key(contract))
         if next(onward_under(transaction, key, b""), None) is not None:
             sweep = self._state.sweeps.get(transaction, key) or Sweep()
-            self._go_on(key, sweep, at, b"")
+            sweep.asked = True
+            self._go_on(key, sweep, sweep.due or max(at, sweep.began + DAY_US), sweep.cursor)
 
     def sweep(self, transaction: Transaction, key: bytes) -> list[pb.Finding]:
         """Judge the next provisions onward under a contract, as many as one step does."""
         sweep = self._state.sweeps.get(transaction, key) or Sweep()
+        if not sweep.cursor:
+            sweep.began, sweep.asked = self._state.now, False
         matters = list(islice(onward_under(transaction, key, sweep.cursor), SWEEP_STEP + 1))
         institution, _ = contract_of_sweep(key)
         due: list[pb.Finding] = []
         for matter in matters[:SWEEP_STEP]:
-            due += self.due(transaction, matter_key(institution, matter))
+            due += self.due(transaction, matter_key(institution, "onward", matter))
         if len(matters) > SWEEP_STEP:
             # A microsecond on, so that it is another one: what a TICK judged it leaves behind.
             self._go_on(key, sweep, sweep.due + 1, matters[SWEEP_STEP])
         else:
-            self._go_on(key, sweep, 0, b"")
-            self._state.sweeps.delete(key)
+            self._go_on(key, sweep, sweep.began + DAY_US if sweep.asked else 0, b"")
         return due
 
     def _go_on(self, key: bytes, sweep: Sweep, due: int, cursor: bytes) -> None:
@@ -108,7 +116,7 @@ class MatterLaw:
         contract_id = named[0] if len(named) == 1 else ""
         listed = self._listed(transaction, institution, matter)
         party = state.party(institution)
-        judgement = judge_matter(matter, listed, party, state.now, state.rules, state.law)
+        judgement = judge_matter(matter, listed, party, state.now, state.grace, state.law)
         due = state.settle(MATTER, key, matter, judgement, institution, contract_id)
         state.matters.put(key, matter)
         return due
@@ -135,10 +143,22 @@ def _onward_under(matter: Matter) -> Sequence[str]:
 
 def contracts_of(matter: Matter) -> Sequence[str]:
     """Ids of the contracts that a matter names."""
-    body = pb.Body(**{matter.record: {}})  # type: ignore[arg-type]  # a field of the oneof
-    statement: Any = getattr(body, matter.record)
-    statement.ParseFromString(matter.body)
-    return named_contracts(statement)
+    return named_contracts(_stated(matter.record, matter.body))
+
+
+def _stated(record: str, encoded: bytes) -> Any:
+    body = pb.Body(**{record: {}})  # type: ignore[arg-type]  # a field of the oneof
+    statement: Any = getattr(body, record)
+    statement.ParseFromString(encoded)
+    return statement
+
+
+def _begin(statement: Any, record: str, known: bytes) -> None:
+    """Have a matter begin when it was ever said to have: to say it anew must not buy time."""
+    field = _BEGINS.get(record)
+    if known and field:
+        earlier = getattr(_stated(record, known), field)
+        setattr(statement, field, min(earlier, getattr(statement, field)))
 
 
 def named_contracts(statement: Any) -> Sequence[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from ledgerd.ledger.entry import Entry
-from ledgerd.ledger.law_counts import counting_of
+from ledgerd.ledger.law_counts import is_national
 from ledgerd.ledger.law_sent import SentTransfers
 from ledgerd.ledger.law_state import LawState
 from ledgerd.ledger.law_usage import scale_of
@@ -143,15 +143,14 @@ class PlainTransfers:
             return
         if len(self._known) >= _MAX_PLAIN:
             self.forget()
-        newest = contract.terms()[-1]
         year = year_of(sent.occurred_at)
         counted = counter or Counter()
         self._known[sent.like] = _Plain(
             key,
-            scale_of(newest, usage.subjects),
+            scale_of(contract.terms(), usage.subjects),
             counter_key(exporter, year) if counter is not None else b"",
             parameters,
-            counting_of(contract).national,
+            is_national(contract),
             year,
             quiet_below(counted.all, parameters),
             quiet_below(counted.national, parameters),

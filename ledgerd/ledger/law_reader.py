@@ -21,6 +21,7 @@ from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.days import day_of, to_date
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import NotFoundError
+from ledgerd_client.core.fields import MAX_TIME
 from ledgerd_client.core.header import Header
 
 
@@ -146,7 +147,7 @@ def _end_of_contract(snapshot: Snapshot, header: Header, body: pb.Body) -> int |
         contract, _ = contract_rows(snapshot, contract_key(body.author, contract_id))
         if contract is None or not contract.versions:
             continue
-        if not contract.ends_at:
+        if not (ends_at := contract.ends_at(MAX_TIME)):
             return None
-        latest = max(latest, day_of(contract.ends_at))
+        latest = max(latest, day_of(ends_at))
     return latest

@@ -17,12 +17,12 @@ from ledgerd.projections.matters import Matter
 from ledgerd.projections.obligations import Disposed, Obligation
 from ledgerd.projections.rows import Rows
 from ledgerd.projections.sent import Again, Sent
-from ledgerd.projections.sweeps import Sweep
+from ledgerd.projections.sweeps import Recount, Sweep
 from ledgerd.projections.timers import CONTRACT, Timers
 from ledgerd.projections.transfers import OpenFinding, Position, Transfer, Transfers
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.contract import judge_contract
-from ledgerd.rules.lapse import Judgement, Lapse, Party
+from ledgerd.rules.lapse import Grace, Judgement, Lapse, Party
 from ledgerd.rules.law import Law
 from ledgerd.rules.reconcile import OWN_RULES
 from ledgerd.store.base import Transaction
@@ -48,7 +48,7 @@ class LawState:
     Rows, timers and the law in force. Belongs to one writer; flush() before each commit.
 
     now: recorded_at (µs) of the newest TICK. By it deadlines of our own side are judged, so nothing
-    but a TICK opens a finding for the passing of time.
+    but a TICK opens a finding for the passing of time. away: as Grace has it.
     """
 
     law: Law
@@ -65,19 +65,25 @@ class LawState:
         self.disposed = Rows(Table.OBLIGATIONS, Disposed.parse)
         self.matters = Rows(Table.MATTERS, Matter.parse)
         self.sweeps = Rows(Table.MATTERS, Sweep.parse)
-        self.freed = Rows(Table.COUNTERS, Sweep.parse)
+        self.recounts = Rows(Table.COUNTERS, Recount.parse)
         self._rows: tuple[Rows[Any], ...] = (
             self.contracts, self.usage, self.counters, self.groups, self.obligations, self.sent,
-            self.again, self.disposed, self.matters, self.sweeps, self.freed,
+            self.again, self.disposed, self.matters, self.sweeps, self.recounts,
         )  # fmt: skip
         self.timers = Timers()
         self.now = 0
+        self.away: tuple[tuple[int, int], ...] = ()
         self.body_of = body_of
         self.origin = history.origin
         self._history = history
         self._maker = maker
         self._parties: dict[str, Party] = {}
         self._key_entries = 0
+
+    @property
+    def grace(self) -> Grace:
+        """How long what meets a deadline may be on its way."""
+        return Grace(self.rules.record_within, self.away)
 
     def party(self, institution: str) -> Party:
         """An institution of this side, by the newest key admitted for it."""
@@ -87,6 +93,11 @@ class LawState:
         if institution not in self._parties:
             self._parties[institution] = self._find_party(institution)
         return self._parties[institution]
+
+    def groups_of(self, institution: str) -> list[str]:
+        """The groups in which an institution is or was registered, in their order."""
+        admitted = self._history.of_subject(pb.ROLE_INSTITUTION, institution)
+        return sorted({key.group for _, key in admitted if key.group})
 
     def _find_party(self, institution: str) -> Party:
         admitted = self._history.of_subject(pb.ROLE_INSTITUTION, institution)
@@ -111,7 +122,7 @@ class LawState:
         contract = self.contracts.get(transaction, key) or Contract()
         usage = self.usage.get(transaction, key) or Usage()
         party = self.party(author)
-        judgement = judge_contract(contract, usage, party, self.now, self.rules, self.law)
+        judgement = judge_contract(contract, usage, party, self.now, self.grace, self.law)
         due = self.settle(CONTRACT, key, contract, judgement, author, contract_id)
         self.contracts.put(key, contract)
         return due

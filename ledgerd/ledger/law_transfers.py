@@ -19,16 +19,17 @@ from ledgerd.ledger.law_usage import (
     Stated,
     counting_halves,
     lower_route,
+    shows,
     stated_by,
     take_route,
     use,
 )
 from ledgerd.projections.contracts import Contract
-from ledgerd.projections.counters import noted_contract, noted_transfer
+from ledgerd.projections.counters import Noted, noted_contract, noted_transfer
 from ledgerd.projections.transfers import Transfer, Transfers
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.content import content, invalid_codes, timing
-from ledgerd.rules.counting import VOLUME, volume
+from ledgerd.rules.counting import NEVER, VOLUME, volume
 from ledgerd.rules.lapse import Lapse, Party, own
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
@@ -102,14 +103,15 @@ class TransferLaw:
         party = self._state.party(entry.facts.author)
         due: list[pb.Finding] = []
         old = None if before is None else self._read(transaction, before, party.id)
-        new = None
+        new, first = None, NEVER
         if after is not None:
+            first = after[0]
             new = self._read(transaction, after, party.id, entry, body)
         if old is not None:
-            due += self._take_back(transaction, old, party, entry.position)
+            due += self._take_back(transaction, old, party, entry)
         if new is not None:
             moved = old is None or old.key != new.key
-            due += self._put(transaction, new, party, entry if moved else None)
+            due += self._put(transaction, new, party, entry if moved else None, first=first)
         due += self._judge(transaction, entry.facts.ref, transfer, new, party)
         if old is not None:
             due += self._state.judge(transaction, old.key)
@@ -124,16 +126,20 @@ class TransferLaw:
         author = self._state.author(transaction, counting[0])
         return transfer, self._read(transaction, counting, author)
 
-    def judge_volume(self, transaction: Transaction, ref: bytes) -> tuple[list[pb.Finding], bool]:
-        """Judge again whether a transfer was too many for its exemption (K12); whether it is."""
+    def judge_volume(self, transaction: Transaction, ref: bytes, *, anew: bool) -> list[pb.Finding]:
+        """
+        Judge again whether a transfer was too many for its exemption (K12).
+
+        anew: also if nothing of it stands.
+        """
         transfer, stated = self.counting(transaction, ref)
         lapses: list[Lapse] = []
-        if stated is not None:
+        stands = any(found.rule in VOLUME for found in transfer.findings)
+        if stated is not None and (anew or stands):
             party = self._state.party(stated.terms.exporter.institution)
             found = self._volume(transaction, stated, party)
             lapses = [Lapse(rule, (own(stated.position),)) for rule in found]
-        due = self._state.change_transfer(self._transfers, ref, transfer, lapses, only=VOLUME)
-        return due, bool(lapses)
+        return self._state.change_transfer(self._transfers, ref, transfer, lapses, only=VOLUME)
 
     # -- what counts ------------------------------------------------------------------------
 
@@ -157,12 +163,19 @@ class TransferLaw:
         return stated_by(newest, bodies[first].occurred_at, bodies[newest], author)
 
     def _put(
-        self, transaction: Transaction, stated: Stated, party: Party, new: Entry | None
+        self,
+        transaction: Transaction,
+        stated: Stated,
+        party: Party,
+        new: Entry | None,
+        *,
+        first: int = NEVER,
     ) -> list[pb.Finding]:
         """
         Add a statement to its contract's usage and to its exporter's year.
 
-        new: its entry, when the transfer is new to the contract.
+        new: its entry, when the transfer is new to the contract. first: the transfer's first
+        record, when this restates it.
         """
         state, terms = self._state, stated.terms
         contract = state.contracts.get(transaction, stated.key)
@@ -173,17 +186,17 @@ class TransferLaw:
         due: list[pb.Finding] = []
         moved = use(usage, contract, stated)
         if _is_counted(party, terms.exemption):
-            counted = self._counted(stated, 1, stated.position)
+            counted = self._counted(stated, 1, stated.position)._replace(restates=first)
             due += self._counts.add(transaction, counted, contract, usage)
             needed = self._counts.needed(transaction, party.id, counted.year, counted.parameters)
             if take_route(usage, counted.year, needed, stated.position):
                 moved = True
-                place = noted_contract(stated.key)
-                self._counts.note(transaction, party.id, counted.year, place)
+                found, place = Noted(stated.position, *needed), noted_contract(stated.key)
+                self._counts.note(transaction, party.id, counted.year, place, found)
         return due + state.judge(transaction, stated.key) if moved else due
 
     def _take_back(
-        self, transaction: Transaction, stated: Stated, party: Party, position: int
+        self, transaction: Transaction, stated: Stated, party: Party, entry: Entry
     ) -> list[pb.Finding]:
         state, terms = self._state, stated.terms
         contract = state.contracts.get(transaction, stated.key)
@@ -193,10 +206,12 @@ class TransferLaw:
         state.usage.put(stated.key, usage)
         due: list[pb.Finding] = []
         if _is_counted(party, terms.exemption):
-            counted = self._counted(stated, -1, position)
+            counted = self._counted(stated, -1, entry.position)
             due += self._counts.add(transaction, counted, contract, usage)
             needed = self._counts.needed(transaction, party.id, counted.year, counted.parameters)
             lower_route(usage, counted.year, needed)
+        if shows(usage, stated) or self._sent.stands(transaction, stated.key):
+            self._sent.judge_again(transaction, stated.key, 0, entry.recorded_at)
         if not usage.transfers:
             usage.clear()
         return due
@@ -230,7 +245,8 @@ class TransferLaw:
             counted = not stated.terms.sensitive_subjects
             if counted and any(lapse.rule in VOLUME for lapse in lapses):
                 year = year_of(stated.occurred_at)
-                self._counts.note(transaction, party.id, year, noted_transfer(ref))
+                found = Noted(stated.position)
+                self._counts.note(transaction, party.id, year, noted_transfer(ref), found)
         return self._state.change_transfer(self._transfers, ref, transfer, lapses)
 
     def _volume(self, transaction: Transaction, stated: Stated, party: Party) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ledgerd.projections.contracts import Contract, contract_key
@@ -74,31 +74,48 @@ def use(usage: Usage, contract: Contract | None, stated: Stated) -> bool:
     moved = usage.since < 0 and not versions
     if usage.since < 0:
         usage.since = stated.position
-    if usage.first < 0 or stated.occurred_at < usage.first_at:
-        usage.first, usage.first_at = stated.position, stated.occurred_at
-        moved = True
-    if versions and usage.subjects + terms.subjects_first_this_year > scale_of(
-        versions[-1], usage.subjects
-    ):
+    if usage.subjects + terms.subjects_first_this_year > scale_of(versions, usage.subjects):
         moved = True
     usage.transfers += 1
     usage.subjects += terms.subjects_first_this_year
     scope = contract.in_force(stated.occurred_at).scope if contract and versions else 0
-    moved |= usage.exceed(stated.scope & ~scope, stated.position)
+    return show(usage, stated, scope) or moved
+
+
+def show(usage: Usage, stated: Stated, scope: int) -> bool:
+    """Take up what a transfer shows of its contract, which covers that scope; whether it is new."""
+    moved = usage.exceed(stated.scope & ~scope, stated.position)
+    if usage.first < 0 or stated.occurred_at < usage.first_at:
+        usage.first, usage.first_at = stated.position, stated.occurred_at
+        moved = True
     if usage.genetic < 0 and _GENETIC in stated.profile.sensitive:
         usage.genetic = stated.position
         moved = True
     return moved
 
 
-def scale_of(terms: Terms, subjects: int) -> int:
-    """Up to how many persons K22 says what it says of so many."""
+def shows(usage: Usage, stated: Stated) -> bool:
+    """Whether a transfer may be the only one that shows something of its contract."""
+    return (
+        stated.occurred_at <= usage.first_at
+        or bool(stated.scope & usage.excess)
+        or _GENETIC in stated.profile.sensitive
+    )
+
+
+def scale_of(versions: Iterable[Terms], subjects: int) -> int:
+    """Up to how many persons K22 says what it says of so many, whichever version is in force."""
+    scales = map(_scale_of, versions)
+    return min((scale for scale in scales if subjects <= scale), default=MAX_COUNT * MAX_COUNT)
+
+
+def _scale_of(terms: Terms) -> int:
     scale = MAX_COUNT
     if terms.mechanism == GBA_SC:
         scale = terms.planned_scale
     elif terms.mechanism == ASSESSMENT and terms.side.authorised_scale:
         scale = terms.side.authorised_scale
-    return scale if subjects <= scale else MAX_COUNT * MAX_COUNT
+    return scale
 
 
 def lower_route(usage: Usage, year: int, needed: tuple[int, int]) -> None:

@@ -98,6 +98,7 @@ class Machine:
         A key event or GENESIS was checked by history.check before it was given its place.
         """
         facts = entry.facts
+        self._law.pass_time(transaction, entry.recorded_at, ticking=bool(self.rules.law))
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         self._bodies[entry.position] = entry.body
         transfer = None
@@ -143,7 +144,8 @@ class Machine:
             header = Header.parse(entry.header)
             self.history.apply(header, body, raw=(entry.header, entry.body))
             registry.add_key_entry(transaction, entry.position)
-            self._law.forget()
+            if self.rules.law and body.key_event.role == pb.ROLE_INSTITUTION:
+                return self._law.on_key(transaction, body.key_event.subject, entry.recorded_at)
         elif record == "rule_set":
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))

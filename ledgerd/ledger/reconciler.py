@@ -129,9 +129,9 @@ class Reconciler:
         """Judge a transfer or a contract by its halves; old_due is where its deadline stands."""
         conditions: Sequence[Condition]
         if is_contract(key):
-            ours = self._first_own(transaction, key, transfer.halves)
+            parties = self._parties(transaction, key, transfer.halves)
             known_until, rules = self.anchor.known_until, self.rules
-            agreed = agreement.agree(transfer.halves, known_until, rules, ours)
+            agreed = agreement.agree(transfer.halves, known_until, rules, parties)
             transfer.due, conditions = agreed.due, agreed.conditions
         else:
             verdict = reconcile.judge(transfer.halves, self.anchor.known_until, self.rules)
@@ -176,19 +176,17 @@ class Reconciler:
 
     def _party_of(self, transaction: Transaction, key: bytes, halves: Sequence[Half]) -> Concerned:
         """Whose contract it is on this side: the first own half's author; nobody's without one."""
-        half = self._first_own(transaction, key, halves)
+        half = self._parties(transaction, key, halves)
         if half is None:
             return Concerned()
         body = pb.Body.FromString(self._body_of(transaction, half.position))
         return Concerned(b"", half.institution, contract_id_of(body))
 
-    def _first_own(
-        self, transaction: Transaction, key: bytes, halves: Sequence[Half]
-    ) -> Half | None:
-        """Who is party to a contract its own halves say first, a disposal's if there are none."""
+    def _parties(self, transaction: Transaction, key: bytes, halves: Sequence[Half]) -> Half | None:
+        """Who is party to a contract its own halves say, a disposal's if there are none."""
         if is_disposal(key):
             halves = [*self._transfers.get(transaction, contract_of(key)).halves, *halves]
-        return agreement.first_own(halves)
+        return agreement.parties_of(halves)
 
 
 def _own_half(entry: Entry) -> Half:

@@ -19,19 +19,12 @@ from ledgerd_client.core.keys import SigningKey
 
 _INTERVAL_S: Final = 1.0
 
-# Once appends are taken again, what was to be recorded in time comes before what says that it was
-# not: an outbox tries again after a minute at most, and has then to send what waits in it. µs.
-HOLD_US: Final = 5 * 60_000_000
-
 _log = structlog.get_logger()
 
 
 class Ticker:
     """
     Appends a TICK whenever a deadline has passed. Belongs to one event loop.
-
-    But not at once after a time in which nothing could be appended: then it holds back for twice
-    that time, and hold_us at most, so that outboxes come first.
 
     What is due lies in the store: a restart, a clock that is set back or a peer that is away
     changes nothing. clock is in µs, random(n) gives n random bytes.
@@ -47,7 +40,6 @@ class Ticker:
         clock: Callable[[], int],
         random: Callable[[int], bytes],
         interval_s: float = _INTERVAL_S,
-        hold_us: int = HOLD_US,
     ) -> None:
         self._origin = origin
         self._entry_key = entry_key
@@ -56,10 +48,6 @@ class Ticker:
         self._clock = clock
         self._random = random
         self._interval_s = interval_s
-        self._hold_us = hold_us
-        # Since when nothing could be appended; before this node, since the newest entry.
-        self._closed_since: int | None = reader.head().last_time
-        self._held_until = 0
 
     async def run(self) -> None:
         """Tick for as long as the node runs; while appends are refused, try again later."""
@@ -74,27 +62,15 @@ class Ticker:
 
     async def step(self) -> bool:
         """Append a TICK if one is due; return False when it moved things on and another is due."""
-        now = self._clock()
-        if self._holds_back(now):
+        if self._sequencer.refuse is not None:
             return True
         timer = self._due()
         if timer is None:
             return True
-        tick = sign_own(self._entry_key, self._origin, now, self._random, tick=pb.Tick())
+        tick = sign_own(self._entry_key, self._origin, self._clock(), self._random, tick=pb.Tick())
         await self._sequencer.append(Call.of([tick]))
         # What is first still was not judged: another TICK at once would not judge it either.
         return self._due() in {None, timer}
-
-    def _holds_back(self, now: int) -> bool:
-        if self._sequencer.refuse is not None:
-            if self._closed_since is None:
-                self._closed_since = now
-            return True
-        if self._closed_since is not None:
-            closed_for = max(0, now - self._closed_since)
-            self._held_until = now + min(2 * closed_for, self._hold_us)
-            self._closed_since = None
-        return now < self._held_until
 
     def _due(self) -> Timer | None:
         timer = self._reader.first_timer()

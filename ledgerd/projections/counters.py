@@ -2,10 +2,10 @@
 What one exporter has sent in one year of UTC+8, and groups of contracts that stay below an edge.
 
 COUNTERS: "E" ‖ lp8(exporter) ‖ u16 year → Counter; "G" ‖ lp8(group) ‖ u16 year → Group, of
-exporters whom the authority registered in it; "O" ‖ lp8(exporter) ‖ u16 year → Group, of the
-exporter's contracts that are in no such group; "R" ‖ lp8(exporter) ‖ u16 year ‖ (0 ‖ contract key,
-or 1 ‖ ref) → "", of each contract and transfer that is judged by how high the counter was; the same
-without either → Sweep.
+exporters whom the authority registered in it; "O" ‖ lp8(exporter) ‖ u16 year → Group, of an
+exporter that is in no group; "R" ‖ lp8(exporter) ‖ u16 year ‖ (0 ‖ contract key,
+or 1 ‖ ref) → Noted, of each contract and transfer that was judged by how high the counter was; the
+same without either → Recount.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.projections.rows import Value, decode, encode, findings_value, parse_findings
 from ledgerd.projections.transfers import OpenFinding
@@ -30,14 +30,24 @@ def counter_key(exporter: str, year: int) -> bytes:
     return b"E" + lp8(exporter.encode()) + year.to_bytes(2, "big")
 
 
-def group_key(group: str, year: int) -> bytes:
-    """Of contracts that state a group in which their exporter is registered."""
-    return b"G" + lp8(group.encode()) + year.to_bytes(2, "big")
+def group_of(group: str) -> bytes:
+    """Of contracts whose exporter is registered in a group; with a year's u16 it is a key."""
+    return b"G" + lp8(group.encode())
 
 
-def own_group_key(exporter: str, year: int) -> bytes:
-    """Of an exporter's contracts without one: apart, so that nobody can state it as theirs."""
-    return b"O" + lp8(exporter.encode()) + year.to_bytes(2, "big")
+def own_group_of(exporter: str) -> bytes:
+    """Of the contracts of an exporter that is in no group; with a year's u16 it is a key."""
+    return b"O" + lp8(exporter.encode())
+
+
+def year_key(group: bytes, year: int) -> bytes:
+    return group + year.to_bytes(2, "big")
+
+
+def years_of(snapshot: Snapshot, group: bytes) -> list[int]:
+    """The years of which a group has a row."""
+    rows = snapshot.scan(Table.COUNTERS, group, group + b"\xff" * 3)
+    return [int.from_bytes(key[len(group) :], "big") for key, _ in rows]
 
 
 @lru_cache(maxsize=4096)
@@ -59,10 +69,26 @@ def noted_transfer(ref: bytes) -> bytes:
     return b"\1" + ref
 
 
-def noted(snapshot: Snapshot, key: bytes, start: bytes) -> Iterator[bytes]:
+class Noted(NamedTuple):
+    """What a contract or a transfer was found for: by which record, and, of a contract, routes."""
+
+    position: int
+    national: int = 0
+    every: int = 0
+
+    def encode(self) -> bytes:
+        return encode(*self)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        values: Any = decode(data)
+        return cls(*values)
+
+
+def noted(snapshot: Snapshot, key: bytes, start: bytes) -> Iterator[tuple[bytes, Noted]]:
     """Places after a noted_key(), from one on: of contracts, then of transfers."""
     rows = snapshot.scan(Table.COUNTERS, key + (start or b"\0"), key + b"\2")
-    return (found[len(key) :] for found, _ in rows)
+    return ((found[len(key) :], Noted.parse(value)) for found, value in rows)
 
 
 @dataclass(slots=True)
@@ -112,6 +138,11 @@ class Group:
             if len(contracts) < MAX_NEAR:
                 contracts[contract] = position
         return bool(new) or any(edge not in edges for edge in before)
+
+    def contracts(self) -> Iterator[tuple[bytes, int]]:
+        """Contract key and record, of each edge."""
+        for near in self.near.values():
+            yield from near.items()
 
     def encode(self) -> bytes:
         # In their own order, which is the log's: what is judged after a start is judged alike.

@@ -1,9 +1,10 @@
 """
 Matters: incidents, requests of authorities, provisions onward. Said again, a matter is stated anew.
 
-MATTERS: lp8(institution) ‖ matter (16 bytes) → Matter; 0 ‖ lp8(institution) ‖ lp8(contract_id) ‖
-matter → "", of each provision onward under that contract; the same without a matter → Sweep. No
-institution has an empty name, so no matter's key begins with 0.
+MATTERS: lp8(institution) ‖ u8 kind ‖ matter (16 bytes) → Matter, so that one id of two kinds is two
+matters; 0 ‖ lp8(institution) ‖ lp8(contract_id) ‖ matter → "", of each provision onward under that
+contract; the same without a matter → Sweep. No institution has an empty name, so no matter's key
+begins with 0.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8
 
 _MATTER_BYTES: Final = 16
+_KINDS: Final = ("onward", "incident", "gov_access", "consent_change")
 
 
-def matter_key(institution: str, matter: bytes) -> bytes:
-    return lp8(institution.encode()) + matter
+def matter_key(institution: str, record: str, matter: bytes) -> bytes:
+    """record: its field in pb.Body."""
+    return lp8(institution.encode()) + bytes([_KINDS.index(record)]) + matter
 
 
 def matter_of(key: bytes) -> tuple[str, bytes]:
     """(institution, matter) of a key."""
-    return key[1:-_MATTER_BYTES].decode(), key[-_MATTER_BYTES:]
+    return key[1 : -_MATTER_BYTES - 1].decode(), key[-_MATTER_BYTES:]
 
 
 def onward_key(institution: str, contract_id: str, matter: bytes = b"") -> bytes:
@@ -53,8 +56,8 @@ class Matter:
     """
     The newest statement of a matter.
 
-    record: its field in pb.Body, and body that message, encoded. recorded_at: µs, when it was first
-    stated. due is µs, 0 for none.
+    record: its field in pb.Body, and body that message, encoded, with the earliest time at which it
+    was ever said to have begun. recorded_at: µs, when it was first stated. due is µs, 0 for none.
     """
 
     record: str

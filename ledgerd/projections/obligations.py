@@ -44,7 +44,8 @@ def days_of(snapshot: Snapshot, contract: bytes) -> Iterator[int]:
 @dataclass(slots=True)
 class Obligation:
     """
-    first and recorded_at: of the first ACK that took such data.
+    first: the first record by which such data was taken; recorded_at: of its ACK, so that to
+    correct it gains no time.
 
     transfers and subjects are those not yet disposed of; due is µs, 0 for none.
     """
@@ -70,7 +71,7 @@ class Obligation:
 
 
 class Disposed(NamedTuple):
-    """A transfer that a DISPOSAL has named, the first time at position."""
+    """A transfer that a DISPOSAL has named, at position the first time since it was taken."""
 
     position: int
 

@@ -20,6 +20,7 @@ class Terms(NamedTuple):
 
     exporter: tuple[str, str]
     recipient: tuple[str, str]
+    version: int
     mechanism: int
     direction: int
     places: tuple[int, int]
@@ -54,6 +55,7 @@ def read_terms(terms: bytes, side: bytes) -> Terms:
     return Terms(
         (stated.exporter.origin, stated.exporter.institution),
         (stated.recipient.origin, stated.recipient.institution),
+        stated.version,
         stated.mechanism,
         stated.direction,
         (stated.exporter_place, stated.recipient_place),

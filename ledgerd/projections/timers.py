@@ -46,6 +46,12 @@ class Timers:
         rows = transaction.scan(Table.TIMERS, b"", u64(until))
         return [(key[8], key[9:]) for key, _ in islice(rows, most)]
 
+    def first(self, transaction: Transaction) -> int | None:
+        """What is due first (µs); None: nothing is due ever."""
+        self.flush(transaction)
+        timer = next_timer(transaction)
+        return None if timer is None else timer.due
+
     def flush(self, transaction: Transaction) -> None:
         changes = self._changes.items()
         transaction.put_many(Table.TIMERS, [(key, b"") for key, there in changes if there])

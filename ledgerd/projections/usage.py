@@ -67,6 +67,11 @@ class Usage:
         )
         self.excess_at = purposes, categories, means
 
+    def take_shown(self, by_all: Usage) -> None:
+        """Take what all transfers that count show of their contract."""
+        self.first, self.first_at, self.genetic = by_all.first, by_all.first_at, by_all.genetic
+        self.excess, self.excess_at = by_all.excess, by_all.excess_at
+
     def clear(self) -> None:
         """Forget what transfers showed: none of them counts any more."""
         self.first, self.first_at, self.genetic = -1, 0, -1

@@ -15,8 +15,11 @@ from typing import Final, NamedTuple
 from ledgerd.projections.transfers import MAX_HALVES, Half
 from ledgerd.rules.reconcile import Condition
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.contract import CONTRACT, SUPPLEMENT
 
 AGREED, OPEN, ONE_SIDED, DIFFERS = "agreed", "open", "one_sided", "differs"
+
+_NAMING: Final = frozenset((CONTRACT, SUPPLEMENT))
 
 OWN_RULES: Final = frozenset(
     ("C1.differs", "C1.one_sided", "C1.foreign_half", "C1.too_many_halves")
@@ -46,12 +49,18 @@ def take(halves: list[Half], half: Half) -> bool:
     Enter a half among those of a contract, or of one disposal; whether it says anything new.
 
     What its author said before is moved, so that a row grows only with what is said for the first
-    time; and of one author and sort by no more than one beyond MAX_HALVES, whoever else writes.
+    time; and of one author and sort by no more than one beyond MAX_HALVES, whoever else writes. It
+    was said then for the first time, unless the two have agreed since: to say two things by turns
+    must not put off for ever what the other side is waited for.
     """
     like = [place for place, each in enumerate(halves) if _author(each) == _author(half)]
     said = [halves[place] for place in like]
     if len(said) > MAX_HALVES or (said and said[-1].terms_digest == half.terms_digest):
         return False
+    earlier = [each for each in said if each.terms_digest == half.terms_digest]
+    like_it = [each for each in halves if each.outcome == half.outcome]
+    if earlier and earlier[0].recorded_at >= _agreed_at(like_it):
+        half = half._replace(recorded_at=earlier[0].recorded_at)
     kept = [each for each in said if each.terms_digest != half.terms_digest] + [half]
     if len(kept) > len(said):
         halves.append(half)
@@ -61,9 +70,19 @@ def take(halves: list[Half], half: Half) -> bool:
     return True
 
 
-def first_own(halves: Iterable[Half]) -> Half | None:
-    """The half that says who the parties are: the first of this log."""
-    return next((half for half in halves if half.own), None)
+def parties_of(halves: Iterable[Half]) -> Half | None:
+    """
+    Who the parties are: as the first half of this log, with whom its author names newest.
+
+    Of what it states the contract and its supplements say so, where there are any: a wrong name
+    that was mended is nobody's any more.
+    """
+    ours = [half for half in halves if half.own]
+    if not ours:
+        return None
+    stated = [half for half in ours if half.institution == ours[0].institution]
+    newest = max(stated, key=lambda half: (half.outcome in _NAMING, half.position))
+    return ours[0]._replace(counterparty=newest.counterparty)
 
 
 def agree(
@@ -73,13 +92,13 @@ def agree(
     Judge a contract, or one disposal, by its halves, each author's in log order.
 
     known_until: µs, when the newest anchored checkpoint of the peer was fetched. Of each author and
-    sort the first MAX_HALVES count; the next one is found. parties: the own half that says who they
-    are, where it is not the first of halves.
+    sort the first MAX_HALVES count; the next one is found. parties: of the contract, by
+    parties_of(), where halves are not all of it.
     """
     ours = [half for half in halves if half.own]
     theirs = [half for half in halves if not half.own]
     uncounted: list[Condition] = []
-    if parties := parties or first_own(ours):
+    if parties := parties or parties_of(ours):
         party, counterparty = parties.institution, parties.counterparty
         foreign = [half for half in ours if half.institution != party]
         foreign += [half for half in theirs if half.institution != counterparty]
@@ -120,10 +139,27 @@ def _judge(
             return _Sort(DIFFERS, (Condition("C1.differs", places),))
         latest = ahead
     newest = max(latest, key=lambda half: half.recorded_at)
-    due = newest.recorded_at + agree_within
+    due = _since(newest, ours, theirs) + agree_within
     if not agree_within or known_until <= due:
         return _Sort(OPEN, due=due if agree_within else 0)
     return _Sort(ONE_SIDED, (Condition("C1.one_sided", (newest.place,)),))
+
+
+def _since(newest: Half, ours: Sequence[Half], theirs: Sequence[Half]) -> int:
+    """Since when (µs) the other side has not followed, however often its counterpart changed."""
+    side, other = (ours, theirs) if newest.own else (theirs, ours)
+    met, agreed_at = {half.terms_digest for half in other}, _agreed_at((*ours, *theirs))
+    unmet = (half for half in side if half.terms_digest not in met)
+    times = [half.recorded_at for half in unmet if half.recorded_at > agreed_at]
+    return min(times, default=newest.recorded_at)
+
+
+def _agreed_at(halves: Iterable[Half]) -> int:
+    """When (µs) both sides had last said one thing; 0: they never had."""
+    said: dict[bytes, dict[bool, int]] = {}
+    for half in halves:
+        said.setdefault(half.terms_digest, {})[half.own] = half.recorded_at
+    return max((max(times.values()) for times in said.values() if len(times) == 2), default=0)
 
 
 def _author(half: Half) -> tuple[bool, str, int]:

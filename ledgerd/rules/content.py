@@ -113,16 +113,14 @@ def timing(
     """
     if not contract.versions:
         return ()
-    versions = contract.terms()
-    newest = versions[-1]
     found = []
     carrying = contract.in_force(occurred_at)
     if (exporter, recipient) != (carrying.exporter, carrying.recipient):
         found.append("K3.foreign_contract")
     # GBA Standard Contract: transfers may start when the contract is in effect.
-    if occurred_at < versions[0].starts_at:
+    if occurred_at < contract.terms()[0].starts_at:
         found.append("K3.before_effect")
-    if newest.ends_at and occurred_at > newest.ends_at:
+    if carrying.ends_at and occurred_at > carrying.ends_at:
         found.append("K3.after_expiry")
     if contract.is_suspended(occurred_at):
         found.append("K3.suspended")

@@ -8,14 +8,15 @@ route, K13, K16's end, K19, K22 and K23; for their sources see `rulebook` and do
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from ledgerd.projections.contracts import Contract
 from ledgerd.projections.terms import Terms
+from ledgerd.projections.transfers import Position
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.authorisation import judge_authorisation
 from ledgerd.rules.filing import judge_filing
-from ledgerd.rules.lapse import Judgement, Lapse, Party, accused_after, merged, own
+from ledgerd.rules.lapse import Grace, Judgement, Lapse, Party, merged, own
 from ledgerd.rules.law import Law
 from ledgerd.rules.mechanisms import (
     ASSESSMENT,
@@ -29,10 +30,11 @@ from ledgerd.rules.mechanisms import (
     HK_PDPO,
     HK_RMC,
 )
-from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
 from ledgerd_client.core.days import day_of, end_of, to_date
 from ledgerd_client.core.org_id import fails_check_digits
+
+_Records: TypeAlias = tuple[Position, ...]
 
 _CN_HK, _HK_CN = 1, 2
 # Model clauses and PDPO alone: no impact assessment is asked for.
@@ -52,7 +54,7 @@ _LISTS: Final = (("K6.purposes", 0, 64), ("K6.categories", 64, 128), ("K6.means"
 
 
 def judge_contract(
-    contract: Contract, usage: Usage, party: Party, now: int, rules: pb.RuleSet, law: Law
+    contract: Contract, usage: Usage, party: Party, now: int, grace: Grace, law: Law
 ) -> Judgement:
     """
     Judge a contract of this party (party.id is the one who stated it).
@@ -61,19 +63,25 @@ def judge_contract(
     """
     if not contract.versions:
         return Judgement(tuple(_unknown(contract, usage)))
-    terms = contract.terms()[-1]
-    lapses = [*_parties(contract, terms, party)]
-    timed = [judge_filing(contract, party, now, rules, law)]
-    timed.append(_end_not_notified(contract, party, now, rules, law))
+    known = max(now, *(version.recorded_at for version in contract.versions))
+    terms, records = contract.in_force(known), (own(contract.version_at(known).position),)
+    lapses = [*_parties(contract, terms, party, records), *_restated(contract)]
+    if terms.mechanism == GBA_SC and not law.at(day_of(terms.starts_at)).filing_days:
+        # It was published in December 2023 (1.1), and every one since is filed.
+        lapses.append(Lapse("K3.before_standard", records, (to_date(day_of(terms.starts_at)),)))
+    # Another version may be in force then.
+    timed = [Judgement(due=contract.next_start(known))]
+    timed.append(judge_filing(contract, party, now, grace, law))
+    timed.append(_end_not_notified(contract, party, now, grace, law))
     if contract.exporting:
-        lapses += _exporter(contract, terms, usage)
-        timed.append(_drift(contract, usage, now))
+        lapses += _exporter(contract, terms, usage, records)
+        lapses += _drift(contract, terms, usage)
         if party.side == "CN":
-            lapses += _from_the_mainland(contract, terms, usage, party)
-        timed.append(judge_authorisation(contract, terms, now, rules, law))
+            lapses += _from_the_mainland(terms, usage, party, records)
+        timed.append(judge_authorisation(contract, known, now, grace, law))
     else:
         lapses += _pipia_of_recipient(contract)
-        timed.append(_held_after_end(contract, usage, now, rules, law))
+        timed.append(_held_after_end(contract, usage, now, grace, law))
     return merged((Judgement(tuple(lapses)), *timed))
 
 
@@ -85,9 +93,14 @@ def _unknown(contract: Contract, usage: Usage) -> Iterator[Lapse]:
         yield Lapse("C2.no_contract", (own(contract.dangling[0]),))
 
 
-def _parties(contract: Contract, terms: Terms, party: Party) -> Iterator[Lapse]:
+def _restated(contract: Contract) -> Iterator[Lapse]:
+    """K3: what stood against transfers may have been closed by what was stated afterwards."""
+    if contract.restated >= 0:
+        yield Lapse("K3.restated", (own(contract.restated),))
+
+
+def _parties(contract: Contract, terms: Terms, party: Party, records: _Records) -> Iterator[Lapse]:
     """K2: exactly one party in the nine cities and one in Hong Kong, as registered."""
-    records = (own(contract.versions[-1].position),)
     sides = tuple(_side(place) for place in terms.places)
     if sides not in {("CN", "HK"), ("HK", "CN")}:
         yield Lapse("K2.places", records)
@@ -110,8 +123,7 @@ def _side(place: int) -> str:
     return "CN" if place in MAINLAND_CITIES else ""
 
 
-def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
-    records = (own(contract.versions[-1].position),)
+def _exporter(contract: Contract, terms: Terms, usage: Usage, records: _Records) -> Iterator[Lapse]:
     yield from _pipia(contract, terms, usage)
     if terms.side.important_data and terms.mechanism == GBA_SC:
         yield Lapse("K8.important_data", records)
@@ -123,19 +135,12 @@ def _exporter(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]
         yield Lapse("K22.assessed", records, (usage.subjects, scale))
 
 
-def _drift(contract: Contract, usage: Usage, now: int) -> Judgement:
+def _drift(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
     """K6, GBA Standard Contract on supplements, PIPL 14: a supplement covers once in effect."""
-    if not usage.excess:
-        return Judgement()
-    known = max(now, *(version.recorded_at for version in contract.versions))
-    beyond = usage.excess & ~contract.in_force(known).scope
-    lapses = [
-        Lapse(rule, (own(contract.versions[0].position), own(position)), (codes,))
-        for (rule, first, bits), position in zip(_LISTS, usage.excess_at, strict=True)
-        if (codes := (beyond >> first & (1 << bits) - 1).bit_count())
-    ]
-    later = [terms.starts_at for terms in contract.terms() if terms.starts_at > known]
-    return Judgement(tuple(lapses), min(later, default=0))
+    beyond = usage.excess & ~terms.scope
+    for (rule, first, bits), position in zip(_LISTS, usage.excess_at, strict=True):
+        if codes := (beyond >> first & (1 << bits) - 1).bit_count():
+            yield Lapse(rule, (own(contract.versions[0].position), own(position)), (codes,))
 
 
 def _pipia(contract: Contract, terms: Terms, usage: Usage) -> Iterator[Lapse]:
@@ -158,9 +163,8 @@ def _pipia_of_recipient(contract: Contract) -> Iterator[Lapse]:
 
 
 def _from_the_mainland(
-    contract: Contract, terms: Terms, usage: Usage, party: Party
+    terms: Terms, usage: Usage, party: Party, records: _Records
 ) -> Iterator[Lapse]:
-    records = (own(contract.versions[-1].position),)
     yield from _route(terms, usage)
     if terms.side.ciio and terms.mechanism != ASSESSMENT:
         # K13, PIPL 40.
@@ -187,13 +191,13 @@ def _route(terms: Terms, usage: Usage) -> Iterator[Lapse]:
 
 
 def _held_after_end(
-    contract: Contract, usage: Usage, now: int, rules: pb.RuleSet, law: Law
+    contract: Contract, usage: Usage, now: int, grace: Grace, law: Law
 ) -> Judgement:
     """K16, GBA Standard Contract on termination: the recipient returns or deletes what it holds."""
     ended = contract.ended
     if ended is None or not usage.held or not (days := law.at(ended.day).dispose_days):
         return Judgement()
-    due = accused_after(end_of(ended.day + days), ended.recorded_at, rules)
+    due = grace.ends(end_of(ended.day + days), ended.recorded_at)
     if now <= due:
         return Judgement(due=due)
     numbers = (to_date(ended.day), usage.held)
@@ -201,21 +205,26 @@ def _held_after_end(
 
 
 def _end_not_notified(
-    contract: Contract, party: Party, now: int, rules: pb.RuleSet, law: Law
+    contract: Contract, party: Party, now: int, grace: Grace, law: Law
 ) -> Judgement:
     """K16, GBA Standard Contract on termination: each party notifies its own regulator."""
     ended = contract.ended
-    if ended is None or ended.notified_on:
+    if ended is None:
         return Judgement()
     days = law.at(ended.day).terminate_notice_days
-    if not days:
+    if not days or 0 < ended.notified_on <= ended.day + days:
         return Judgement()
     deadline = law.calendars[party.side].after(ended.day, days)
     if deadline.provisional:
         # Once a day, until a law with the calendar is in force.
         return Judgement(due=end_of(max(day_of(now), ended.day + days)))
-    due = accused_after(end_of(deadline.day), ended.recorded_at, rules)
+    dates = to_date(ended.day), to_date(deadline.day)
+    if ended.notified_on:
+        late = ended.notified_on > deadline.day
+        numbers = (*dates, to_date(ended.notified_on))
+        lapse = Lapse("K16.end_notified_late", (own(ended.position),), numbers)
+        return Judgement((lapse,) if late else ())
+    due = grace.ends(end_of(deadline.day), ended.recorded_at)
     if now <= due:
         return Judgement(due=due)
-    numbers = (to_date(ended.day), to_date(deadline.day))
-    return Judgement((Lapse("K16.end_not_notified", (own(ended.position),), numbers),))
+    return Judgement((Lapse("K16.end_not_notified", (own(ended.position),), dates),))

@@ -44,19 +44,23 @@ def needed_route(counts: tuple[int, int], parameters: Parameters) -> int:
     )
 
 
-def judge_counter(counter: Counter, position: int, parameters: Parameters) -> tuple[Lapse, ...]:
+def judge_counter(
+    counter: Counter, year: int, position: int, parameters: Parameters
+) -> tuple[Lapse, ...]:
     """K11's information: edges that are reached or near, shown by the record at position."""
-    return tuple(_counted(counter.all, position, parameters))
+    return tuple(_counted(counter.all, year, position, parameters))
 
 
-def _counted(counts: tuple[int, int], position: int, parameters: Parameters) -> Iterator[Lapse]:
+def _counted(
+    counts: tuple[int, int], year: int, position: int, parameters: Parameters
+) -> Iterator[Lapse]:
     for name, which in _EDGES:
         if _reaches(counts[which], edge := getattr(parameters, name)):
-            yield Lapse(f"K11.{name}", (own(position),), (counts[which], edge))
+            yield Lapse(f"K11.{name}", (own(position),), (counts[which], edge, year))
     for name, which in _APPROACHED:
         edge = getattr(parameters, name)
         if _is_just_below(counts[which], edge, parameters.near_percent):
-            yield Lapse(f"K11.near_{name}", (own(position),), (counts[which], edge))
+            yield Lapse(f"K11.near_{name}", (own(position),), (counts[which], edge, year))
 
 
 def quiet_below(counts: tuple[int, int], parameters: Parameters) -> tuple[int, int]:
@@ -111,13 +115,13 @@ def near_edge(counts: tuple[int, int], parameters: Parameters) -> tuple[str, ...
     )
 
 
-def judge_group(group: Group, parameters: Parameters) -> tuple[Lapse, ...]:
+def judge_group(group: Group, year: int, parameters: Parameters) -> tuple[Lapse, ...]:
     """K14: contracts of one group, each just below the same edge. A heuristic, to be reviewed."""
     for name, _ in _APPROACHED:
         near = group.near.get(name, {})
         if 0 < parameters.split_members <= len(near):
             shown = sorted(near.values())[: parameters.split_members]
-            numbers = (len(near), getattr(parameters, name))
+            numbers = (len(near), getattr(parameters, name), year)
             return (Lapse("K14.split", tuple(own(position) for position in shown), numbers),)
     return ()
 

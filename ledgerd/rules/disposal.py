@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from ledgerd.projections.obligations import Obligation
-from ledgerd.rules.lapse import Judgement, Lapse, accused_after, own
-from ledgerd_client._proto import body_pb2 as pb
+from ledgerd.rules.lapse import Grace, Judgement, Lapse, own
 from ledgerd_client.core.days import end_of, to_date
 
 
-def judge_obligation(row: Obligation, day: int, now: int, rules: pb.RuleSet) -> Judgement:
+def judge_obligation(row: Obligation, day: int, now: int, grace: Grace) -> Judgement:
     """
     Judge what a recipient still holds of one contract and one day of delete_by.
 
@@ -16,8 +15,20 @@ def judge_obligation(row: Obligation, day: int, now: int, rules: pb.RuleSet) -> 
     """
     if not (row.transfers and day):
         return Judgement()
-    due = accused_after(end_of(day), row.recorded_at, rules)
+    due = grace.ends(end_of(day), row.recorded_at)
     if now <= due:
         return Judgement(due=due)
     numbers = (to_date(day), row.transfers, row.subjects)
     return Judgement((Lapse("K16.overdue", (own(row.first),), numbers),))
+
+
+def disposed_late(row: Obligation, day: int, done_at: int, grace: Grace) -> bool:
+    """
+    Whether it was disposed of (µs) after the last day on which it may be held; 0: none was stated.
+
+    What was acknowledged after that day is given the grace of what meets a deadline.
+    """
+    last = end_of(day)
+    return bool(day) and done_at > (
+        last if row.recorded_at <= last else grace.ends(last, row.recorded_at)
+    )

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledgerd.projections.transfers import Position
-from ledgerd_client._proto import body_pb2 as pb
 
 
 class Lapse(NamedTuple):
@@ -47,14 +46,29 @@ class Party(NamedTuple):
     group: str = ""
 
 
-def accused_after(deadline: int, started: int, rules: pb.RuleSet) -> int:
+class Grace(NamedTuple):
     """
-    The last µs of our own side's deadline on which nobody is accused of missing it.
+    How long what meets a deadline of our own side may be on its way to the log (µs).
 
-    What meets it may be on its way: a record is given `record_within` to reach the log, counted
-    from the deadline, or from when the record that started it was recorded, if that is later.
+    record_within: the rule set's. away: from when to when the node was away, in order; no record
+    could reach the log then, so that these times do not count.
     """
-    return max(deadline, started) + rules.record_within
+
+    record_within: int
+    away: tuple[tuple[int, int], ...] = ()
+
+    def ends(self, deadline: int, started: int) -> int:
+        """
+        The last µs on which nobody is accused of missing a deadline.
+
+        started: when the record that started it was recorded.
+        """
+        begin = max(deadline, started)
+        end = begin + self.record_within
+        for since, until in self.away:
+            if begin < until and since <= end:
+                end += until - max(begin, since)
+        return end
 
 
 def own(position: int) -> Position:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 from ledgerd.projections.matters import Matter
-from ledgerd.rules.lapse import Judgement, Lapse, Party, accused_after, own
+from ledgerd.rules.lapse import Grace, Judgement, Lapse, Party, own
 from ledgerd.rules.law import Law, Parameters
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
@@ -26,7 +26,7 @@ def judge_matter(
     listed: Collection[str] | None,
     party: Party,
     now: int,
-    rules: pb.RuleSet,
+    grace: Grace,
     law: Law,
 ) -> Judgement:
     """
@@ -42,10 +42,10 @@ def judge_matter(
         incident = pb.Incident.FromString(matter.body)
         judge = _mainland_incident if party.side == "CN" else _hong_kong_incident
         parameters = law.at(day_of(incident.discovered_at))
-        return judge(matter, incident, now, rules, parameters)
+        return judge(matter, incident, now, grace, parameters)
     if matter.record == "gov_access":
         access = pb.GovAccess.FromString(matter.body)
-        return _access(matter, access, now, rules, law.at(day_of(access.received_at)))
+        return _access(matter, access, now, grace, law.at(day_of(access.received_at)))
     return Judgement()
 
 
@@ -64,7 +64,7 @@ def _onward(
 
 
 def _mainland_incident(
-    matter: Matter, incident: pb.Incident, now: int, rules: pb.RuleSet, parameters: Parameters
+    matter: Matter, incident: pb.Incident, now: int, grace: Grace, parameters: Parameters
 ) -> Judgement:
     """K17, PIPL 57; Measures of 2025, article 4: graded larger or above, within 4 hours, or 1."""
     named = 0
@@ -72,24 +72,24 @@ def _mainland_incident(
         named = parameters.incident_ciio_hours if incident.ciio else parameters.incident_hours
     discovered = incident.discovered_at
     notified = _first_notice(incident, _MAINLAND_AUTHORITIES)
+    hours = named or parameters.incident_other_hours
     if notified is None:
-        hours = named or parameters.incident_other_hours
-        return _unless_told("K17.no_notice", matter, discovered, hours, now, rules)
-    deadline = discovered + named * HOUR_US
-    if not named or notified <= deadline:
+        return _unless_told("K17.no_notice", matter, discovered, hours, now, grace)
+    deadline = discovered + hours * HOUR_US
+    if not hours or notified <= deadline:
         return Judgement()
     numbers = (discovered, notified, deadline)
     return Judgement((Lapse("K17.late_notice", (own(matter.position),), numbers),))
 
 
 def _hong_kong_incident(
-    matter: Matter, incident: pb.Incident, now: int, rules: pb.RuleSet, parameters: Parameters
+    matter: Matter, incident: pb.Incident, now: int, grace: Grace, parameters: Parameters
 ) -> Judgement:
     """K17, PCPD guidance of June 2023: notice is voluntary, so this is information."""
     if _first_notice(incident, _HONG_KONG_AUTHORITIES) is not None:
         return Judgement()
     hours = parameters.incident_other_hours
-    return _unless_told("K17.hk_no_notice", matter, incident.discovered_at, hours, now, rules)
+    return _unless_told("K17.hk_no_notice", matter, incident.discovered_at, hours, now, grace)
 
 
 def _first_notice(incident: pb.Incident, authorities: frozenset[int]) -> int | None:
@@ -98,25 +98,28 @@ def _first_notice(incident: pb.Incident, authorities: frozenset[int]) -> int | N
 
 
 def _access(
-    matter: Matter, access: pb.GovAccess, now: int, rules: pb.RuleSet, parameters: Parameters
+    matter: Matter, access: pb.GovAccess, now: int, grace: Grace, parameters: Parameters
 ) -> Judgement:
     """K24, GBA Standard Contract: the exporter is told when a public body asks for the data."""
-    if access.exporter_notified_at:
-        return Judgement()
-    rule, received = "K24.no_notice", access.received_at
+    rule, received, told = "K24.no_notice", access.received_at, access.exporter_notified_at
+    hours, records = parameters.gov_access_hours, (own(matter.position),)
+    if told:
+        deadline = received + hours * HOUR_US
+        late = Lapse("K24.late_notice", records, (received, told, deadline))
+        return Judgement((late,) if hours and told > deadline else ())
     if access.disclosed:
-        return Judgement((Lapse(rule, (own(matter.position),), (received, received)),))
-    return _unless_told(rule, matter, received, parameters.gov_access_hours, now, rules)
+        return Judgement((Lapse(rule, records, (received, received)),))
+    return _unless_told(rule, matter, received, hours, now, grace)
 
 
 def _unless_told(
-    rule: str, matter: Matter, since: int, hours: int, now: int, rules: pb.RuleSet
+    rule: str, matter: Matter, since: int, hours: int, now: int, grace: Grace
 ) -> Judgement:
     """The lapse when so many hours passed and no notice is recorded; 0: no rule is in force."""
     if not hours:
         return Judgement()
     deadline = since + hours * HOUR_US
-    due = accused_after(deadline, matter.recorded_at, rules)
+    due = grace.ends(deadline, matter.recorded_at)
     if now <= due:
         return Judgement(due=due)
     return Judgement((Lapse(rule, (own(matter.position),), (since, deadline)),))

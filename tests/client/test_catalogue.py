@@ -202,6 +202,11 @@ class TestAFindingInWords:
         catalogue = Catalogue.load("zh-Hant")
         assert catalogue.finding(finding).says.endswith(catalogue.word("provisional"))
 
+    @pytest.mark.parametrize("lang", LANGUAGES)
+    def test_what_was_found_later_says_of_how_many_transfers(self, lang: str) -> None:
+        finding = a_finding("K3.suspended", found_later=1_234)
+        assert "1,234" in Catalogue.load(lang).finding(finding).says
+
     def test_a_disputed_source_is_told_with_both_readings(self) -> None:
         assert len(Catalogue.load("en").finding(a_finding("K11.route_disputed")).readings) == 2
 

@@ -364,6 +364,15 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
             "\u200d", "\u2060", "\ufeff", "\u00ad", "\U000e0041",
         )
     ),
+    *(
+        ("key_event", {"group": f"GROUP{strange}7"}, "FIELD_OUT_OF_RANGE")
+        # Fillers that look like spaces or nothing, other spaces, a joiner, a variation selector.
+        for strange in (
+            "\u3164", "\u115f", "\u1160", "\uffa0", "\u034f", "\u2800", "\u00a0", "\u3000",
+            "\ufe0f", "  ", "\u0430",
+        )
+    ),
+    *(("key_event", {"group": text}, "FIELD_OUT_OF_RANGE") for text in (" GROUP", "GROUP ")),
     ("correction", {"corrects": b""}, "FIELD_OUT_OF_RANGE"),
     ("correction", {"corrects": bytes(16)}, "FIELD_OUT_OF_RANGE"),
     ("anchor", {"peer_origin": ""}, "BAD_ORIGIN"),

@@ -192,10 +192,12 @@ class LawWorld(World):
     # -- time -------------------------------------------------------------------------------
 
     def tick(self, node: Node, time: int | None = None) -> None:
-        """Go on to a time, if one is given, and tick while anything is due there."""
-        self.clock.now = time or self.clock.now
-        while (due := node.reader.next_timer()) is not None and due < self.clock():
+        """Go on to a time, if one is given, and tick whenever anything is due, as a node does."""
+        until = time or self.clock()
+        while (due := node.reader.next_timer()) is not None and due < until:
+            self.clock.now = max(self.clock(), due + 1)
             node.place(node.by_node(tick=pb.Tick()))
+        self.clock.now = until
 
 
 def rules_of(node: Node) -> set[str]:

@@ -28,6 +28,16 @@ def found_on(law: LawWorld, rule: str) -> list[int]:
     )
 
 
+def counted(law: LawWorld, rule: str) -> list[int]:
+    """Of how many transfers each finding of a rule that stands was found later."""
+    standing = {}
+    for finding in law.mainland.findings():
+        standing[finding.finding_id] = finding
+        if finding.closed:
+            del standing[finding.finding_id]
+    return [sum(each.numbers) for each in standing.values() if each.rule == rule]
+
+
 def again(law: LawWorld) -> None:
     """An hour later, and with a day to go before any deadline: what is judged again is judged."""
     law.tick(law.mainland, law.clock() + HOUR)
@@ -74,7 +84,7 @@ class TestASuspensionThatIsRecordedLate:
         law.agree()
         law.mainland.append(*(law.transfer() for _ in range(3)), suspend(law, law.clock()))
         again(law)
-        assert len(found_on(law, "K3.suspended")) == 3
+        assert counted(law, "K3.suspended") == [3]
         law.mainland.audit()
 
 
@@ -95,7 +105,7 @@ class TestAnEndThatIsRecordedLate:
         law.mainland.place(law.by_exporter(termination=law.termination(20260804, 20260805)))
         again(law)
         law.mainland.place(law.by_exporter(termination=law.termination(20260805, 20260805)))
-        again(law)
+        law.tick(law.mainland, law.clock() + DAY + 1)
         assert found_on(law, "K3.terminated") == []
 
 
@@ -104,7 +114,7 @@ class TestAContractThatComesAfterItsTransfers:
         sent = law.mainland.append(*(law.transfer() for _ in range(3)))
         law.mainland.append(law.contract(effective_on=20260901), law.pipia())
         again(law)
-        assert found_on(law, "K3.before_effect") == sent
+        assert counted(law, "K3.before_effect") == [len(sent)]
 
     def test_and_is_stated_anew_closes_what_holds_no_longer(self, law: LawWorld) -> None:
         law.mainland.append(law.contract(effective_on=20260901), law.pipia(), law.transfer())
@@ -151,8 +161,8 @@ class TestWhatIsJudgedAgain:
         counts = []
         for _ in range(3):
             law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
-            counts.append(len(found_on(law, "K3.suspended")))
-        assert counts == [1, CHUNK + 1, 2 * CHUNK + 1]
+            counts.append(counted(law, "K3.suspended"))
+        assert counts == [[], [], [2 * CHUNK + 1]]
 
     def test_is_nothing_that_was_recorded_before(self, law: LawWorld) -> None:
         law.agree()
@@ -195,3 +205,97 @@ class TestWhatIsJudgedAgain:
         due = law.mainland.reader.next_timer()
         assert due is not None
         assert due < law.clock() + DAY
+
+    def test_is_so_once_a_day_however_often_it_is_called_for(self, law: LawWorld) -> None:
+        law.agree()
+        law.mainland.append(*(law.transfer() for _ in range(2 * CHUNK)))
+        size = law.mainland.size
+        for number in range(20):
+            law.mainland.place(law.contract(effective_on=(20260901, 20260803)[number % 2]))
+            again(law)
+        bodies = [law.mainland.body(index) for index in range(size, law.mainland.size)]
+        assert sum(body.HasField("tick") for body in bodies) == 2
+
+    def test_one_record_raises_one_finding_a_rule(self, law: LawWorld) -> None:
+        law.agree()
+        law.mainland.append(*(law.transfer() for _ in range(2 * CHUNK)))
+        law.mainland.place(law.contract(effective_on=20260901))
+        again(law)
+        assert [found.rule for found in law.mainland.findings()].count("K3.before_effect") == 1
+
+    def test_is_nothing_when_other_words_are_stated_that_carry_the_same(
+        self, law: LawWorld
+    ) -> None:
+        law.agree()
+        law.mainland.place(law.transfer())
+        law.mainland.place(law.contract(document_digest=b"\1" * 32))
+        size = law.mainland.size
+        again(law)
+        assert law.mainland.size == size
+
+    def test_goes_on_though_it_is_called_for_meanwhile(self, law: LawWorld) -> None:
+        law.agree()
+        law.mainland.append(*(law.transfer() for _ in range(2 * CHUNK)))
+        law.mainland.place(law.contract(effective_on=20260901))
+        for _ in range(2):
+            law.clock.advance(1)
+            law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
+            law.mainland.place(suspend(law, law.clock() - DAY))
+        assert counted(law, "K3.before_effect") == [2 * CHUNK]
+
+    def test_stands_when_a_part_is_judged_once_more(self, law: LawWorld) -> None:
+        law.agree()
+        law.mainland.append(*(law.transfer() for _ in range(CHUNK)))
+        law.mainland.place(suspend(law, law.clock()))
+        again(law)
+        law.clock.now += 2 * DAY
+        law.mainland.append(*(law.transfer() for _ in range(CHUNK)), suspend(law, law.clock()))
+        again(law)
+        assert max(counted(law, "K3.suspended")) == CHUNK
+
+    def test_and_was_cancelled_since_is_closed(self, law: LawWorld) -> None:
+        law.agree()
+        terms = law.terms()
+        law.mainland.append(law.transfer(terms), suspend(law, law.clock()))
+        again(law)
+        found = counted(law, "K3.suspended")
+        law.mainland.append(law.transfer(), law.cancel(terms), resume(law, law.clock() + 1))
+        law.tick(law.mainland, law.clock() + DAY + 1)
+        assert (found, len(found_on(law, "K3.suspended"))) == ([1], 1)
+        law.mainland.audit()
+
+
+class TestWhatTransfersShowOfTheirContract:
+    """It is what those show that count, whichever came before."""
+
+    def test_a_cancelled_first_one_leaves_no_late_assessment(self, law: LawWorld) -> None:
+        law.agree()
+        early = law.terms()
+        law.mainland.place(law.transfer(early, at("2026-07-01")))
+        law.mainland.place(law.transfer())
+        found = "K5.pipia_late" in rules_of(law.mainland)
+        law.mainland.place(law.cancel(early))
+        again(law)
+        assert (found, "K5.pipia_late" in rules_of(law.mainland)) == (True, False)
+        law.mainland.audit()
+
+    def test_a_corrected_category_leaves_no_drift(self, law: LawWorld) -> None:
+        law.agree()
+        law.mainland.place(law.transfer())
+        terms = law.terms(categories=[1, 9])
+        law.mainland.place(law.transfer(terms))
+        found = rules_of(law.mainland)
+        corrected = pb.Terms.FromString(terms.terms)
+        corrected.categories[:] = [1]
+        stated = pb.Transfer(terms=corrected.SerializeToString(deterministic=True))
+        law.mainland.place(law.correction(law.mainland, stated))
+        again(law)
+        assert (found, rules_of(law.mainland)) == ({"K6.categories"}, {"C3.corrects_nothing"})
+
+    def test_a_drift_that_another_one_shows_too_stays(self, law: LawWorld) -> None:
+        law.agree()
+        terms = law.terms(categories=[1, 9])
+        law.mainland.append(law.transfer(terms), law.transfer(law.terms(categories=[1, 9])))
+        law.mainland.place(law.cancel(terms))
+        again(law)
+        assert rules_of(law.mainland) == {"K6.categories"}

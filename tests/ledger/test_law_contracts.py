@@ -134,10 +134,12 @@ class TestFiling:
         assert (late, rules_of(law.mainland)) == ({"K4.filed_late"}, {"K4.restated"})
         assert numbers_of(law, "K4.restated") == [20260817, 20260817, 20260818]
 
-    def test_of_other_terms_is_none(self, law: LawWorld) -> None:
+    def test_of_other_terms_is_told_until_the_contract_says_the_same(self, law: LawWorld) -> None:
         law.mainland.append(law.contract(), law.filing(20260803, planned_scale=5))
         law.tick(law.mainland, SPARED + 1)
-        assert rules_of(law.mainland) == {"K4.overdue"}
+        found = rules_of(law.mainland)
+        law.mainland.place(law.contract(planned_scale=5))
+        assert (found, rules_of(law.mainland)) == ({"K4.other_terms"}, set())
 
     def test_that_was_not_made_is_found_on_the_recipients_side_too(self, law: LawWorld) -> None:
         law.hong_kong.place(law.counterpart())
@@ -333,7 +335,8 @@ class TestEnd:
         law.tick(law.mainland, SPARED + 1)
         found = rules_of(law.mainland)
         law.mainland.place(law.by_exporter(termination=law.termination(20260803, 20260818)))
-        assert (found, rules_of(law.mainland)) == ({"K16.end_not_notified"}, set())
+        assert found == {"K16.end_not_notified"}
+        assert rules_of(law.mainland) == {"K16.end_notified_late"}
 
     def test_with_data_still_held_is_found_after_thirty_days(self, law: LawWorld) -> None:
         law.agree()
@@ -365,6 +368,21 @@ class TestHalves:
         law.hong_kong.place(law.counterpart())
         law.anchor()
         assert (rules_of(law.mainland), rules_of(law.hong_kong)) == (set(), set())
+
+    def test_of_a_party_that_was_misnamed_first_are_agreed_on_both_sides(
+        self, law: LawWorld
+    ) -> None:
+        wrong = pb.Party(origin=law.recipient.party.origin, institution="hkbr.11111111")
+        law.hong_kong.place(law.counterpart())
+        law.mainland.place(law.contract(recipient=wrong))
+        law.anchor()
+        found = rules_of(law.mainland)
+        law.mainland.place(law.contract())
+        law.clock.now += 31 * DAY
+        law.anchor()
+        found_then = (rules_of(law.mainland), rules_of(law.hong_kong))
+        assert (found, found_then) == ({"C1.foreign_half"}, (set(), set()))
+        law.mainland.audit()
 
     def test_of_one_side_alone_are_found_when_the_other_was_silent(self, law: LawWorld) -> None:
         law.mainland.append(law.contract(), law.filing(20260803))

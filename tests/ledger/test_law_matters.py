@@ -65,6 +65,17 @@ class TestOnward:
             found.append(len(law.hong_kong.findings()))
         assert found == [0, SWEEP_STEP, SWEEP_STEP + 1]
 
+    def test_are_judged_by_new_terms_once_a_day(self, law: LawWorld) -> None:
+        law.hong_kong.place(law.counterpart(third_parties=["hkbr.11111111"]))
+        law.hong_kong.place(law.by_recipient(onward=law.onward()))
+        for number in range(10):
+            listed = [] if number % 2 == 0 else ["hkbr.11111111"]
+            terms = law.contract_terms(version=1, third_parties=listed)
+            law.hong_kong.place(law.by_recipient(supplement=pb.Supplement(terms=terms)))
+            law.tick(law.hong_kong, law.clock() + HOUR)
+        found = [finding.rule for finding in law.hong_kong.findings()]
+        assert found.count("K7.unlisted") == 1
+
     def test_under_a_contract_that_nobody_stated_is_found(self, law: LawWorld) -> None:
         law.hong_kong.place(law.by_recipient(onward=law.onward()))
         assert rules_of(law.hong_kong) == {"C2.no_contract"}
@@ -115,6 +126,24 @@ class TestIncidents:
         found = {each.finding_id: each.contract_id for each in law.mainland.findings()}
         assert list(found.values()) == ["A", "B"]
 
+    def test_do_not_vanish_behind_another_matter_by_their_id(self, law: LawWorld) -> None:
+        law.agree()
+        incident = law.incident()
+        law.mainland.place(law.by_exporter(incident=incident))
+        law.tick(law.mainland, law.clock() + 4 * HOUR + DAY + 1)
+        change = pb.ConsentChange(
+            contract_id=CONTRACT_ID, matter=incident.matter, change=1, subjects=3,
+            from_date=20260803,
+        )  # fmt: skip
+        law.mainland.place(law.by_exporter(consent_change=change))
+        assert rules_of(law.mainland) == {"K17.no_notice"}
+
+    def test_gain_no_time_by_a_later_discovery(self, law: LawWorld) -> None:
+        for _ in range(3):
+            law.mainland.place(law.by_exporter(incident=law.incident()))
+            law.tick(law.mainland, law.clock() + 20 * HOUR)
+        assert rules_of(law.mainland) == {"K17.no_notice"}
+
 
 class TestPublicBodies:
     """K24: the exporter is told when a public body asks for the data."""
@@ -145,7 +174,7 @@ class TestPublicBodies:
         access.exporter_notified_at = law.clock()
         law.hong_kong.place(law.by_recipient(gov_access=access))
         closed = rules_of(law.hong_kong) - {"K4.pending"}
-        assert (found, closed) == ({"K24.no_notice"}, set())
+        assert (found, closed) == ({"K24.no_notice"}, {"K24.late_notice"})
 
 
 class TestConsent:

@@ -15,18 +15,16 @@ from ledger.law_world import CONTRACT_ID, RULES, LawWorld, at, rules_of
 from ledger.stores import reopened
 from ledger.threaded import InThread
 
-from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committer
-from ledgerd.ledger.law_machine import TICK_STEP
+from ledgerd.ledger.law_machine import AWAY_KEY, TICK_STEP
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.ticker import HOLD_US, Ticker
+from ledgerd.ledger.ticker import Ticker
 from ledgerd.projections.matters import matter_key
 from ledgerd.projections.timers import MATTER
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client._time import backoff
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError, NotReadyError
 from ledgerd_client.core.keys import SigningKey
@@ -38,7 +36,7 @@ OVERDUE = at("2026-08-18", "23:59:59.999999") + 1
 class TestTick:
     def test_is_an_entry_of_the_node(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        law.tick(law.mainland, OVERDUE)
+        law.tick(law.mainland, law.clock() + 25 * HOUR)
         ticks = [
             index for index in range(law.mainland.size) if law.mainland.body(index).HasField("tick")
         ]
@@ -70,7 +68,7 @@ class TestTick:
         incidents = [law.incident(matter=os.urandom(16)) for _ in range(TICK_STEP + 1)]
         law.mainland.append(*(law.by_exporter(incident=each) for each in incidents[:TICK_STEP]))
         law.mainland.append(*(law.by_exporter(incident=each) for each in incidents[TICK_STEP:]))
-        law.clock.advance(29)
+        law.clock.now += 28 * HOUR + 1
         law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
         first = len(law.mainland.findings())
         law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
@@ -86,15 +84,12 @@ class Ticking(Ticker):
         super().__init__(origin, key, reader, sequencer, **options)
         self.sequencer = sequencer
 
-    async def append(self, record: Admitted) -> None:
-        await self.sequencer.append(Call.of([record]))
-
     def refuse(self, why: NotReadyError | None) -> None:
         self.sequencer.refuse = why
 
 
 @asynccontextmanager
-async def ticking(law: LawWorld, hold_us: int = 0) -> AsyncIterator[Ticking]:
+async def ticking(law: LawWorld) -> AsyncIterator[Ticking]:
     """A ticker of the Mainland's node as it is started: on its store, through a sequencer."""
     node = law.mainland
     node.store = reopened(node.store, Path())
@@ -110,7 +105,6 @@ async def ticking(law: LawWorld, hold_us: int = 0) -> AsyncIterator[Ticking]:
         node.reader,
         clock=law.clock,
         random=os.urandom,
-        hold_us=hold_us,
     )
     await sequencer.stop()
 
@@ -119,10 +113,31 @@ class TestTicker:
     async def test_ticks_once_a_deadline_has_passed(self) -> None:
         law = LawWorld()
         law.mainland.place(law.contract())
+        law.tick(law.mainland, OVERDUE - 1)
         law.clock.now = OVERDUE
         async with ticking(law) as ticker:
             assert await ticker.step()
         assert rules_of(law.mainland) == {"K4.overdue"}
+
+    async def test_waits_while_nothing_can_be_appended(self) -> None:
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        law.clock.now = OVERDUE
+        size = law.mainland.size
+        async with ticking(law) as ticker:
+            ticker.refuse(NotReadyError("the peer is asked first"))
+            assert await ticker.step()
+        assert law.mainland.size == size
+
+    async def test_ticks_as_soon_as_it_is_started(self) -> None:
+        """However long the node was away: the law counts that, and no restart puts it off."""
+        law = LawWorld()
+        law.mainland.place(law.contract())
+        law.clock.now = OVERDUE
+        size = law.mainland.size
+        async with ticking(law) as ticker:
+            await ticker.step()
+        assert law.mainland.size > size
 
     async def test_writes_nothing_while_none_has(self) -> None:
         law = LawWorld()
@@ -143,7 +158,7 @@ class TestTicker:
     async def test_does_not_tick_at_once_for_what_a_tick_did_not_move(self) -> None:
         law = LawWorld()
         with law.mainland.store.write() as transaction:
-            nothing = matter_key(law.exporter.id, bytes(16))
+            nothing = matter_key(law.exporter.id, "incident", bytes(16))
             transaction.put(Table.TIMERS, u64(5) + bytes([MATTER]) + nothing, b"")
         async with ticking(law) as ticker:
             assert await ticker.step()
@@ -166,63 +181,65 @@ class TestTicker:
         assert rules_of(law.mainland) == {"K4.overdue"}
 
 
-class TestTickerAfterAnOutage:
-    """What was stated in time comes before what says that it was not: outboxes are let in first."""
+class TestOutage:
+    """What was to be recorded while the node was away is given as long again after it."""
 
-    async def test_gives_outboxes_time_for_more_than_one_attempt(self) -> None:
-        assert backoff(100, lambda: 1.0) * 2 < HOLD_US
-
-    async def test_holds_back_until_then(self) -> None:
-        law = LawWorld()
+    def fall_due_while_away(self, law: LawWorld) -> None:
+        """The node takes a record on 17 August and is back on the 20th; K4 was for the 18th."""
         law.mainland.place(law.contract())
-        law.clock.now = OVERDUE
-        async with ticking(law, HOLD_US) as ticker:
-            await ticker.step()
-            law.clock.now += HOLD_US - 1
-            await ticker.step()
-            held = rules_of(law.mainland)
-            law.clock.now += 1
-            await ticker.step()
-        assert (held, rules_of(law.mainland)) == (set(), {"K4.overdue"})
-
-    async def test_finds_nothing_of_what_came_in_meanwhile(self) -> None:
-        law = LawWorld()
-        law.mainland.place(law.contract())
-        law.clock.now = OVERDUE
-        async with ticking(law, HOLD_US) as ticker:
-            await ticker.step()
-            await ticker.append(law.filing(20260817))
-            law.clock.now += HOLD_US
-            await ticker.step()
-        assert law.mainland.findings() == []
-
-    async def test_that_was_short_holds_back_for_twice_as_long(self) -> None:
-        law = LawWorld()
-        law.mainland.place(law.contract())
-        law.clock.now = OVERDUE - 10
+        law.tick(law.mainland, at("2026-08-17"))
         law.mainland.place(law.pipia())
-        law.clock.now = OVERDUE
-        async with ticking(law, HOLD_US) as ticker:
-            await ticker.step()
-            law.clock.now += 20
-            await ticker.step()
-        assert rules_of(law.mainland) == {"K4.overdue"}
+        law.clock.now = at("2026-08-20")
+        law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
 
-    async def test_in_which_appends_were_refused_holds_back_too(self) -> None:
-        law = LawWorld()
+    def test_accuses_nobody_when_the_node_is_back(self, law: LawWorld) -> None:
+        self.fall_due_while_away(law)
+        assert rules_of(law.mainland) == {"K4.pending"}
+
+    def test_does_not_count_into_the_grace(self, law: LawWorld) -> None:
+        # Away from 10:00 on the 17th: the 38 hours that were left of it are.
+        self.fall_due_while_away(law)
+        law.tick(law.mainland, at("2026-08-20") + 24 * HOUR)
+        spared = rules_of(law.mainland)
+        law.tick(law.mainland, at("2026-08-20") + 24 * HOUR + 2)
+        assert (spared, rules_of(law.mainland)) == ({"K4.pending"}, {"K4.overdue"})
+
+    def test_that_ends_with_a_record_is_one_too(self, law: LawWorld) -> None:
         law.mainland.place(law.contract())
-        async with ticking(law, HOLD_US) as ticker:
-            await ticker.step()
-            ticker.refuse(NotReadyError("the peer is asked first"))
-            await ticker.step()
-            law.clock.now = OVERDUE
-            await ticker.step()
-            ticker.refuse(None)
-            await ticker.step()
-            held = rules_of(law.mainland)
-            law.clock.now += HOLD_US
-            await ticker.step()
-        assert (held, rules_of(law.mainland)) == (set(), {"K4.overdue"})
+        law.clock.now = at("2026-08-20")
+        law.mainland.place(law.pipia())
+        law.tick(law.mainland, law.clock() + 1)
+        assert rules_of(law.mainland) == {"K4.pending"}
+
+    def test_is_remembered_over_a_restart(self, law: LawWorld) -> None:
+        self.fall_due_while_away(law)
+        law.mainland.writer.load()
+        law.mainland.place(law.pipia())
+        law.tick(law.mainland, at("2026-08-20") + 24 * HOUR)
+        assert rules_of(law.mainland) == {"K4.pending"}
+
+    def test_again_and_again_puts_nothing_off_for_longer_than_it_lasts(self, law: LawWorld) -> None:
+        law.mainland.place(law.contract())
+        for day in range(18, 31):
+            law.tick(law.mainland, at(f"2026-08-{day}", "23:58:00"))
+            law.mainland.place(law.pipia())
+            law.clock.now += HOUR // 6
+            law.mainland.place(law.pipia())
+        assert "K4.overdue" in rules_of(law.mainland)
+
+    def test_is_none_when_a_record_itself_is_due_at_once(self, law: LawWorld) -> None:
+        # Of a certificate the node looks at once how long it lasts.
+        certified = pb.ContractSide(authorised_on=20240401)
+        law.mainland.place(law.contract(certified, mechanism=2))
+        law.clock.now += 9_000_000
+        law.mainland.place(law.mainland.by_node(tick=pb.Tick()))
+        with law.mainland.store.snapshot() as snapshot:
+            assert snapshot.get(Table.META, AWAY_KEY) is None
+
+    def test_is_the_same_in_an_audit(self, law: LawWorld) -> None:
+        self.fall_due_while_away(law)
+        law.tick(law.mainland, at("2026-08-22"))
+        law.mainland.audit()
 
 
 CHANGES: list[dict[str, Any]] = [

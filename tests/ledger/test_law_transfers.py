@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -320,7 +319,7 @@ class TestSplitting:
 
 
 class TestGroups:
-    """K14 among affiliates: those that name a group and whom the authority registered in it."""
+    """K14 among affiliates: those whom the authority registered in one group."""
 
     def sent_by(self, law: LawWorld, exporter: Institution, group: str, **named: str) -> None:
         law.exporter, law.nonce = exporter, os.urandom(16)
@@ -340,15 +339,24 @@ class TestGroups:
         sent(law, 10_000, exporter=members[-1].party)
         assert (found, self.listed(law, members[0])) == (True, False)
 
-    @pytest.mark.parametrize(("registered", "declared"), [("", "G"), ("H", "G"), ("G", "")])
+    @pytest.mark.parametrize("declared", ["", "H"])
+    def test_that_split_are_listed_whatever_they_declare(
+        self, law: LawWorld, declared: str
+    ) -> None:
+        members = [law.mainland.enrol(f"uscc.MEMBER{n}", group="G") for n in range(3)]
+        for member in members:
+            self.sent_by(law, member, declared)
+        assert self.listed(law, members[0])
+
+    @pytest.mark.parametrize("registered", ["", "H"])
     def test_nobody_is_listed_for_what_another_declares(
-        self, law: LawWorld, registered: str, declared: str
+        self, law: LawWorld, registered: str
     ) -> None:
         members = [law.mainland.enrol(f"uscc.MEMBER{n}", group="G") for n in range(2)]
         for member in members:
             self.sent_by(law, member, "G")
         for n in range(2):
-            self.sent_by(law, law.mainland.enrol(f"uscc.STRANGER{n}", group=registered), declared)
+            self.sent_by(law, law.mainland.enrol(f"uscc.STRANGER{n}", group=registered), "G")
         assert "K14.split" not in rules_of(law.mainland)
 
     def test_an_exporter_is_listed_for_its_own_whatever_group_it_names(self, law: LawWorld) -> None:
@@ -356,22 +364,41 @@ class TestGroups:
             self.sent_by(law, law.exporter, "G", contract_id=f"GBA-{number}")
         assert self.listed(law, law.exporter)
 
-    def test_one_that_is_registered_in_it_later_counts_there_once(self, law: LawWorld) -> None:
+    def test_one_that_is_registered_in_it_later_counts_there_from_then_on(
+        self, law: LawWorld
+    ) -> None:
         members = [law.mainland.enrol(f"uscc.MEMBER{n}", group="G") for n in range(2)]
         later = law.exporter
-        self.sent_by(law, later, "G")
-        nonce = law.nonce
-        rotation = law.mainland.log.rotation(later, key := new_key(), group="G")
-        index = law.mainland.place(law.mainland.by_authority(key_event=rotation))
-        later = replace(later, key=key, admitted_at=index)
+        self.sent_by(law, later, "")
         for member in members:
-            self.sent_by(law, member, "G")
-        before = self.listed(law, members[0])
-        law.exporter, law.nonce = later, nonce
-        law.mainland.place(law.contract(pb.ContractSide(group_id="")))
-        law.mainland.place(law.contract(pb.ContractSide(group_id="G")))
-        assert (before, self.listed(law, members[0])) == (False, True)
+            self.sent_by(law, member, "")
+        before = self.listed(law, later)
+        self.register(law, later, "G")
+        assert (before, self.listed(law, later)) == (False, True)
         law.mainland.audit()
+
+    def test_one_that_is_registered_in_another_counts_there_no_more(self, law: LawWorld) -> None:
+        members = [law.mainland.enrol(f"uscc.MEMBER{n}", group="G") for n in range(3)]
+        for member in members:
+            self.sent_by(law, member, "")
+        self.register(law, members[2], "H")
+        assert not self.listed(law, members[0])
+        law.mainland.audit()
+
+    def test_of_two_years_are_two_findings(self, law: LawWorld) -> None:
+        members = [law.mainland.enrol(f"uscc.MEMBER{n}") for n in range(3)]
+        for member in members:
+            self.sent_by(law, member, "")
+            sent(law, 90_000, at("2025-05-05"), exporter=member.party)
+        for member in members:
+            self.register(law, member, "G")
+        assert [rule for rule, _ in law.mainland.standing()].count("K14.split") == 2
+        law.mainland.audit()
+
+    @staticmethod
+    def register(law: LawWorld, institution: Institution, group: str) -> None:
+        rotation = law.mainland.log.rotation(institution, new_key(), group=group)
+        law.mainland.place(law.mainland.by_authority(key_event=rotation))
 
 
 class TestReceivedPersons:
@@ -445,10 +472,28 @@ class TestDisposal:
         law.tick(law.hong_kong, self.LAST + 1)
         assert law.hong_kong.findings()[-1].numbers == [20260820, 1, 1200]
 
-    def test_that_comes_late_closes_it(self, law: LawWorld) -> None:
+    def test_that_comes_late_closes_it_and_stays_late(self, law: LawWorld) -> None:
         self.take(law)
         law.tick(law.hong_kong, self.LAST + 1)
         law.hong_kong.place(law.disposal(1, 1200))
+        assert rules_of(law.hong_kong) == {"K16.disposed_late"}
+        assert law.hong_kong.findings()[-1].numbers == [20260820, 20260822, 1]
+
+    @pytest.mark.parametrize("named", [False, True])
+    def test_of_a_day_after_is_told_though_it_was_looked_for_no_more(
+        self, law: LawWorld, named: bool
+    ) -> None:
+        terms = self.take(law)
+        law.tick(law.hong_kong, at("2026-08-21", "19:00:00"))
+        refs = [ref_of(pb.Terms.FromString(terms[0].terms))] if named else []
+        law.hong_kong.place(law.disposal(1, 1200, refs=refs))
+        assert rules_of(law.hong_kong) == {"K16.disposed_late"}
+
+    def test_of_the_last_day_that_is_stated_the_day_after_is_not_late(self, law: LawWorld) -> None:
+        self.take(law)
+        law.clock.now = at("2026-08-21", "19:00:00")
+        done_at = at("2026-08-20", "23:59:59.999999")
+        law.hong_kong.place(law.disposal(1, 1200, done_at=done_at))
         assert rules_of(law.hong_kong) == set()
 
     def test_of_named_transfers_takes_those(self, law: LawWorld) -> None:
@@ -522,6 +567,35 @@ class TestDisposal:
         law.hong_kong.place(law.disposal(1, 1200, done_at=law.clock() + 1))
         law.tick(law.hong_kong, self.LAST + 30 * DAY)
         assert rules_of(law.hong_kong) == set()
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_is_owed_for_what_is_accepted_after_a_part_of_it_is_gone(
+        self, law: LawWorld, *, named: bool
+    ) -> None:
+        law.agree()
+        terms = law.terms(delete_by=20260820)
+        law.hong_kong.place(law.ack(terms, outcome=pb.OUTCOME_PARTIAL, received_subjects=1))
+        refs = [ref_of(pb.Terms.FromString(terms.terms))] if named else []
+        law.hong_kong.append(law.disposal(1, 1, refs=refs), law.ack(terms))
+        law.tick(law.hong_kong, self.LAST + 1)
+        found = rules_of(law.hong_kong)
+        law.hong_kong.place(law.disposal(1, 1200, refs=refs))
+        left = "K16.overdue" in rules_of(law.hong_kong)
+        assert ("K16.overdue" in found, left) == (True, False)
+        law.hong_kong.audit()
+
+    def test_gains_no_time_by_corrections_of_its_day(self, law: LawWorld) -> None:
+        law.agree()
+        terms = law.terms(delete_by=20260804)
+        law.hong_kong.place(law.ack(terms))
+        stated = pb.Terms.FromString(terms.terms)
+        for number in range(4):
+            law.clock.advance(20)
+            stated.delete_by = 20260803 + number % 2
+            corrected = pb.Transfer(terms=stated.SerializeToString(deterministic=True))
+            law.hong_kong.place(law.correction(law.hong_kong, corrected))
+            law.tick(law.hong_kong)
+        assert "K16.overdue" in rules_of(law.hong_kong)
 
     def test_is_not_owed_for_what_was_rejected(self, law: LawWorld) -> None:
         law.agree()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger.world import Found, Node, World
 
+from ledgerd.ledger.finding_maker import Concerned, derive_finding_id
 from ledgerd.ledger.machine import Machine
 from ledgerd.ledger.peer_log import ANCHOR_STEP
 from ledgerd.projections.transfers import MAX_HALVES, get_transfer
@@ -64,6 +65,11 @@ class TestFindings:
         record = lp8(world.mainland.log.origin.encode()) + u64(3)
         derived = lp8(b"K15.unacknowledged") + u64(1) + lp8(ref(terms)) + record
         assert finding.finding_id == sha256(b"ledgerd/finding/v1\n" + derived).digest()
+
+    def test_two_of_the_same_records_and_other_numbers_have_two_ids(self) -> None:
+        concerned = Concerned(b"", "uscc.A", "C")
+        ids = {derive_finding_id("K14.split", 1, concerned, (), (3, year)) for year in (2025, 2026)}
+        assert len(ids) == 2
 
     def test_what_still_holds_is_not_found_again(self, world: World) -> None:
         silent(world)

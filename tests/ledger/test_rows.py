@@ -45,6 +45,7 @@ FOUND = st.lists(
     ),
     max_size=3,
 )
+SAID = st.tuples(DAYS, POSITIONS)
 VERSIONS = st.builds(Version, POSITIONS, COUNTS, st.binary(), st.binary(), st.binary())
 ROWS = st.one_of(
     st.builds(
@@ -52,11 +53,12 @@ ROWS = st.one_of(
         st.binary(),
         st.booleans(),
         st.lists(VERSIONS, max_size=3),
-        st.lists(st.builds(Filed, POSITIONS, st.binary(), DAYS, DAYS, DAYS, TEXTS), max_size=3),
+        st.lists(st.builds(Filed, COUNTS, TEXTS, st.binary(), DAYS, DAYS, SAID, SAID), max_size=3),
         st.lists(st.tuples(POSITIONS, DAYS, DAYS), max_size=3),
         st.lists(st.builds(Change, COUNTS, POSITIONS, st.booleans()), max_size=3),
         st.none() | st.builds(Ended, POSITIONS, COUNTS, DAYS, DAYS),
         st.lists(POSITIONS, max_size=3),
+        st.integers(-1, 2**40),
         COUNTS,
         FOUND,
     ),

@@ -11,17 +11,17 @@ from builders import at
 from ledgerd.projections.contracts import Contract, Ended, Filed, Version
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.contract import judge_contract
-from ledgerd.rules.lapse import Judgement, Party
+from ledgerd.rules.filing import take_filing
+from ledgerd.rules.lapse import Grace, Judgement, Party
 from ledgerd.rules.law import load_law
-from ledgerd.rules.ruleset import make_rule_set
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.days import from_date
 from ledgerd_client.core.transfer import Side
 
 LAW = load_law("2026.1")
 HOURS = 3_600_000_000
-# Grace of a day: within it a contract's filing may follow.
-RULES = make_rule_set(record_within=24 * HOURS, law="2026.1")
+# Of a day: within it a contract's filing may follow.
+GRACE = Grace(24 * HOURS)
 
 # Characters 3 to 6 are Shenzhen's; the last one is the check digit of GB 32100-2015.
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPL04", "hkbr.76543210"
@@ -67,14 +67,13 @@ class Stated:
         *,
         result: int = 1,
         version: int = -1,
-        authority: int = 0,
         number: str = "",
     ) -> Stated:
-        """A FILING; authority 0: with the party's own."""
-        digest = self.contract.versions[version].digest
-        own = 1 if self.exporting else 2
-        filed = Filed(self.next(), digest, authority or own, day(filed_on), result, number)
-        self.contract.filings.append(filed)
+        """A FILING with the party's own authority."""
+        stated = self.contract.versions[version]
+        number_of = pb.ContractTerms.FromString(stated.terms).version
+        filed = Filed(number_of, number, stated.digest, day(filed_on), result)
+        take_filing(self.contract.filings, filed, self.next(), 100)
         return self
 
     def assess(self, completed_on: str, conclusion: int = 1) -> Stated:
@@ -102,7 +101,7 @@ class Stated:
 
     def judged(self, now: str, party: Party | None = None) -> Judgement:
         ours = BANK_OF_SHENZHEN if self.exporting else BANK_OF_HONG_KONG
-        return judge_contract(self.contract, self.usage, party or ours, at(now), RULES, LAW)
+        return judge_contract(self.contract, self.usage, party or ours, at(now), GRACE, LAW)
 
     def found(self, now: str, party: Party | None = None) -> list[str]:
         return rules_of(self.judged(now, party))

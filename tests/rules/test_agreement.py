@@ -114,6 +114,25 @@ class TestSilence:
     def test_it_rests_on_the_half_that_was_not_met(self) -> None:
         assert said("AB", "A", known=99).conditions[0].records == ((True, 3),)
 
+    def test_what_is_said_instead_gains_no_time(self) -> None:
+        assert said("AB", "", 31.5).states == {CONTRACT: "one_sided"}
+
+    def test_after_an_agreement_time_begins_anew(self) -> None:
+        halves = [half(1, "A"), half(2, "B"), half(3, "B", own=False), half(40, "C")]
+        assert agree(halves, 69 * DAY, RULES).due == 70 * DAY
+
+    def test_what_is_said_by_turns_gains_no_time(self) -> None:
+        halves: list[Half] = []
+        for day in range(1, 40):
+            take(halves, half(day, "AB"[day % 2]))
+        assert agree(halves, 40 * DAY, RULES).states == {CONTRACT: "one_sided"}
+
+    def test_what_is_said_again_after_an_agreement_has_its_time(self) -> None:
+        halves: list[Half] = []
+        for each in (half(1, "A"), half(2, "B"), half(3, "B", own=False), half(40, "A")):
+            take(halves, each)
+        assert agree(halves, 69 * DAY, RULES).due == 70 * DAY
+
     def test_a_late_half_closes_it(self) -> None:
         assert said("A", "A", known=99) == Agreement({CONTRACT: "agreed"}, (), 0)
 
@@ -169,6 +188,15 @@ class TestForeign:
             ((False, 2),),
         )
 
+    def test_a_wrong_name_that_was_mended_is_nobodys(self) -> None:
+        wrong = half(1, "A")._replace(counterparty=STRANGER)
+        assert agree([wrong, half(2, "B"), half(3, "B", own=False)], 9, RULES).conditions == ()
+
+    def test_an_old_name_in_a_later_filing_is_nobodys(self) -> None:
+        filed = half(3, "A", sort=FILING)._replace(counterparty=STRANGER)
+        halves = [half(1, "B"), half(2, "B", own=False), filed]
+        assert agree(halves, 9, RULES).conditions == ()
+
     def test_without_an_own_half_nobody_is_foreign(self) -> None:
         halves = [half(1, own=False), half(2, own=False, by=STRANGER)]
         assert agree(halves, 9 * DAY, RULES).conditions == ()
@@ -209,7 +237,7 @@ class TestTaking:
 
     def test_an_earlier_one_again_is_moved_behind_the_newer(self) -> None:
         kept = self.taken(half(1, "A"), half(2, "B"), half(3, "A"))
-        assert kept == [half(2, "B"), half(3, "A")]
+        assert kept == [half(2, "B"), half(3, "A")._replace(recorded_at=DAY)]
 
     def test_whoever_came_first_stays_first(self) -> None:
         kept = self.taken(half(1, "A"), half(2, by=STRANGER), half(3, "B"), half(4, "A"))

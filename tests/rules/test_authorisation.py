@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 from builders import at
-from rules.contracts import BANK_OF_SHENZHEN, LAW, RULES, Stated, only
+from rules.contracts import BANK_OF_SHENZHEN, GRACE, LAW, Stated, only
 
 from ledgerd.rules.contract import judge_contract
 from ledgerd.rules.lapse import Lapse
@@ -101,7 +101,7 @@ class TestExpiring:
         stated, now = assessed(), at("2024-06-01")
         looks = 0
         while not (judged := judge_contract(
-            stated.contract, stated.usage, BANK_OF_SHENZHEN, now, RULES, LAW
+            stated.contract, stated.usage, BANK_OF_SHENZHEN, now, GRACE, LAW
         )).lapses:  # fmt: skip
             now, looks = judged.due + 1, looks + 1
         assert (now, looks < 20) == (at("2026-12-29"), True)

@@ -394,9 +394,15 @@ class TestEndNotNotified:
         stated = Stated(exporting=party.side == "CN").state().file("2026-02-20")
         assert stated.end("2026-03-31", recorded="2026-03-31").found(now, party) == found
 
-    def test_stated_anew_with_the_notice_it_is_closed(self) -> None:
-        stated = clean().end("2026-03-31", recorded="2026-03-31", notified_on="2026-05-05")
-        assert stated.found(NOW) == []
+    @pytest.mark.parametrize(
+        ("notified_on", "found"),
+        [("2026-04-15", []), ("2026-04-16", ["K16.end_notified_late"])],
+    )
+    def test_the_day_of_the_notice_is_judged_at_once(
+        self, notified_on: str, found: list[str]
+    ) -> None:
+        stated = clean().end("2026-03-31", recorded="2026-03-31", notified_on=notified_on)
+        assert stated.found("2026-04-16") == found
 
     def test_without_a_calendar_nobody_is_accused(self) -> None:
         stated = clean().end("2026-12-30", recorded="2026-12-30")

@@ -33,7 +33,7 @@ VOLUME, CONTRACT_EXEMPTION = 7, 4
 
 
 def found(subjects: int, sensitive: int = 0) -> list[str]:
-    lapses = judge_counter(Counter(all=(subjects, sensitive)), 31, PARAMETERS)
+    lapses = judge_counter(Counter(all=(subjects, sensitive)), 2026, 31, PARAMETERS)
     return [lapse.rule.removeprefix("K11.") for lapse in lapses]
 
 
@@ -72,15 +72,15 @@ class TestCounter:
 
     def test_all_mechanisms_are_counted(self) -> None:
         counter = Counter(all=(100_000, 0), national=(0, 0))
-        lapses = judge_counter(counter, 31, PARAMETERS)
-        assert lapses == (Lapse("K11.subjects_contract", ((True, 31),), (100_000, 100_000)),)
+        lapses = judge_counter(counter, 2026, 31, PARAMETERS)
+        assert lapses == (Lapse("K11.subjects_contract", ((True, 31),), (100_000, 100_000, 2026)),)
 
     def test_before_the_provisions_there_was_no_edge(self) -> None:
-        assert judge_counter(Counter(all=(10**7, 10**7)), 31, BEFORE_THE_PROVISIONS) == ()
+        assert judge_counter(Counter(all=(10**7, 10**7)), 2026, 31, BEFORE_THE_PROVISIONS) == ()
 
     def test_the_numbers_are_those_that_the_rules_name(self) -> None:
         for counts in ((99_999, 9_999), (999_999, 10_000), (10**6, 10**6)):
-            for lapse in judge_counter(Counter(all=counts), 31, PARAMETERS):
+            for lapse in judge_counter(Counter(all=counts), 2026, 31, PARAMETERS):
                 assert len(lapse.numbers) == len(RULES[lapse.rule].numbers)
 
 
@@ -198,18 +198,18 @@ class TestSplit:
     @pytest.mark.parametrize(("contracts", "listed"), [(2, []), (3, [3]), (4, [4])])
     def test_from_three_contracts_on_it_is_listed(self, contracts: int, listed: list[int]) -> None:
         group = Group({"subjects_contract": {b"%d" % n: 40 + n for n in range(contracts)}})
-        assert [lapse.numbers[0] for lapse in judge_group(group, PARAMETERS)] == listed
+        assert [lapse.numbers[0] for lapse in judge_group(group, 2026, PARAMETERS)] == listed
 
     def test_contracts_below_different_edges_are_no_pattern(self) -> None:
         group = Group(
             {"subjects_contract": {b"1": 1, b"2": 2}, "sensitive_assessment": {b"3": 3}},
         )
-        assert judge_group(group, PARAMETERS) == ()
+        assert judge_group(group, 2026, PARAMETERS) == ()
 
     def test_it_rests_on_the_records_that_brought_the_first_three_there(self) -> None:
         group = Group({"subjects_contract": {b"a": 50, b"b": 40, b"c": 60, b"d": 70}})
-        assert judge_group(group, PARAMETERS) == (
-            Lapse("K14.split", ((True, 40), (True, 50), (True, 60)), (4, 100_000)),
+        assert judge_group(group, 2026, PARAMETERS) == (
+            Lapse("K14.split", ((True, 40), (True, 50), (True, 60)), (4, 100_000, 2026)),
         )
 
     def test_it_is_for_review(self) -> None:
@@ -217,4 +217,4 @@ class TestSplit:
 
     def test_before_the_provisions_there_is_none(self) -> None:
         group = Group({"subjects_contract": {b"a": 50}})
-        assert judge_group(group, BEFORE_THE_PROVISIONS) == ()
+        assert judge_group(group, 2026, BEFORE_THE_PROVISIONS) == ()

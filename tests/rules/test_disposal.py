@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import at
-from rules.contracts import LAW, RULES, day
+from rules.contracts import GRACE, LAW, day
 
 from ledgerd.projections.obligations import Obligation
 from ledgerd.rules.disposal import judge_obligation
@@ -30,15 +30,15 @@ class TestOverdue:
         ],
     )
     def test_a_day_after_the_last_us_of_the_day(self, now: str, rules: list[str]) -> None:
-        found = judge_obligation(held(), DAY, at(now), RULES)
+        found = judge_obligation(held(), DAY, at(now), GRACE)
         assert [lapse.rule for lapse in found.lapses] == rules
 
     def test_until_then_it_is_awaited(self) -> None:
-        found = judge_obligation(held(), DAY, at("2026-06-01"), RULES)
+        found = judge_obligation(held(), DAY, at("2026-06-01"), GRACE)
         assert found == Judgement(due=at("2026-07-01 23:59:59.999999"))
 
     def test_it_names_what_is_left(self) -> None:
-        found = judge_obligation(held(), DAY, at("2026-07-02"), RULES)
+        found = judge_obligation(held(), DAY, at("2026-07-02"), GRACE)
         assert found.lapses == (Lapse("K16.overdue", ((True, 31),), (20260630, 2, 40)),)
 
     @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ class TestOverdue:
         ],
     )
     def test_what_was_accepted_after_the_day_has_24_hours(self, now: str, rules: list[str]) -> None:
-        found = judge_obligation(held(recorded="2026-07-04 09:00"), DAY, at(now), RULES)
+        found = judge_obligation(held(recorded="2026-07-04 09:00"), DAY, at(now), GRACE)
         assert [lapse.rule for lapse in found.lapses] == rules
 
     def test_what_is_gone_is_not(self) -> None:
-        assert judge_obligation(held(transfers=0), DAY, at("2026-07-02"), RULES) == Judgement()
+        assert judge_obligation(held(transfers=0), DAY, at("2026-07-02"), GRACE) == Judgement()
 
     def test_without_a_day_nothing_is_overdue(self) -> None:
         # The exporter answers for it: K16.retention.
-        assert judge_obligation(held(), 0, at("2030-01-01"), RULES) == Judgement()
+        assert judge_obligation(held(), 0, at("2030-01-01"), GRACE) == Judgement()
 
 
 class TestKept:

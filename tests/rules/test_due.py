@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rules.contracts import (
     BANK_OF_HONG_KONG,
     BANK_OF_SHENZHEN,
+    GRACE,
     HOURS,
     LAW,
-    RULES,
     Stated,
     day,
     rules_of,
@@ -65,7 +65,7 @@ def test_of_a_contract(
         stated.contract.ended = Ended(stated.next(), recorded_at, ended, 0)
 
     def judge(time: int) -> Judgement:
-        return judge_contract(stated.contract, stated.usage, party, time, RULES, LAW)
+        return judge_contract(stated.contract, stated.usage, party, time, GRACE, LAW)
 
     assert_honest(judge, now, now + more)
 
@@ -82,10 +82,10 @@ def test_of_a_matter(
     access = pb.GovAccess(received_at=since, disclosed=flag)
     body = incident if record == "incident" else access
     matter = Matter(record, 31, body.SerializeToString())
-    assert_honest(lambda time: judge_matter(matter, None, party, time, RULES, LAW), now, now + more)
+    assert_honest(lambda time: judge_matter(matter, None, party, time, GRACE, LAW), now, now + more)
 
 
 @given(days, times, times, st.integers(0, 1000 * 24 * HOURS))
 def test_of_a_day_of_disposal(until: int, recorded_at: int, now: int, more: int) -> None:
     row = Obligation(31, recorded_at, 2, 40, 0)
-    assert_honest(lambda time: judge_obligation(row, until, time, RULES), now, now + more)
+    assert_honest(lambda time: judge_obligation(row, until, time, GRACE), now, now + more)

@@ -124,25 +124,24 @@ class TestFiled:
         stated = Stated().state().file("2026-03-02").file("2026-02-20", number="GD-7")
         assert filing(stated, LATER) == ["K4.filed_late"]
 
-    @pytest.mark.parametrize(("authority", "found"), [(1, []), (5, []), (2, ["K4.overdue"])])
-    def test_a_filing_counts_with_the_partys_own_authority(
-        self, authority: int, found: list[str]
-    ) -> None:
-        assert filing(Stated().state().file("2026-02-20", authority=authority), LATER) == found
-
     def test_what_was_returned_in_time_and_filed_again_was_filed_in_time(self) -> None:
         stated = Stated().state().file("2026-02-20").file("2026-02-20", result=3)
         assert filing(stated.file("2026-03-05"), LATER) == []
 
-    def test_what_another_authority_took_first_does_not_make_it_late(self) -> None:
-        stated = Stated().state().file("2026-03-05", authority=2).file("2026-02-20")
-        assert filing(stated, LATER) == []
-
-    def test_a_filing_of_other_terms_is_none(self) -> None:
+    def test_a_filing_of_other_terms_is_told(self) -> None:
         stated = Stated().state()
         filed = Stated().state(planned_scale=9).file("2026-02-20").contract.filings
         stated.contract.filings.extend(filed)
-        assert filing(stated, LATER) == ["K4.overdue"]
+        assert filing(stated, LATER) == ["K4.other_terms"]
+
+    def test_of_too_many_the_one_that_was_late_is_kept(self) -> None:
+        stated = Stated().state()
+        for number in range(99):
+            stated.file("2026-02-20", number=str(number), result=3)
+        stated.file("2026-03-02", number="LATE")
+        for number in range(99):
+            stated.file("2026-02-20", number=f"MORE-{number}")
+        assert (filing(stated, LATER), len(stated.contract.filings)) == (["K4.filed_late"], 100)
 
 
 class TestRestated:

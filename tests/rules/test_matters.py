@@ -8,10 +8,10 @@ from google.protobuf.message import Message
 from rules.contracts import (
     BANK_OF_HONG_KONG,
     BANK_OF_SHENZHEN,
+    GRACE,
     LAW,
     rules_of,
 )
-from rules.contracts import RULES as RULE_SET
 
 from ledgerd.projections.matters import Matter
 from ledgerd.rules.lapse import Judgement, Lapse, Party
@@ -33,7 +33,7 @@ def judged(
     listed: list[str] | None = None,
 ) -> Judgement:
     matter = Matter(record, 31, message.SerializeToString())
-    return judge_matter(matter, listed, party, at(now), RULE_SET, LAW)
+    return judge_matter(matter, listed, party, at(now), GRACE, LAW)
 
 
 def onward(place: int = HONG_KONG, **changes: object) -> pb.Onward:
@@ -124,7 +124,7 @@ class TestMainlandIncident:
     ) -> None:
         body = incident(LARGER).SerializeToString()
         matter = Matter("incident", 31, body, at("2026-03-06 09:00"))
-        judgement = judge_matter(matter, None, BANK_OF_SHENZHEN, at(now), RULE_SET, LAW)
+        judgement = judge_matter(matter, None, BANK_OF_SHENZHEN, at(now), GRACE, LAW)
         assert rules_of(judgement) == found
 
     def test_until_then_it_is_awaited(self) -> None:
@@ -139,8 +139,9 @@ class TestMainlandIncident:
             (LARGER, False, "2026-03-02 14:00:00.000001", ["K17.late_notice"]),
             (LARGER, True, "2026-03-02 11:00:00.000000", []),
             (LARGER, True, "2026-03-02 11:00:00.000001", ["K17.late_notice"]),
-            # No hours are named for a general one.
-            (GENERAL, False, "2026-04-02 10:00:00.000000", []),
+            # No hours are named for a general one; 24 are a figure of ours.
+            (GENERAL, False, "2026-03-03 10:00:00.000000", []),
+            (GENERAL, False, "2026-03-03 10:00:00.000001", ["K17.late_notice"]),
         ],
     )
     def test_the_time_of_the_first_notice(
@@ -163,8 +164,8 @@ class TestMainlandIncident:
         message = incident(LARGER, (authority, DISCOVERED))
         assert rules_of(judged("incident", message, "2026-06-30")) == found
 
-    def test_before_the_measures_no_notice_was_late(self) -> None:
-        message = incident(LARGER, (CAC_GD, "2025-10-20"))
+    def test_before_the_measures_there_were_a_days_hours(self) -> None:
+        message = incident(LARGER, (CAC_GD, "2025-10-02"))
         message.discovered_at = at("2025-10-01")
         assert judged("incident", message, "2026-06-30") == Judgement()
 
@@ -202,7 +203,8 @@ class TestPublicBodies:
             (False, "", "2026-03-06 10:00:00.000001", ["K24.no_notice"]),
             (True, "", DISCOVERED, ["K24.no_notice"]),
             (True, DISCOVERED, "2026-06-30", []),
-            (False, "2026-05-01", "2026-06-30", []),
+            (False, "2026-03-05 10:00:00.000000", "2026-03-05 11:00", []),
+            (False, "2026-03-05 10:00:00.000001", "2026-03-05 11:00", ["K24.late_notice"]),
         ],
     )
     def test_the_exporter_is_told(

@@ -68,6 +68,8 @@ def check(file: RecordFile, config: Config = DEFAULT_CONFIG, as_json: Json = Fal
     """
     Say which findings a record would open or close if it were recorded now; nothing is stored.
 
+    Not what passing time finds afterwards: deadlines, and transfers that are judged again.
+
     With `record = "transfer"`, a transfer that is not declared yet. Exit code 0 whatever it finds.
     """
     found = ask(config, _asking(file))

@@ -21,6 +21,7 @@ from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     SALT_SIZE,
     check_count,
+    check_id,
     check_institution,
     check_record_id,
     check_size,
@@ -157,7 +158,7 @@ def _check_key_event(body: pb.Body) -> None:
     if event.compromised_since:
         check_time("compromised_since", event.compromised_since)
     check_text("name", event.name, 200)
-    check_text("group", event.group, 64)
+    check_id("group", event.group, 64)
 
 
 def _check_subject(event: pb.KeyEvent) -> None:

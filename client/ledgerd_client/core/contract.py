@@ -23,6 +23,7 @@ from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     check_count,
+    check_id,
     check_institution,
     check_size,
     check_text,
@@ -85,7 +86,7 @@ def parse_contract_terms(data: bytes) -> pb.ContractTerms:
     _check_period(terms)
     _check_extent(terms)
     _check_third_parties(list(terms.third_parties))
-    check_text("list_ref", terms.list_ref, 64)
+    check_id("list_ref", terms.list_ref, 64)
     return terms
 
 
@@ -193,7 +194,7 @@ def _read_filing(body: pb.Body) -> AnyTerms:
     filing = body.filing
     codes.check_codes("authority", codes.AUTHORITIES, (filing.authority,))
     check_date("filed_on", filing.filed_on)
-    check_text("filing_no", filing.filing_no, 64)
+    check_id("filing_no", filing.filing_no, 64)
     codes.check_codes("result", codes.FILING_RESULTS, (filing.result,))
     for digest in filing.document_digests:
         check_size("document_digests", digest, DIGEST_SIZE)
@@ -234,7 +235,7 @@ def _check_side(side: pb.ContractSide, occurred_at: int) -> None:
     if side.total_subjects_band:
         codes.check_codes("total_subjects_band", codes.BANDS, (side.total_subjects_band,))
     for field in ("group_id", "hgr_ref", "authorisation_ref"):
-        check_text(field, getattr(side, field), 64)
+        check_id(field, getattr(side, field), 64)
     if side.authorised_on:
         check_date("authorised_on", side.authorised_on)
     check_past_date("authorised_on", side.authorised_on, occurred_at)

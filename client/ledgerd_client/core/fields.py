@@ -24,6 +24,14 @@ _UNSEEN = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
+# What an id that people compare is written with: ASCII, Latin letters, Chinese characters and their
+# punctuation, whatever the version of Unicode; single spaces between. All of it is seen.
+_ID_CHARACTERS = (
+    "!-~\u00aa\u00b7\u00ba\u00c0-\u024f\u2010-\u2015\u2018-\u201d\u2116\u3001-\u3011\u3014-\u301b"
+    "\u3400-\u4dbf\u4e00-\u9fff\uff01-\uff5e"
+)
+_ID = re.compile(f"(?:[{_ID_CHARACTERS}]+(?: [{_ID_CHARACTERS}]+)*)?")
+
 
 @lru_cache(maxsize=4096)
 def check_institution(field: str, name: str) -> None:
@@ -55,7 +63,6 @@ def check_time(field: str, value: int) -> None:
         raise FieldError(f"{field}: {value} is no time in µs since 1970, UTC")
 
 
-# Contract numbers and versions come again and again.
 @lru_cache(maxsize=4096)
 def check_text(field: str, text: str, limit: int) -> None:
     """
@@ -74,6 +81,23 @@ def check_text(field: str, text: str, limit: int) -> None:
             action="type the text anew instead of pasting it",
         )
     check_free_text(field, text)
+
+
+# Contract numbers and versions come again and again.
+@lru_cache(maxsize=4096)
+def check_id(field: str, text: str, limit: int) -> None:
+    """
+    As check_text(), of an id that others have to write alike: letters, digits, punctuation, and
+    single spaces between them.
+    """
+    check_text(field, text, limit)
+    if not _ID.fullmatch(text):
+        strange = [char for char in text if not re.fullmatch(f"[ {_ID_CHARACTERS}]", char)]
+        what = f"U+{ord(strange[0]):04X}" if strange else "a space too many"
+        raise FieldError(
+            f"{field} holds {what}",
+            action="write it with letters, digits, punctuation and single spaces",
+        )
 
 
 def check_count(field: str, value: int) -> None:

@@ -21,9 +21,9 @@ from ledgerd_client.core.errors import FieldError, MalformedError, VerificationE
 from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     check_count,
+    check_id,
     check_institution,
     check_size,
-    check_text,
 )
 from ledgerd_client.core.header import check_origin
 
@@ -124,7 +124,7 @@ def check_shared(data: bytes) -> tuple[Side, Side]:
     check_parties(exporter, recipient)
     check_contract_id(terms.contract_id)
     _check_codes(terms)
-    check_text("notice_version", terms.notice_version, 64)
+    check_id("notice_version", terms.notice_version, 64)
     if terms.delete_by:
         check_date("delete_by", terms.delete_by)
         if terms.delete_by < _FIRST_DELETE_BY:
@@ -133,7 +133,7 @@ def check_shared(data: bytes) -> tuple[Side, Side]:
 
 
 def check_contract_id(name: str, field: str = "contract_id") -> None:
-    check_text(field, name, 64)
+    check_id(field, name, 64)
     if not name:
         raise FieldError(f"{field} is missing")
 
