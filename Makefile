@@ -7,7 +7,7 @@ PROTO := client/ledgerd_client/_proto
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledger/v1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint proto lock bench scenarios mutants client-only
+.PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,7 +20,7 @@ $(STAMP): requirements/dev.txt pyproject.toml client/pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e ./client -e .
 	touch $@
 
-demo: setup  ## two nodes, five transfers, two lies caught, and a contract's life in three languages
+demo: setup  ## two nodes, five transfers, two lies caught, a contract's life, and what regulators see of it
 	PYTHONPATH=tests $(BIN)/python -m demo.play
 
 test: setup  ## the whole suite
@@ -42,6 +42,9 @@ lock:  ## pin requirements/*.in anew (needs uv)
 
 bench: setup  ## the machine's floors and our ratios, into build/bench.json
 	PYTHONPATH=tests $(BIN)/python -m bench.run
+
+bench-reading: setup  ## pages, proofs and reports at a million entries, over ten thousand; into build/bench.json
+	PYTHONPATH=tests $(BIN)/python -m bench.reading
 
 scenarios: setup  ## a year on both nodes, 200,000 transfers: every rule finds what was planted, and nothing else
 	PYTHONPATH=tests $(BIN)/python -m scenarios.run

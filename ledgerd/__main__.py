@@ -136,6 +136,79 @@ def audit(config: ConfigFile) -> None:
     )
 
 
+@app.command()
+def compact(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The TOML file of a node that is stopped.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Or the store/ of a backup, or of a mirror's directory.")
+    ] = None,
+) -> None:
+    """
+    Write a store anew without the pages of what was erased, and put it in the old one's place.
+
+    A crash leaves the old file or the new one, each whole. It takes as much room again.
+    """
+    from ledgerd.compacting import compact as compact_store
+    from ledgerd.config import Config
+
+    if (config is None) == (store is None):
+        raise InputError(
+            "name either --config or --store",
+            reason="USAGE",
+            action="give --config FILE of a stopped node, or --store DIRECTORY of a copy",
+        )
+    before, after = compact_store(store or Config.load(config).store)  # type: ignore[arg-type]
+    typer.echo(f"{before} bytes before, {after} after: nothing is left in it of what was erased")
+
+
+@app.command()
+def mirror(
+    settings: Annotated[Path, typer.Option(help="The regulator's client.toml.")],
+    data: Annotated[Path, typer.Option(help="Where the mirror is, or is made.")],
+    socket: Annotated[
+        Path | None, typer.Option(help="Where it answers; by default mirror.sock in --data.")
+    ] = None,
+    once: Annotated[bool, typer.Option(help="Catch up with the node, and exit.")] = False,
+) -> None:
+    """
+    Keep a regulator's own copy of a ledger, and answer from it as the node does.
+
+    Every entry is verified as `ledgerd audit` verifies a store, and nothing is shown before the
+    node's signed root came out. It needs a grant that covers everything. Ask it with
+    `ledgerctl … --mirror SOCKET`; what it is asked is on nobody's record. SIGTERM or SIGINT ends
+    it; it goes on where it stopped, after a crash too.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ledgerd import mirroring
+    from ledgerd.logs import configure_logs
+    from ledgerd_client.config import Settings
+
+    configure_logs("warning")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    loaded = Settings.from_file(settings)
+    listen = None if once else (socket or data / "mirror.sock").absolute()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("mirroring", total=None)
+        try:
+            asyncio.run(
+                mirroring.mirror(
+                    loaded,
+                    data,
+                    listen,
+                    progress=lambda done, total: bar.update(task, completed=done, total=total),
+                    say=_explain,
+                )
+            )
+        except StoreError as error:
+            bar.stop()
+            _explain(error)
+            raise typer.Exit(STORE_FAILED) from None
+
+
 @app.command("adopt-rules")
 def adopt_rules(config: ConfigFile) -> None:
     """
@@ -185,8 +258,8 @@ def dev(
     """
     Start a whole border on this machine, to try things on; Ctrl-C ends it.
 
-    Two nodes, their authorities and four institutions, with throw-away keys that prove nothing. A
-    directory that holds a border already is started as it is.
+    Two nodes, their authorities, four institutions and three regulators, with throw-away keys that
+    prove nothing. A directory that holds a border already is started as it is.
     """
     from ledgerd import dev as border
 

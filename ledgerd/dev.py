@@ -1,8 +1,8 @@
 """
 `ledgerd dev`: a whole border on loopback, to try things on.
 
-Two nodes as two processes, a throw-away authority and operator on each side, and four
-institutions with their settings. Its keys are marked as throw-away, and `ledgerd serve` refuses
+Two nodes as two processes, a throw-away authority and operator on each side, four institutions and
+three regulators with their settings. Its keys are marked as throw-away, and `ledgerd serve` refuses
 them: nothing that they sign proves anything.
 """
 
@@ -28,6 +28,8 @@ from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.standing import HighWater, write_mark
 from ledgerd.ledger.writer import Writer
 from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.core.errors import InputError, LedgerError
@@ -35,7 +37,7 @@ from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.record import Key, read_facts, verified
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest, client_settings
-from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, SpiffeId
+from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, SpiffeId
 from ledgerd_client.keyfile import KeyFile, write_key_file, write_new
 from ledgerd_client.pki import CertificateRequest, TlsKey, Validity
 
@@ -73,6 +75,24 @@ INSTITUTIONS = (
     Institution("gz-bank", "uscc.91440100MA0000002D", "mainland", 440100, 1, "广州试验银行"),
     Institution("hk-clinic", "hkbr.50000001", "hongkong", 810000, 3, "香港試驗診所"),
     Institution("hk-credit", "hkbr.50000002", "hongkong", 810000, 2, "香港試驗信貸資料社"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Regulator:
+    """Who may read on one side; without sectors, of every one."""
+
+    name: str
+    id: str
+    side: str
+    sectors: tuple[int, ...]
+    registered_as: str
+
+
+REGULATORS = (
+    Regulator("cac", "cac", "mainland", (), "试验网信部门"),
+    Regulator("dpo", "dpo", "hongkong", (), "試驗數字政策辦公室"),
+    Regulator("hkma", "hkma", "hongkong", (1, 2), "試驗金融管理局"),
 )
 
 
@@ -124,10 +144,11 @@ def describe(directory: Path) -> list[str]:
     """How to talk to a border, line by line, for whoever has just started it."""
     loaded = {side.name: Config.load(node_settings(directory, side.name)) for side in SIDES}
     home = directory / INSTITUTIONS[0].name
+    everybody = (*INSTITUTIONS, *REGULATORS)
     return [
         f"A border in {directory}. Its keys are throw-away: nothing here proves anything.",
         *(f"  {name:12} {node.origin:26} {node.listen}" for name, node in loaded.items()),
-        *(f"  {who.name:12} {who.id:26} {directory / who.name}" for who in INSTITUTIONS),
+        *(f"  {who.name:12} {who.id:26} {directory / who.name}" for who in everybody),
         "Try, in another terminal:",
         f"  ledgerctl checkpoint --config {home / 'client.toml'}",
     ]
@@ -188,6 +209,11 @@ class _SideMaker:
             for who in INSTITUTIONS
             if who.side == self.side.name
         ]
+        admissions += [
+            self._enrol(who.name, REGULATOR, who.id, who.registered_as, grant=_grant(who))
+            for who in REGULATORS
+            if who.side == self.side.name
+        ]
         self._enrol(f"{self.side.name}-operator", OPERATOR, "operator", "Operator")
         self._make_node(admissions)
 
@@ -199,6 +225,7 @@ class _SideMaker:
         registered_as: str,
         place: int = 0,
         sector: int = 0,
+        grant: pb.Grant | None = None,
     ) -> Approval:
         home = self.directory / name
         home.mkdir(mode=0o700)
@@ -212,7 +239,7 @@ class _SideMaker:
             place=place,
             sector=sector,
         )
-        approval = self.authority.approve(request, now=datetime.now(UTC), life=LIFE)
+        approval = self.authority.approve(request, now=datetime.now(UTC), life=LIFE, grant=grant)
         if role != OPERATOR:
             write_key_file(home / "signing.key", KeyFile(key, throwaway=True))
         write_new(home / "tls.key", tls.pem, mode=0o600)
@@ -247,7 +274,7 @@ class _SideMaker:
         self._admit(config, admissions)
 
     def _admit(self, config: Config, admissions: list[Approval]) -> None:
-        """Admit this side's institutions before anybody asks for them."""
+        """Admit this side's institutions and regulators before anybody asks for them."""
         keys, authority = NodeKeys.load(config), self.authority.verifier.public
         known = {key_id(authority): Key(0, authority)}
         items = []
@@ -316,6 +343,11 @@ acknowledge_within_s = {acknowledge_within_s}
 correct_within_s = 120
 record_within_s = {record_within_s}
 """
+
+
+def _grant(who: Regulator) -> pb.Grant:
+    end = datetime.now(UTC) + LIFE
+    return pb.Grant(sectors=who.sectors, valid_from=now(), valid_until=to_micros("until", end))
 
 
 def new_key() -> SigningKey:

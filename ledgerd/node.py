@@ -17,19 +17,23 @@ from ledgerd.api.ledger import Log
 from ledgerd.api.peer_client import PeerClient
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
+from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.credentials import NodeFiles
 from ledgerd.ledger.admission import Admission
+from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.committer import Committed
 from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.query_log import QueryLog
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
+from ledgerd.ledger.writer import sign_own
 from ledgerd.metrics import OPEN, Metrics
 from ledgerd.notify import Notifier
 from ledgerd.peer.node import PeerSide
@@ -38,10 +42,15 @@ from ledgerd.store.lock import DirectoryLock
 from ledgerd.writing import WriterProcess, Writing
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.core.header import Header
+from ledgerd_client.core.record import Admitted, sign_admitted
 
+# In the node's data directory: what regulators asked while nothing was appended.
+SPOOL_FILE: Final = "queries.spool"
 _SAMPLE_INTERVAL_S: Final = 1.0
-# Threads that answer what takes a while to read.
+# Threads that answer what takes a while to read, and those of regulators: what they ask may take
+# long, and nobody else waits for it.
 _READERS: Final = 4
+_REGULATORS: Final = 2
 
 _log = structlog.get_logger()
 
@@ -97,6 +106,7 @@ class Node:
             on_commit=self._committed,
             on_fatal=background.fail,
         )
+        self.query_log = self._make_query_log()
         self.client = self._make_client()
         stack.push_async_callback(self.client.close)
         self.peer = self._make_peer()
@@ -116,6 +126,7 @@ class Node:
         self._stack.push_async_callback(self.sequencer.stop)
         self.metrics.size.set(head.size)
         self.standing.start()
+        self._stack.push_async_callback(self.query_log.stop)
         self._stack.push_async_callback(self.peer.stop)
         await self.peer.start()
         # Before the server, and so until its last call is done: the watchdog watches over that too.
@@ -124,6 +135,7 @@ class Node:
             self._notifier.keep_alive(lambda: self.sequencer.hangs),
             self._sample(),
             self._make_ticker().run(),
+            self.query_log.run(),
         ):
             self._background.start(coroutine)
         self._stack.push_async_callback(self._background.stop)
@@ -134,6 +146,15 @@ class Node:
         own, peers = (trust[o].certificates for o in (config.origin, self.genesis.peer_origin))
         # Its threads read the store: they are gone before it is closed.
         readers = self._stack.enter_context(ThreadPoolExecutor(_READERS, "reader"))
+        in_thread = InThread(readers)
+        regulators = self._stack.enter_context(ThreadPoolExecutor(_REGULATORS, "regulator"))
+        access = Access(
+            self.keyring,
+            operators=config.operators,
+            peer=config.peer.id,
+            clock=now,
+            last_time=lambda: self.reader.head().last_time,
+        )
         server = Server(
             Services(
                 log=Log(
@@ -147,13 +168,14 @@ class Node:
                     witness=self.peer.witness,
                     checker=Checker(self.store, lambda: self.keyring.history, clock=now),
                 ),
-                replica=self.peer.replica,
-                access=Access(self.keyring, operators=config.operators, peer=config.peer.id),
+                desk=self._make_desk(access, InThread(regulators)),
+                access=access,
                 identities=Identities(config.trust_domain, own, config.peer_spiffe_id, peers),
                 standing=self.standing,
                 metrics=self.metrics,
-                in_thread=InThread(readers),
+                in_thread=in_thread,
                 clock=now,
+                sign=self._sign,
             )
         )
         port = await server.start(
@@ -166,6 +188,11 @@ class Node:
         if config.metrics_listen is not None:
             self._stack.enter_context(self.metrics.serve(config.metrics_listen))
         return port
+
+    def _sign(self, **record: object) -> Admitted:
+        """An entry of the node's own."""
+        key, origin = self.files.keys.entry, self.config.origin
+        return sign_own(key, origin, now(), os.urandom, **record)
 
     # -- composing ------------------------------------------------------------------------
 
@@ -190,6 +217,27 @@ class Node:
             anchor_interval_s=config.timing.anchor_interval_s,
             poll_interval_s=config.timing.poll_interval_s,
             ledger_reserve=config.limits.reserve_bytes,
+        )
+
+    def _make_query_log(self) -> QueryLog:
+        return QueryLog(
+            self.sequencer,
+            self.config.data / SPOOL_FILE,
+            sign=self._sign,
+            sign_body=lambda body: sign_admitted(body, self.files.keys.entry, key_index=0),
+            clock=now,
+        )
+
+    def _make_desk(self, access: Access, in_thread: InThread) -> Desk:
+        return Desk(
+            origin=self.config.origin,
+            peer_origin=self.genesis.peer_origin,
+            answers=Answers(self.store, self.files.keys.log_signer.verifier),
+            replica=self.peer.replica,
+            grants=access,
+            recorder=self.query_log,
+            in_thread=in_thread,
+            suspect=self.standing.shown,
         )
 
     def _make_ticker(self) -> Ticker:

@@ -108,6 +108,56 @@ class Node:
         self._socket_path.unlink(missing_ok=True)
 
 
+class Mirror:
+    """A regulator's `ledgerd mirror` process, in a directory of its own."""
+
+    def __init__(self, settings: Path, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "mirror.sock"
+        self._command = [
+            LEDGERD, "mirror", "--settings", str(settings), "--data", str(directory),
+        ]  # fmt: skip
+        self._process: subprocess.Popen[str] | None = None
+
+    def catch_up(self, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run it once."""
+        return run(*self._command, "--once", code=code)
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.launch()
+        end = time.monotonic() + PATIENCE
+        while not self.socket.exists():
+            assert self._process is not None
+            assert self._process.poll() is None, self._process.communicate()[1]
+            assert time.monotonic() < end, "the mirror does not answer"
+            time.sleep(0.05)
+
+    def launch(self) -> None:
+        """Start it and return at once."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.communicate(timeout=PATIENCE)
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL to it and its workers."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
 class Border:
     """Two nodes and four institutions below one directory, made by `ledgerd dev --prepare`."""
 

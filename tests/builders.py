@@ -40,6 +40,8 @@ MAINLAND, HONG_KONG = "gba.example/mainland", "gba.example/hongkong"
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPLXX", "hkbr.76543210"
 SHENZHEN, HONG_KONG_PLACE, BANK = 440300, 810000, 1
 PAYLOAD = b"customer;score\n1;700\n"
+# To read everything, from 2020 until 2099.
+WHOLE = pb.Grant(valid_from=1_577_836_800_000_000, valid_until=4_070_908_800_000_000)
 CHINA_TIME = timezone(timedelta(hours=8))
 
 
@@ -153,14 +155,18 @@ class Log:
     def admission(self, subject: str, key: SigningKey, **changes: Any) -> pb.KeyEvent:
         """An ADMIT event with proof of possession, then changed."""
         role = changes.get("role", pb.ROLE_INSTITUTION)
-        of_institution = {"place": SHENZHEN, "sector": BANK} if role == pb.ROLE_INSTITUTION else {}
+        of_role: dict[str, Any] = {}
+        if role == pb.ROLE_INSTITUTION:
+            of_role = {"place": SHENZHEN, "sector": BANK}
+        elif changes.get("action") != pb.KEY_ACTION_REVOKE:
+            of_role = {"grant": WHOLE}
         fields = {
             "action": pb.KEY_ACTION_ADMIT,
             "role": role,
             "subject": subject,
             "public_key": key.public,
             "possession": key.sign(admission_digest(self.origin, subject, role, key.public)),
-            **of_institution,
+            **of_role,
         }
         return pb.KeyEvent(**{**fields, **changes})
 

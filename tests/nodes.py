@@ -18,7 +18,17 @@ from typing import Any
 
 import grpc
 import pytest
-from builders import EXPORTER, HONG_KONG, MAINLAND, RECIPIENT, SHENZHEN, Border, Institution, Log
+from builders import (
+    EXPORTER,
+    HONG_KONG,
+    MAINLAND,
+    RECIPIENT,
+    SHENZHEN,
+    WHOLE,
+    Border,
+    Institution,
+    Log,
+)
 
 from ledgerd.config import Config
 from ledgerd.daemon import run
@@ -179,8 +189,20 @@ class Side:
         asked = CertificateRequest.make(key, holder, hosts)
         return Credentials(self.authority.tls.issue(asked, validity).pem, key.pem)
 
-    def admission(self, role: str, subject: str, credentials: Credentials) -> SignedRecord:
-        """The authority's ADMIT event for a caller's signing key."""
+    def admission(
+        self,
+        role: str,
+        subject: str,
+        credentials: Credentials,
+        *,
+        grant: body_pb2.Grant = WHOLE,
+        replaces: bytes = b"",
+    ) -> SignedRecord:
+        """
+        The authority's ADMIT event for a caller's signing key, or ROTATE of the one it replaces.
+
+        grant: what a regulator may read.
+        """
         key = TlsKey.parse(credentials.tls_key)
         place, sector = (SHENZHEN, 1) if role == INSTITUTION else (0, 0)
         request = EnrolmentRequest.make(
@@ -191,7 +213,13 @@ class Side:
             place=place,
             sector=sector,
         )
-        return self.authority.approve(request, now=datetime.now(UTC), life=LIFE).record
+        return self.authority.approve(
+            request,
+            now=datetime.now(UTC),
+            life=LIFE,
+            grant=grant if role == REGULATOR else None,
+            replaces=replaces,
+        ).record
 
 
 def make_sides(directory: Path) -> tuple[Side, Side]:
@@ -268,12 +296,15 @@ class Node:
         """Admit an institution, or another key of it."""
         return await self._admitted(INSTITUTION, subject)
 
-    async def regulator(self, subject: str = "cac.shenzhen") -> Client:
-        return await self._admitted(REGULATOR, subject)
+    async def regulator(
+        self, subject: str = "cac.shenzhen", grant: body_pb2.Grant = WHOLE
+    ) -> Client:
+        """Admit a regulator, with a grant to read everything unless the test says another."""
+        return await self._admitted(REGULATOR, subject, grant)
 
-    async def _admitted(self, role: str, subject: str) -> Client:
+    async def _admitted(self, role: str, subject: str, grant: body_pb2.Grant = WHOLE) -> Client:
         credentials = self.side.issue(role, subject)
-        await self.submit(self.side.admission(role, subject, credentials))
+        await self.submit(self.side.admission(role, subject, credentials, grant=grant))
         return self.client(credentials, subject)
 
     def the_peer(self) -> Client:

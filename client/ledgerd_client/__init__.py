@@ -4,7 +4,8 @@ ledgerd's SDK: declare and acknowledge transfers of personal data, and verify wh
     from ledgerd_client import LedgerClient        # for asyncio; ledgerd_client.sync for the rest
 
 What is recorded of contracts stands in `contracts` and `events`; `catalogue` puts codes and
-findings into words. Beside it stand `payload` (what is committed to), `outbox` (the durable queue),
+findings into words. `regulator` is for those who hold a grant to read, and `reports` what they ask.
+Beside it stand `payload` (what is committed to), `outbox` (the durable queue),
 `transport`, `config`, `testing` (a node for tests) and `core` (verification alone, without I/O).
 """
 

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import grpc
 
+from ledgerd_client.config import LOCAL_ENDPOINT, Settings
 from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_file, read_secret
+
+# Request metadata: the largest checkpoint of the node that the caller has verified.
+CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
 
 # Of one message that a node sends: a page of 500 entries has 16 MiB of bodies at most.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -50,6 +55,26 @@ def open_channel(
     )
     options = (*_OPTIONS, ("grpc.enable_http_proxy", int(use_proxy)))
     return grpc.aio.secure_channel(endpoint, credentials, options)
+
+
+def connect(settings: Settings, trust: Trust) -> grpc.aio.Channel:
+    """
+    Open a channel as settings say; the first call connects. Raises as read_tls_pair does.
+
+    A mirror's socket is its owner's alone, so that there is nobody to prove anything to.
+    """
+    if settings.endpoint.startswith(LOCAL_ENDPOINT):
+        # Without it, the path of the socket would be named as the server's host.
+        local = (*_OPTIONS, ("grpc.default_authority", "localhost"))
+        return grpc.aio.insecure_channel(settings.endpoint, local)
+    certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
+    return open_channel(
+        settings.endpoint,
+        authorities=trust[settings.origin].certificates,
+        certificate=certificate,
+        key=key,
+        use_proxy=settings.use_proxy,
+    )
 
 
 def read_tls_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:

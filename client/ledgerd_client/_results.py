@@ -178,7 +178,8 @@ class ContractView:
     Proven of each half is that its institution signed it, for this contract and that log; all else
     is the node's word. terms are the newest version that we stated ourselves: Contract.parse reads
     them. findings are the indexes of those that stand; subjects how many people were transferred
-    for the first time in their year. The other side's log is known as in TransferView.
+    for the first time in their year. The other side's log is known as in TransferView. institution:
+    whose statements they are, where a regulator asks; "" where the institution itself does.
     """
 
     contract_id: str
@@ -193,6 +194,7 @@ class ContractView:
     peer_size: int
     peer_known_at: int
     checkpoint: bytes
+    institution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

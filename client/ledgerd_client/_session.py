@@ -25,14 +25,12 @@ from ledgerd_client.core.errors import (
     InputError,
     LedgerError,
     RefusedError,
-    TrustError,
     UnavailableError,
 )
 from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record
-from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref, hash_statement
 from ledgerd_client.payload import Payload, PayloadDigest, digest_payload
@@ -184,7 +182,7 @@ async def open_session(
             " institution, signing_key and outbox",
         )
     async with AsyncExitStack() as stack:
-        trust = _read_trust(settings)
+        trust = settings.read_trust()
         key = read_key_file(key_path).key
         outbox = await asyncio.to_thread(Outbox.open, path, now=time.now)
         stack.callback(outbox.close)
@@ -214,17 +212,3 @@ async def _running(worker: Sender | Refresher) -> AsyncIterator[None]:
     finally:
         worker.close()
         await task
-
-
-def _read_trust(settings: Settings) -> Trust:
-    try:
-        trust = Trust.parse(settings.trust.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {settings.trust}: {error.strerror}") from error
-    try:
-        trust.authority(settings.origin)
-    except TrustError as error:
-        raise InputError(
-            f"{settings.trust}: {error.message}", action="mend trust or origin in the settings"
-        ) from None
-    return trust

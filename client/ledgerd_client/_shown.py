@@ -55,7 +55,7 @@ def to_contract(contract_id: str, view: pb.ContractView) -> ContractView:
     return ContractView(
         contract_id, view.ref, view.state, halves, view.terms, statements, tuple(view.findings),
         view.subjects, to_date(view.first_transfer_on), view.peer_size, view.peer_known_at,
-        view.checkpoint,
+        view.checkpoint, view.institution,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def to_finding_entry(entry: pb.FindingEntry, history: KeyHistory) -> FindingEntr
         raise VerificationError(
             f"the body of entry {entry.index} is another one", reason="BODY_MISMATCH"
         )
-    finding = _to_finding(parse_body(entry.body).finding)
+    finding = to_finding(parse_body(entry.body).finding)
     closed_by, closed_at = entry.closed_by or None, entry.closed_at or None
     return FindingEntry(header.index, header.recorded_at, finding, closed_by, closed_at)
 
@@ -79,7 +79,7 @@ def to_checked(outcome: pb.CheckOutcome) -> tuple[Finding, ...] | LedgerError:
     if outcome.HasField("refused"):
         return from_refusal(outcome.refused.reason, outcome.refused.message)
     return tuple(
-        _to_finding(parse_message(body_pb2.Finding, data, "finding")) for data in outcome.findings
+        to_finding(parse_message(body_pb2.Finding, data, "finding")) for data in outcome.findings
     )
 
 
@@ -117,7 +117,7 @@ def _to_findings(bodies: Iterable[bytes]) -> tuple[Finding, ...]:
     """One for each id: an entry that closes a finding says no more than that it is cured."""
     found: dict[bytes, Finding] = {}
     for body in bodies:
-        finding = _to_finding(parse_body(body).finding)
+        finding = to_finding(parse_body(body).finding)
         opened = found.get(finding.finding_id)
         if opened is not None and finding.closed:
             finding = replace(opened, closed=True)
@@ -125,7 +125,8 @@ def _to_findings(bodies: Iterable[bytes]) -> tuple[Finding, ...]:
     return tuple(found.values())
 
 
-def _to_finding(finding: body_pb2.Finding) -> Finding:
+def to_finding(finding: body_pb2.Finding) -> Finding:
+    """A finding with its numbers by name, unproven."""
     records = tuple((record.origin, record.index) for record in finding.records)
     rule = RULES.get(finding.rule)
     # A newer node may have rules that this SDK does not know: their numbers have no names here.

@@ -23,6 +23,8 @@ M = TypeVar("M", bound=Message)
 
 # Of the days and years of the law, on both sides.
 LOCAL = timezone(timedelta(hours=8))
+# What a spreadsheet would take for a formula, or skip to find one; full-width, too.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -128,3 +130,8 @@ def _misfit(cls: type[Message], fields: Mapping[str, object], error: Exception) 
         except (TypeError, ValueError, OverflowError):
             return f"{name} cannot be {value!r:.80}"
     return f"a field is of another type or size: {error}"
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

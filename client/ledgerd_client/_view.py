@@ -40,9 +40,11 @@ from ledgerd_client.core.errors import (
     UnavailableError,
     VerificationError,
 )
+from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, check_body, open_log_checkpoint
 from ledgerd_client.core.record import SignedRecord
+from ledgerd_client.core.remains import facts_of_remains
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.transport import REPLY_LOST, Transport
 
@@ -134,7 +136,7 @@ class LogView:
     async def record_id(self, receipt: Receipt) -> bytes:
         """The record_id in the body of an entry of ours, of which this is a verified receipt."""
         entry = await self._transport.get_entry(pb.GetEntryRequest(index=receipt.index))
-        return await self._judge(lambda _: _read_record_id(entry.body, receipt))
+        return await self._judge(lambda _: _read_record_id(entry, receipt))
 
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
         """The newest checkpoint, or the newest that the other side's node cosigned."""
@@ -216,6 +218,9 @@ def _check_known(
         raise other_record(verified.header)
 
 
-def _read_record_id(body: bytes, receipt: Receipt) -> bytes:
-    check_body(receipt, body)
-    return parse_body(body).record_id
+def _read_record_id(entry: pb.GetEntryResponse, receipt: Receipt) -> bytes:
+    if entry.HasField("erased"):
+        # The transfer is compared; for the id alone there is only the node's word left.
+        return facts_of_remains(Header.parse(receipt.header), entry.erased.remains).record_id
+    check_body(receipt, entry.body)
+    return parse_body(entry.body).record_id

@@ -93,12 +93,14 @@ class Authority:
     def approve(
         self, request: EnrolmentRequest, *, now: datetime, life: timedelta = CERTIFICATE_LIFE,
         replaces: bytes = b"", compromised_since: int = 0, renewal: bool = False,
+        grant: pb.Grant | None = None,
     ) -> Approval:  # fmt: skip
         """
         Let in who asks: a certificate valid for life and, but for an operator, an ADMIT event.
 
         replaces, a public key, makes it a ROTATE event; compromised_since (µs, 0: never) is of
-        that old key. A renewal is of the certificate only. Raises FieldError for a request of
+        that old key. A renewal is of the certificate only. grant: what a regulator may read; with
+        its event it comes, and with nobody else's. Raises FieldError, also for a request of
         another origin or trust domain.
         """
         asked = request.certificate_request
@@ -110,6 +112,8 @@ class Authority:
                 event.action = pb.KEY_ACTION_ROTATE
                 event.previous_key_id = key_id(replaces)
                 event.compromised_since = compromised_since
+            if grant is not None:
+                event.grant.CopyFrom(grant)
             record = self._sign(now, key_event=event)
         certificate = self.tls.issue(asked, Validity.starting(now, life))
         return Approval.of(self.origin, request.role, request.id, record, certificate)

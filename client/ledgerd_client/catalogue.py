@@ -33,6 +33,14 @@ class Told(NamedTuple):
     severity: str
 
 
+class ReportWords(NamedTuple):
+    """A report in words."""
+
+    title: str
+    shows: str
+    cannot: str
+
+
 class Catalogue:
     """
     The words of one language.
@@ -93,6 +101,15 @@ class Catalogue:
         """What an error of a reason is, and what to do; None if it is not known here."""
         words = self._words.get("error", {}).get(reason)
         return (words["what"], words["do"]) if words else None
+
+    def report(self, name: str) -> ReportWords:
+        """What a report is called, what it shows, and what no report of this kind can show."""
+        return ReportWords(**self._words["report"][name])
+
+    def column(self, name: str) -> str:
+        """The heading of a report's column, with its unit; the name itself if it is not known."""
+        word: str = self._words["column"].get(name) or name.replace("_", " ")
+        return word
 
     def word(self, key: str) -> str:
         """A state, a severity, a phrase; the key itself if it is not known."""

@@ -10,14 +10,19 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.errors import FieldError, InputError, TrustError
 from ledgerd_client.core.fields import check_institution
 from ledgerd_client.core.header import check_origin
+from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_file
 
 ENVIRONMENT_PREFIX = "LEDGERD_"
 
-_ENDPOINT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
+# Before the path of a mirror's socket, in place of host:port.
+LOCAL_ENDPOINT = "unix:"
+_ENDPOINT = re.compile(
+    rf"{LOCAL_ENDPOINT}[^\x00-\x1f]{{1,100}}|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{{1,5}}"
+)
 _SECONDS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -30,7 +35,7 @@ class Settings:
     institution, signing_key and outbox go together; an operator's tool has none of them.
     """
 
-    # host:port of the node on one's own side.
+    # host:port of the node on one's own side, or unix:PATH of a regulator's mirror of it.
     endpoint: str
     # The name of its log.
     origin: str
@@ -54,7 +59,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not _ENDPOINT.fullmatch(self.endpoint):
-            raise FieldError(f"endpoint: {self.endpoint!r} is not host:port")
+            raise FieldError(f"endpoint: {self.endpoint!r} is neither host:port nor unix:PATH")
         check_origin(self.origin)
         if self.peer_origin is not None:
             check_origin(self.peer_origin)
@@ -99,6 +104,17 @@ class Settings:
                 raise InputError(f"{path}: {field.name} is missing", reason="MISSING_SETTING")
         parsed = {name: _parse(path, name, known[name], value) for name, value in values.items()}
         return cls(**parsed)  # type: ignore[arg-type] # _parse went by the fields' types
+
+    def read_trust(self) -> Trust:
+        """Whom these settings trust; raises InputError, also when that is nobody of their log."""
+        try:
+            trust = Trust.parse(read_file(self.trust))
+            trust.authority(self.origin)
+        except TrustError as error:
+            raise InputError(
+                f"{self.trust}: {error.message}", action="mend trust or origin in the settings"
+            ) from None
+        return trust
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -16,8 +16,10 @@ import grpc
 from google.protobuf.message import Message
 
 from ledgerd_client._channel import (
+    CHECKPOINT_METADATA,
     MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
+    connect,
     open_channel,
     read_tls_pair,
 )
@@ -37,12 +39,10 @@ from ledgerd_client.core.trust import Trust
 
 __all__ = [
     "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "REPLY_LOST",
-    "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "from_refusal",
+    "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "connect", "from_refusal",
     "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
 ]  # fmt: skip
 
-# Request metadata: the largest checkpoint of the node that the caller has verified.
-CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
 # UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.
 UNREACHABLE = "UNREACHABLE"
 REPLY_LOST = "REPLY_LOST"
@@ -108,15 +108,7 @@ class GrpcTransport:
     @classmethod
     def connect(cls, settings: Settings, trust: Trust) -> Self:
         """Open a channel as settings say; the first call connects. Raises as read_tls_pair does."""
-        certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
-        channel = open_channel(
-            settings.endpoint,
-            authorities=trust[settings.origin].certificates,
-            certificate=certificate,
-            key=key,
-            use_proxy=settings.use_proxy,
-        )
-        return cls(channel, settings.timeout_s)
+        return cls(connect(settings, trust), settings.timeout_s)
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendResponse:
         await self._reach()

@@ -1,7 +1,8 @@
-"""AdminService: operators hand in what the authority signed, and ask what may be erased."""
+"""AdminService: operators hand in what the authority signed, orders to erase among it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ledgerd.api.encode import encode_receipt
@@ -17,7 +18,8 @@ from ledgerd_client.core.errors import FieldError, LedgerError
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.keys import key_id
 from ledgerd_client.core.receipt import Receipt
-from ledgerd_client.core.record import Key, SignedRecord, admit
+from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
+from ledgerd_client.core.remains import open_order
 
 
 class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
@@ -29,11 +31,15 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         sequencer: Sequencer,
         reader: Reader,
         clock: Callable[[], int],
+        sign: Callable[..., Admitted],
     ) -> None:
+        """sign: makes an entry of the node's own of a field of pb.Body's oneof."""
         self._keyring = keyring
         self._sequencer = sequencer
         self._reader = reader
         self._clock = clock
+        self._sign = sign
+        self._erasing = asyncio.Lock()
 
     async def SubmitKeyEvent(
         self, request: pb.SubmitKeyEventRequest, context: Context
@@ -48,12 +54,9 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         )
         if item.facts.kind != Kind.KEY:
             raise FieldError(f"this is no key event but {Kind(item.facts.kind).name}")
-        outcome = (await self._sequencer.append(Call.of([item]))).outcomes[0]
-        if isinstance(outcome, LedgerError):
-            raise outcome
+        receipt = await self._append(item)
         # Now and not a moment after the reply: whoever was admitted may call at once.
         self._keyring.refresh()
-        receipt = outcome if isinstance(outcome, Receipt) else self._reader.receipt(outcome)
         return pb.SubmitKeyEventResponse(receipt=encode_receipt(receipt))
 
     async def CheckErasure(
@@ -66,3 +69,31 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
             reason=found.reason,
             message=found.message,
         )
+
+    async def SubmitErasure(
+        self, request: pb.SubmitErasureRequest, context: Context
+    ) -> pb.SubmitErasureResponse:
+        history = self._keyring.history
+        open_order(
+            request.order, request.signature, origin=history.origin, authority=history.authority
+        )
+        # To its end, whatever becomes of the caller: the next order is judged by what this one did.
+        receipt = await asyncio.shield(self._erase(request.order, request.signature))
+        return pb.SubmitErasureResponse(receipt=encode_receipt(receipt))
+
+    async def _erase(self, order: bytes, signature: bytes) -> Receipt:
+        """Carry an order out; return the receipt of its ERASURE."""
+        # Two in one commit, each of which is well alone, would take all of it with them.
+        async with self._erasing:
+            called_for = self._reader.erasure(order, signature)
+            if isinstance(called_for, int):
+                return self._reader.receipt(called_for)
+            # Whether it is due is decided where it is applied.
+            return await self._append(self._sign(erasure=called_for))
+
+    async def _append(self, item: Admitted) -> Receipt:
+        """Append one record; return its receipt, the first one if it is in the log already."""
+        outcome = (await self._sequencer.append(Call.of([item]))).outcomes[0]
+        if isinstance(outcome, LedgerError):
+            raise outcome
+        return outcome if isinstance(outcome, Receipt) else self._reader.receipt(outcome)

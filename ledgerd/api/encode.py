@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ledgerd.api.peer import Replica
+from ledgerd.ledger.answers import FoundEntry
 from ledgerd.ledger.contract_reader import ContractAnswer, StatementAnswer
+from ledgerd.ledger.erasing import WhyErased
 from ledgerd.ledger.law_reader import FoundFinding
-from ledgerd.ledger.reader import Reader, TransferAnswer
+from ledgerd.ledger.summary import Group
+from ledgerd.ledger.views import TransferAnswer
 from ledgerd.ledger.writer import AppendResult
 from ledgerd.projections.transfers import Half
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt
 
 
@@ -46,13 +53,42 @@ def encode_finding(found: FoundFinding) -> pb.FindingEntry:
     )
 
 
+def encode_entry(found: FoundEntry) -> pb.Entry:
+    entry = pb.Entry(
+        header=found.header,
+        body=found.body,
+        index=found.index,
+        state=found.state,
+        closed_by=found.closed_by,
+        proof=found.proof,
+    )
+    if found.erased is not None:
+        entry.erased.CopyFrom(encode_erased(found.erased))
+    return entry
+
+
+def encode_erased(why: WhyErased) -> pb.Erased:
+    return pb.Erased(index=why.index, at=why.at, reason=why.reason, remains=why.remains)
+
+
+def encode_group(group: Group) -> pb.Group:
+    return pb.Group(**group._asdict())
+
+
 class Views:
     """Makes views of transfers and contracts, whose halves lie in two logs."""
 
-    def __init__(self, origin: str, peer_origin: str, reader: Reader, replica: Replica) -> None:
+    def __init__(
+        self,
+        origin: str,
+        peer_origin: str,
+        header_of: Callable[[int], bytes],
+        replica: Replica,
+    ) -> None:
+        """header_of: of an entry of this log."""
         self._origin = origin
         self._peer_origin = peer_origin
-        self._reader = reader
+        self._header_of = header_of
         self._replica = replica
 
     def transfer(self, ref: bytes, answer: TransferAnswer) -> pb.TransferView:
@@ -60,8 +96,8 @@ class Views:
         return pb.TransferView(
             ref=ref,
             state=answer.state.name.lower(),
-            halves=map(self._encode_half, answer.halves),
-            findings=answer.findings,
+            halves=map(self.half, answer.halves),
+            findings=[body for _, body in answer.findings],
             peer_size=answer.peer_size,
             peer_known_at=answer.peer_known_at,
             checkpoint=answer.checkpoint,
@@ -73,7 +109,7 @@ class Views:
             contract_id=contract_id,
             ref=answer.ref,
             state=answer.state,
-            halves=map(self._encode_half, answer.halves),
+            halves=map(self.half, answer.halves),
             terms=answer.terms,
             statements=map(_encode_statement, answer.statements),
             findings=answer.findings,
@@ -84,9 +120,10 @@ class Views:
             checkpoint=answer.checkpoint,
         )
 
-    def _encode_half(self, half: Half) -> pb.Half:
+    def half(self, half: Half) -> pb.Half:
+        """Where it lies and its header; raises UnavailableError while the replica is rebuilt."""
         if half.own:
-            origin, header = self._origin, self._reader.entry(half.position)[0]
+            origin, header = self._origin, self._header_of(half.position)
         else:
             origin, header = self._peer_origin, self._peer_header(half.position)
         return pb.Half(
@@ -97,6 +134,46 @@ class Views:
         for header in self._replica.headers(index, index + 1):
             return header.encode()
         raise UnavailableError("the peer's log is being replayed anew", reason="REPLAY_BEHIND")
+
+
+class ProvenViews(Views):
+    """
+    Views for a regulator, whose halves come with proofs, and own ones with bodies.
+
+    Good for one snapshot. found: the entry of an own half, with its proof, and without its body
+    where that is not for him. checkpoint: of the answer; peers: the peer's, anchored by then.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        peer_origin: str,
+        found: Callable[[int], FoundEntry],
+        replica: Replica,
+        *,
+        checkpoint: bytes,
+        peers: bytes,
+    ) -> None:
+        super().__init__(origin, peer_origin, lambda index: found(index).header, replica)
+        self._found = found
+        self._checkpoint = checkpoint
+        self._peers = peers
+
+    def half(self, half: Half) -> pb.Half:
+        """As Views.half, with its proof; never with a body of the peer's."""
+        shown = super().half(half)
+        if half.own:
+            found = self._found(half.position)
+            shown.body, shown.checkpoint = found.body, self._checkpoint
+            shown.withheld = found.withheld
+            shown.proof.extend(found.proof)
+            if found.erased is not None:
+                shown.erased.CopyFrom(encode_erased(found.erased))
+        else:
+            size = Checkpoint.parse(parse_note(self._peers).text).size
+            shown.checkpoint = self._peers
+            shown.proof.extend(self._replica.inclusion(half.position, size))
+        return shown
 
 
 def _encode_statement(answer: StatementAnswer) -> pb.Statement:

@@ -14,16 +14,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
 from ledgerd.api.errors import Context, abort, as_ours
-from ledgerd.api.identity import Caller, Identities, set_caller
-from ledgerd.api.roles import Access
-from ledgerd.ledger.standing import Standing
+from ledgerd.api.identity import AuthContext, Caller, set_caller
 from ledgerd.metrics import Metrics
 from ledgerd_client.core.errors import BusyError, MalformedError
 from ledgerd_client.transport import CHECKPOINT_METADATA, to_status
@@ -43,6 +41,27 @@ _log = structlog.get_logger()
 
 # grpc's stubs leave the types of requests and responses open, and so does a wrapper of them all.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Identities(Protocol):
+    """Says who calls."""
+
+    def caller(self, context: AuthContext) -> Caller:
+        """By what gRPC knows of the connection; raises UnauthenticatedError."""
+
+
+class Access(Protocol):
+    """Says what they may call."""
+
+    def check(self, method: str, caller: Caller) -> None:
+        """Raises ForbiddenError."""
+
+
+class Standing(Protocol):
+    """Hears what they have seen of this log."""
+
+    def mentioned(self, note: bytes) -> None:
+        """A checkpoint, by whoever calls; not verified yet."""
 
 
 class Guard:

@@ -72,7 +72,7 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
         self, request: pb.ListFindingsRequest, context: Context
     ) -> pb.ListFindingsResponse:
         count = size_of_page(request)
-        start = read_token(request) if request.page_token else 0
+        start = read_token(request).start if request.page_token else 0
         look = partial(self._reader.findings_of, open_only=request.open_only)
         page = await self._in_thread(look, current_caller().id, start, count)
         return pb.ListFindingsResponse(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 
-from ledgerd.api.encode import Views, encode_append, encode_receipt
+from ledgerd.api.encode import Views, encode_append, encode_erased, encode_receipt
 from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.law import LawHandlers
 from ledgerd.api.peer import OwnCosigned, Witness
+from ledgerd.api.public import Public, PublicHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.threads import InThread
-from ledgerd.ledger.admission import MAX_RECORDS, Admission, Request
+from ledgerd.ledger.admission import Admission, Request
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
@@ -23,19 +23,14 @@ from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.body import MAX_BODY_BYTES
-from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import (
     BusyError,
     FieldError,
     LedgerError,
     NotFoundError,
-    NotReadyError,
-    UnavailableError,
 )
 from ledgerd_client.core.fields import DIGEST_SIZE, check_record_id, check_size
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
-from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.transport import MAX_REQUEST_BYTES
 
@@ -59,7 +54,7 @@ class Log:
     witness: Witness
 
 
-class LedgerHandlers(LawHandlers):
+class LedgerHandlers(LawHandlers, PublicHandlers):
     """For institutions; proofs, keys and information for every caller."""
 
     def __init__(
@@ -70,11 +65,11 @@ class LedgerHandlers(LawHandlers):
         metrics: Metrics,
         in_thread: InThread,
     ) -> None:
-        super().__init__(log.reader, log.checker, views, in_thread)
+        LawHandlers.__init__(self, log.reader, log.checker, views, in_thread)
+        PublicHandlers.__init__(self, _public(log))
         self._log = log
         self._access = access
         self._metrics = metrics
-        self._version = version("ledgerd")
         self._in_flight_bytes = 0
 
     async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (guard)
@@ -103,69 +98,31 @@ class LedgerHandlers(LawHandlers):
                 index = request.index
             case _:
                 raise FieldError("name a record_id or an index")
-        if not self._access.is_own(caller, Header.parse(log.reader.entry(index)[0])):
+        if not self._access.is_own(caller, Header.parse(log.reader.header(index))):
             raise _no_entry(index)
-        receipt = log.reader.receipt(index, self._checkpoint(cosigned=request.cosigned))
+        receipt = log.reader.receipt(index, self.checkpoint(cosigned=request.cosigned))
         return pb.GetReceiptResponse(receipt=encode_receipt(receipt))
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
         caller, reader = current_caller(), self._log.reader
         receipt = reader.receipt(request.index)
-        header, body = Header.parse(receipt.header), reader.entry(request.index)[1]
+        header = Header.parse(receipt.header)
         own = self._access.is_own(caller, header)
         if not own and header.kind not in KINDS_SHARED_WITH_PEER | {Kind.NODE}:
             raise _no_entry(request.index)
+        body, erased = reader.body(request.index)
         # A finding's transfer may be long to read.
         shown = own or await self._in_thread(self._may_see_body, caller, header.kind, body)
-        return pb.GetEntryResponse(receipt=encode_receipt(receipt), body=body if shown else b"")
+        response = pb.GetEntryResponse(receipt=encode_receipt(receipt), body=body if shown else b"")
+        if erased is not None:  # only what is an institution's own
+            response.erased.CopyFrom(encode_erased(erased))
+        return response
 
     async def GetTransfer(
         self, request: pb.GetTransferRequest, context: Context
     ) -> pb.GetTransferResponse:
         caller = current_caller()
         return await self._in_thread(self._view_transfer, caller, request.ref)
-
-    async def GetCheckpoint(
-        self, request: pb.GetCheckpointRequest, context: Context
-    ) -> pb.GetCheckpointResponse:
-        checkpoint = self._checkpoint(cosigned=request.cosigned)
-        return pb.GetCheckpointResponse(checkpoint=checkpoint or self._log.reader.head().checkpoint)
-
-    async def GetInclusionProof(
-        self, request: pb.GetInclusionProofRequest, context: Context
-    ) -> pb.GetInclusionProofResponse:
-        size, proof = self._log.reader.inclusion_proof(request.index, request.size)
-        return pb.GetInclusionProofResponse(size=size, proof=proof)
-
-    async def GetConsistencyProof(
-        self, request: pb.GetConsistencyProofRequest, context: Context
-    ) -> pb.GetConsistencyProofResponse:
-        size, proof = self._log.reader.consistency_proof(request.old_size, request.new_size)
-        return pb.GetConsistencyProofResponse(new_size=size, proof=proof)
-
-    async def GetKeyHistory(
-        self, request: pb.GetKeyHistoryRequest, context: Context
-    ) -> pb.GetKeyHistoryResponse:
-        entries = self._key_entries(request.origin)
-        return pb.GetKeyHistoryResponse(
-            entries=[pb.KeyEntry(header=header, body=body) for header, body in entries]
-        )
-
-    async def GetInfo(self, request: pb.GetInfoRequest, context: Context) -> pb.GetInfoResponse:
-        log = self._log
-        refused = log.sequencer.refuse
-        return pb.GetInfoResponse(
-            version=self._version,
-            origin=log.origin,
-            peer_origin=log.peer_origin,
-            max_records=MAX_RECORDS,
-            max_body_bytes=MAX_BODY_BYTES,
-            max_message_bytes=MAX_REQUEST_BYTES,
-            size=log.reader.head().size,
-            cosigned_size=size_of(log.own_cosigned.newest()),
-            appends=refused is None,
-            why_not=refused.message if refused else "",
-        )
 
     # -- what they share ------------------------------------------------------------------
 
@@ -178,18 +135,6 @@ class LedgerHandlers(LawHandlers):
             yield
         finally:
             self._in_flight_bytes -= size
-
-    def _checkpoint(self, *, cosigned: bool) -> bytes | None:
-        """The newest cosigned checkpoint, or None where the newest of all will do."""
-        if not cosigned:
-            return None
-        if note := self._log.own_cosigned.newest():
-            return note
-        raise NotReadyError(
-            "the peer has cosigned no checkpoint yet",
-            reason="NOT_COSIGNED_YET",
-            action="ask again in a moment",
-        )
 
     def _may_see_body(self, caller: Caller, kind: Kind, body: bytes) -> bool:
         if kind != Kind.NODE:
@@ -210,15 +155,6 @@ class LedgerHandlers(LawHandlers):
             raise NotFoundError(f"no transfer {ref.hex()} is known here")
         return pb.GetTransferResponse(transfer=self._views.transfer(ref, answer))
 
-    def _key_entries(self, origin: str) -> list[tuple[bytes, bytes]]:
-        if origin in {"", self._log.origin}:
-            return self._log.keyring.history.entries
-        if origin != self._log.peer_origin:
-            raise NotFoundError(f"{origin} is neither this log nor its peer")
-        if (history := self._log.witness.key_history()) is None:
-            raise UnavailableError("nothing of the peer is replayed yet", reason="REPLAY_BEHIND")
-        return history.entries
-
     def _count(self, outcomes: list[Outcome]) -> None:
         counts: dict[str, int] = {}
         for outcome in outcomes:
@@ -228,9 +164,16 @@ class LedgerHandlers(LawHandlers):
             self._metrics.appends.labels(name).inc(count)
 
 
-def size_of(note: bytes) -> int:
-    """Entries under a checkpoint of which only the size is of interest; 0 for b""."""
-    return Checkpoint.parse(parse_note(note).text).size if note else 0
+def _public(log: Log) -> Public:
+    return Public(
+        origin=log.origin,
+        peer_origin=log.peer_origin,
+        reader=log.reader,
+        keys=lambda: log.keyring.history,
+        peer_keys=log.witness.key_history,
+        cosigned=log.own_cosigned.newest,
+        refused=lambda: log.sequencer.refuse,
+    )
 
 
 def _name(outcome: Outcome) -> str:

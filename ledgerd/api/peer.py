@@ -44,6 +44,15 @@ class Replica(Protocol):
     def headers(self, start: int, stop: int) -> Iterator[Header]:
         """Headers of entries start <= index < stop, as many of them as are replayed."""
 
+    def entries(self, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+        """As headers, with the bodies that nodes share; b"" for any other."""
+
+    def newest(self) -> tuple[int, bytes]:
+        """Its size, and the checkpoint of it; (0, b"") before the first."""
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The proof of an entry under the root of a size; raises UnavailableError beyond it."""
+
 
 class OwnCosigned(Protocol):
     """What the peer says of this node's log."""

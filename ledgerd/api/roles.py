@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from ledgerd.api.identity import Caller
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.projections.transfers import Half
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import ForbiddenError
+from ledgerd_client.core.grant import check_term
 from ledgerd_client.core.header import Header
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, ROLES
 
 _LEDGER = "/ledger.v1.LedgerService/"
+_REGULATOR = "/ledger.v1.RegulatorService/"
 _ANYONE = frozenset(ROLES)
 _INSTITUTIONS = frozenset((INSTITUTION,))
 _PEER = frozenset((PEER,))
@@ -37,10 +40,15 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.PeerService/AddCheckpoint": _PEER,
     "/ledger.v1.PeerService/ListHeaders": _PEER,
     "/ledger.v1.PeerService/GetCosigned": _PEER,
-    "/ledger.v1.RegulatorService/ListEntries": _REGULATORS,
-    "/ledger.v1.RegulatorService/GetTransfer": _REGULATORS,
+    _REGULATOR + "ListEntries": _REGULATORS,
+    _REGULATOR + "Tail": _REGULATORS,
+    _REGULATOR + "GetTransfer": _REGULATORS,
+    _REGULATOR + "GetContract": _REGULATORS,
+    _REGULATOR + "Summarize": _REGULATORS,
+    _REGULATOR + "Follow": _REGULATORS,
     "/ledger.v1.AdminService/SubmitKeyEvent": _OPERATORS,
     "/ledger.v1.AdminService/CheckErasure": _OPERATORS,
+    "/ledger.v1.AdminService/SubmitErasure": _OPERATORS,
     "/grpc.health.v1.Health/Check": _ANYONE,
 })  # fmt: skip
 
@@ -48,9 +56,23 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
 class Access:
     """Decides for each call, by the table and by whom the log has admitted until now."""
 
-    def __init__(self, keyring: Keyring, *, operators: Iterable[str], peer: str) -> None:
-        """operators, peer: the ids in their certificates."""
+    def __init__(
+        self,
+        keyring: Keyring,
+        *,
+        operators: Iterable[str],
+        peer: str,
+        clock: Callable[[], int],
+        last_time: Callable[[], int],
+    ) -> None:
+        """
+        operators, peer: the ids in their certificates.
+
+        clock: the machine's; last_time: when the log's newest entry was recorded. Both are µs.
+        """
         self._keyring = keyring
+        self._clock = clock
+        self._last_time = last_time
         self._operators = frozenset(operators)
         self._peer = peer
 
@@ -63,12 +85,23 @@ class Access:
                 reason="WRONG_ROLE",
                 action="ask with a certificate of that role",
             )
-        if not self._is_known(caller):
-            raise ForbiddenError(
-                f"{caller.role} {caller.id} is not admitted here",
-                reason="NOT_ADMITTED",
-                action="enrol with the authority of this side",
-            )
+        if caller.role == REGULATOR:
+            self.grant(caller)
+        elif not self._is_known(caller):
+            raise _not_admitted(caller)
+
+    def grant(self, caller: Caller) -> pb.Grant:
+        """
+        What a regulator may read at this time.
+
+        Raises ForbiddenError NOT_ADMITTED, GRANT_NOT_YET or GRANT_EXPIRED.
+        """
+        grant = self._keyring.grant_of(caller.id)
+        if grant is None:
+            raise _not_admitted(caller)
+        # A clock that is set back opens nothing again.
+        check_term(grant, max(self._clock(), self._last_time()))
+        return grant
 
     def is_own(self, caller: Caller, header: Header) -> bool:
         """Whether an entry is the institution's own: signed by a key admitted for it."""
@@ -86,9 +119,15 @@ class Access:
         match caller.role:
             case "institution":
                 return bool(self._keyring.institution_keys(caller.id))
-            case "regulator":
-                return self._keyring.may_read_all(caller.id)
             case "operator":
                 return caller.id in self._operators
             case _:
                 return caller.id == self._peer
+
+
+def _not_admitted(caller: Caller) -> ForbiddenError:
+    return ForbiddenError(
+        f"{caller.role} {caller.id} is not admitted here",
+        reason="NOT_ADMITTED",
+        action="enrol with the authority of this side",
+    )

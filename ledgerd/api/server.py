@@ -15,14 +15,16 @@ from ledgerd.api.guard import Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import LedgerHandlers, Log
-from ledgerd.api.peer import STREAM_S, PeerHandlers, Replica
+from ledgerd.api.peer import STREAM_S, PeerHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
+from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
 
 # A certificate is looked at when a connection begins: an expired one is good for no longer.
@@ -51,7 +53,7 @@ class Services:
     """What the server is made of."""
 
     log: Log
-    replica: Replica
+    desk: Desk
     access: Access
     identities: Identities
     standing: Standing
@@ -59,6 +61,8 @@ class Services:
     in_thread: InThread
     # µs since the epoch, UTC.
     clock: Callable[[], int]
+    # Makes an entry of the node's own.
+    sign: Callable[..., Admitted]
 
 
 class Server:
@@ -67,7 +71,7 @@ class Server:
     def __init__(self, services: Services) -> None:
         log = services.log
         guard = Guard(services.identities, services.access, services.standing, services.metrics)
-        views = Views(log.origin, log.peer_origin, log.reader, services.replica)
+        views = Views(log.origin, log.peer_origin, log.reader.header, services.desk.replica)
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         server: Any = Registrar(self._server, guard)
         self._ledger = LedgerHandlers(
@@ -77,11 +81,11 @@ class Server:
         service_pb2_grpc.add_PeerServiceServicer_to_server(
             PeerHandlers(log.reader, log.witness, services.in_thread), server
         )
-        service_pb2_grpc.add_RegulatorServiceServicer_to_server(
-            RegulatorHandlers(log.reader, views, services.in_thread), server
-        )
+        self._regulator = RegulatorHandlers(services.desk)
+        service_pb2_grpc.add_RegulatorServiceServicer_to_server(self._regulator, server)
         service_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminHandlers(log.keyring, log.sequencer, log.reader, services.clock), server
+            AdminHandlers(log.keyring, log.sequencer, log.reader, services.clock, services.sign),
+            server,
         )
         self._health = Health(server)
 
@@ -116,4 +120,5 @@ class Server:
         """Take no more calls; return when those in flight are done, or grace_s has passed."""
         await self._health.stop()
         self._ledger.end_tails()
+        self._regulator.end_tails()
         await self._server.stop(grace_s)

@@ -8,36 +8,25 @@ product's `ledgerd audit`, and the oracle of its tests.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import NamedTuple
 
-from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.law_machine import TICK_KEY
 from ledgerd.ledger.machine import RULE_SET_KEY, Machine
 from ledgerd.ledger.peer_log import ANCHOR_KEY, PeerLog
 from ledgerd.ledger.tree import TileWriter
+from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
+from ledgerd.projections.erased import find_erased
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.tables import Table
-from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.chain import Replay, SignatureCheck
-from ledgerd_client.core.checkpoint import open_checkpoint
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
-    ChainError,
     LedgerError,
-    NotReadyError,
-    TrustError,
-    UnavailableError,
-    VerificationError,
 )
-from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import open_log_checkpoint
-from ledgerd_client.core.record import read_facts
 
 PAGE = 1000
 
@@ -47,14 +36,8 @@ _REBUILT = (
     Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
     Table.SENT,
     Table.FINDINGS_OF, Table.STANDING, Table.CLOSINGS, Table.OPENED,
+    Table.INDEX, Table.LEFT, Table.ANCHORS, Table.ERASED,
 )  # fmt: skip
-
-
-class AuditError(VerificationError):
-    """The store is not what its log says; the message names the first place."""
-
-    default_reason = "AUDIT_FAILED"
-    default_action = "keep the store as it is, tell the authority, and compare with the peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +47,6 @@ class Report:
     entries: int
     findings: int
     root: bytes
-
-
-class _Due(NamedTuple):
-    """A finding that must follow its cause, the entry of that index."""
-
-    cause: int
-    recorded_at: int
-    finding: pb.Finding
 
 
 class Auditor:
@@ -98,13 +73,9 @@ class Auditor:
         self._scratch = scratch
         self._check_signatures = check_signatures
         self._progress = progress
-        self._peer_log = peer_log
-        self._machine = Machine(KeyHistory(origin, authority), peer_log, self._body_of)
-        # A replay of its own: the machine's history is changed by apply, the replay's by step.
-        self._replay = Replay.start(KeyHistory(origin, authority), lambda _digest, _index: True)
-        self._tree = TileWriter(0, {})
-        self._due: deque[_Due] = deque()
-        self._findings = 0
+        replay = Replay.start(KeyHistory(origin, authority), lambda _digest, _index: True)
+        machine = Machine(KeyHistory(origin, authority), peer_log, self._body_of, self._header_of)
+        self._log = LogVerifier(machine, replay, TileWriter(0, {}), peer_log)
 
     def run(self) -> Report:
         """
@@ -116,17 +87,22 @@ class Auditor:
         for start in range(0, head.size, PAGE):
             self._page(start, min(start + PAGE, head.size))
             self._progress(min(start + PAGE, head.size), head.size)
-        self._check_nothing_due()
+        self._log.check_nothing_due()
+        self._log.check_nothing_erased()
         self._check_head(head)
         for table in _REBUILT:
             self._compare(table)
         self._check_counts(head.size)
-        return Report(head.size, self._findings, self._replay.tree.root())
+        return Report(head.size, self._log.findings, self._log.replay.tree.root())
 
     def _body_of(self, _transaction: Transaction, position: int) -> bytes:
         """An earlier entry's body: the scratch store holds none."""
         with self._store.snapshot() as snapshot:
-            return _read(snapshot, position)[1]
+            return _read(snapshot, position).body
+
+    def _header_of(self, _transaction: Transaction, position: int) -> bytes:
+        with self._store.snapshot() as snapshot:
+            return _read(snapshot, position).header
 
     def _head(self) -> Head:
         with self._store.snapshot() as snapshot:
@@ -138,99 +114,23 @@ class Auditor:
     def _page(self, start: int, stop: int) -> None:
         with self._store.snapshot() as snapshot:
             raw = [_read(snapshot, index) for index in range(start, stop)]
-        checks: list[SignatureCheck] = []
-        leaves: list[bytes] = []
         with self._scratch.write() as transaction:
-            for index, (header, body) in enumerate(raw, start):
-                try:
-                    checks.append(self._entry(transaction, header, body))
-                except (AuditError, NotReadyError):
-                    raise
-                except UnavailableError as error:
-                    raise _not_replayed(index, error) from error
-                except LedgerError as error:
-                    raise AuditError(f"entry {index}: {error.message}") from error
-                leaves.append(self._replay.last_leaf)
-            self._machine.flush(transaction)
-            self._tree.append(transaction, leaves)
+            checks = self._log.take(transaction, raw)
         try:
             self._check_signatures(checks)
         except LedgerError as error:
             raise AuditError(error.message) from error
 
-    def _entry(self, transaction: Transaction, raw: bytes, body: bytes) -> SignatureCheck:
-        header, check = self._replay.step(raw, body)
-        origin, facts = read_facts(body)
-        if (origin, facts.kind, facts.halves) != (
-            self._replay.history.origin, header.kind, header.halves,
-        ):  # fmt: skip
-            raise ChainError("the header does not say what the body says")
-        key = self._replay.history.find(header.key_id)
-        if key is not None and key.subject != facts.author:
-            raise ChainError(f"signed by a key of {key.subject}, but by {facts.author}")
-        if self._machine.records.find(transaction, facts.author, facts.record_id) is not None:
-            raise ChainError("the record is in the log already")
-        self._take_finding(header, body)
-        if header.kind == Kind.ANCHOR:
-            self._check_anchor(pb.Body.FromString(body).anchor)
-        entry = Entry(header.index, header.recorded_at, facts, sha256(body).digest(), raw, body)
-        for finding in self._machine.apply(transaction, entry):
-            self._due.append(_Due(header.index, header.recorded_at, finding))
-        return check
-
-    def _check_anchor(self, anchor: pb.Anchor) -> None:
-        """The peer signed it, this node cosigned it, and it is of the tree that was replayed."""
-        own, peer = self._replay.history, self._peer_log.verified_history()
-        if peer.genesis is None:
-            raise UnavailableError("nothing of the peer is replayed", reason="REPLAY_BEHIND")
-        opened = open_checkpoint(
-            anchor.checkpoint,
-            log=peer.log_verifiers(),
-            cosigners=own.cosigner_verifiers(),
-            strict=True,
-        )
-        if not opened.cosigned:
-            raise TrustError("this node did not cosign the checkpoint that it anchors")
-        if opened.checkpoint.root != self._peer_log.root(opened.checkpoint.size):
-            raise ChainError("the checkpoint is not of the peer's log as it was replayed")
-
-    def _take_finding(self, header: Header, data: bytes) -> None:
-        """
-        Cross a FINDING off the list of those that are due.
-
-        They stand in the order in which they fell due, in their cause's commit: one time is all
-        that a commit has. So none can be left out, put in, or held back for later.
-        """
-        if self._due and header.recorded_at != self._due[0].recorded_at:
-            self._check_nothing_due()
-        body = pb.Body.FromString(data) if header.kind == Kind.NODE else None
-        if body is not None and body.HasField("finding"):
-            self._findings += 1
-            wanted = self._due.popleft() if self._due else None
-            if wanted is None or wanted.finding != body.finding:
-                calls_for = f": that is {wanted.finding.rule}" if wanted else ""
-                raise ChainError(
-                    f"finding {body.finding.rule} is not what the log calls for here{calls_for}"
-                )
-
-    def _check_nothing_due(self) -> None:
-        for due in self._due:
-            raise AuditError(
-                f"entry {due.cause} calls for finding {due.finding.rule}, which is missing"
-            )
-
     def _check_head(self, head: Head) -> None:
-        last = (self._replay.size, self._replay.last_time, self._replay.last_leaf)
+        replay = self._log.replay
+        last = (replay.size, replay.last_time, replay.last_leaf)
         if head[:3] != last:
             raise AuditError("the stored head is not the newest entry's")
         try:
-            opened = open_log_checkpoint(head.checkpoint, self._replay.history, strict=True)
+            opened = open_log_checkpoint(head.checkpoint, replay.history, strict=True)
         except LedgerError as error:
             raise AuditError(f"the stored checkpoint: {error.message}") from error
-        if (
-            opened.checkpoint.size != head.size
-            or opened.checkpoint.root != self._replay.tree.root()
-        ):
+        if opened.checkpoint.size != head.size or opened.checkpoint.root != replay.tree.root():
             raise AuditError("the stored checkpoint is not of this tree")
 
     def _compare(self, table: Table) -> None:
@@ -245,27 +145,23 @@ class Auditor:
 
     def _check_counts(self, size: int) -> None:
         with self._store.snapshot() as ours, self._scratch.snapshot() as rebuilt:
-            for table in (Table.HEADERS, Table.BODIES):
-                if ours.count(table) != size:
+            bodies = size - ours.count(Table.ERASED)
+            for table, rows in ((Table.HEADERS, size), (Table.BODIES, bodies)):
+                if ours.count(table) != rows:
                     raise AuditError(f"table {table} holds rows beyond the log's {size} entries")
             for key in (RULE_SET_KEY, ANCHOR_KEY, TICK_KEY):
                 if ours.get(Table.META, key) != rebuilt.get(Table.META, key):
                     raise AuditError(f"{key.decode()} is not what the log says")
 
 
-def _read(snapshot: Snapshot, index: int) -> tuple[bytes, bytes]:
+def _read(snapshot: Snapshot, index: int) -> Given:
     header, body = (snapshot.get(table, u64(index)) for table in (Table.HEADERS, Table.BODIES))
-    if header is None or body is None:
+    if header is not None and body is not None:
+        return Given(header, body)
+    erased = find_erased(snapshot, index)
+    if header is None or erased is None:
         raise AuditError(f"entry {index} is missing")
-    return header, body
-
-
-def _not_replayed(index: int, error: UnavailableError) -> NotReadyError:
-    return NotReadyError(
-        f"entry {index}: the peer's log is not here, or not as far as the anchors: {error.message}",
-        reason=error.reason,
-        action="run the audit after the node has replayed its peer",
-    )
+    return Given(header, erased.remains, erased.erasure)
 
 
 def _difference(found: tuple[bytes, bytes] | None, wanted: tuple[bytes, bytes] | None) -> str:

@@ -12,6 +12,7 @@ from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.ledger.peer_log import AnchorState
 from ledgerd.projections import findings, transfers
 from ledgerd.projections.contracts import Contract, contract_key, stated_terms
+from ledgerd.projections.erased import body_or_remains
 from ledgerd.projections.row_keys import contract_row
 from ledgerd.projections.transfers import Half, OpenFinding
 from ledgerd.projections.usage import Usage
@@ -22,7 +23,6 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.contract import DISPOSAL
 from ledgerd_client.core.days import day_of, to_date
-from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import NotFoundError
 
 UNKNOWN = "unknown"
@@ -72,19 +72,20 @@ def read_contract(snapshot: Snapshot, institution: str, contract_id: str) -> Con
     contract, usage = contract or Contract(), usage or Usage()
     anchor = AnchorState.load(snapshot)
     rules = stored_rule_set(snapshot)[1]
-    halves, states, found = _statements(snapshot, contract.ref, anchor, rules)
+    head = Head.load(snapshot)
+    halves, states, found = statements(snapshot, contract.ref, anchor, rules, head.size)
     return ContractAnswer(
         contract.ref,
         state_of(states) if contract.versions else UNKNOWN,
         halves,
         _newest_terms(snapshot, contract),
-        [_statement(halves, outcome, state) for outcome, state in states.items()],
+        [statement(halves, outcome, state) for outcome, state in states.items()],
         _standing(snapshot, [*contract.findings, *found]),
         usage.subjects,
         to_date(day_of(usage.first_at)) if usage.first >= 0 else 0,
         anchor.taken_up,
         anchor.known_until,
-        Head.load(snapshot).checkpoint,
+        head.checkpoint,
     )
 
 
@@ -97,35 +98,46 @@ def contract_rows(snapshot: Snapshot, key: bytes) -> tuple[Contract | None, Usag
     )
 
 
-def _statements(
-    snapshot: Snapshot, ref: bytes, anchor: AnchorState, rules: pb.RuleSet
+def statements(
+    snapshot: Snapshot, ref: bytes, anchor: AnchorState, rules: pb.RuleSet, size: int
 ) -> tuple[list[Half], dict[int, str], list[OpenFinding]]:
-    """Halves of a contract with its newest disposals, the state of each sort, what stands."""
+    """
+    Halves of a contract with its newest disposals, the state of each sort, what stands now.
+
+    As of a size of this log and what an anchor had taken up of the peer's.
+    """
+
+    def known(halves: Iterable[Half]) -> list[Half]:
+        return [h for h in halves if h.position < (size if h.own else anchor.taken_up)]
+
     if not ref:
         # Of a contract that nobody stated.
         return [], {}, []
     row = transfers.get_transfer(snapshot, contract_row(ref)) or transfers.Transfer()
-    parties = parties_of(row.halves)
-    states = dict(agree(row.halves, anchor.known_until, rules).states)
+    halves = known(row.halves)
+    parties = parties_of(halves)
+    states = dict(agree(halves, anchor.known_until, rules).states)
     found, disposals = [*row.findings], list[Half]()
     for each in islice(transfers.disposals_of(snapshot, ref), MAX_DISPOSALS_READ):
-        state = agree(each.halves, anchor.known_until, rules, parties).states.get(DISPOSAL)
+        disposed = known(each.halves)
+        state = agree(disposed, anchor.known_until, rules, parties).states.get(DISPOSAL)
         if state is not None:
             states[DISPOSAL] = state_of({0: state, 1: states.get(DISPOSAL, AGREED)})
-        disposals += each.halves
+        disposals += disposed
         found += each.findings
     newest = sorted(disposals, key=lambda half: half.recorded_at)[-MAX_DISPOSALS_SHOWN:]
-    return [*row.halves, *newest], states, found
+    return [*halves, *newest], states, found
 
 
 def _newest_terms(snapshot: Snapshot, contract: Contract) -> bytes:
     if not contract.versions:
         return b""
-    body = snapshot.get(Table.BODIES, u64(contract.versions[-1].position))
+    body = body_or_remains(snapshot, contract.versions[-1].position)
     return encode_message(stated_terms(body or b""))
 
 
-def _statement(halves: Iterable[Half], outcome: int, state: str) -> StatementAnswer:
+def statement(halves: Iterable[Half], outcome: int, state: str) -> StatementAnswer:
+    """What the newest halves of one sort say."""
     newest = {half.own: half for half in halves if half.outcome == outcome}
     own, peer = newest.get(True), newest.get(False)
     shown = own or peer

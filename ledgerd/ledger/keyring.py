@@ -46,10 +46,11 @@ class Keyring:
         """Every key ever admitted for it, revoked ones too, by key id; empty for a stranger."""
         return self._keys.get((pb.ROLE_INSTITUTION, institution), {})
 
-    def may_read_all(self, regulator: str) -> bool:
-        """Whether a regulator was admitted and has a key that is not revoked."""
-        found = map(self.history.find, self._keys.get((pb.ROLE_REGULATOR, regulator), ()))
-        return any(key is not None and key.revoked_at is None for key in found)
+    def grant_of(self, regulator: str) -> pb.Grant | None:
+        """What a regulator may read, by its newest key that is not revoked; None without one."""
+        admitted = map(self.history.find, self._keys.get((pb.ROLE_REGULATOR, regulator), ()))
+        good = [key for key in admitted if key is not None and key.revoked_at is None]
+        return max(good, key=lambda key: key.admitted_at).grant if good else None
 
     def _take(self, raw: bytes, body: bytes) -> None:
         header, event = Header.parse(raw), pb.Body.FromString(body).key_event

@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.finding_maker import FindingMaker
-from ledgerd.ledger.head import Head
 from ledgerd.ledger.law_again import AgainLaw
 from ledgerd.ledger.law_contracts import OF_CONTRACT, ContractLaw, named_by
 from ledgerd.ledger.law_counts import CountLaw
@@ -36,7 +35,7 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError
-from ledgerd_client.core.header import Kind
+from ledgerd_client.core.header import Kind, recorded_at_of
 from ledgerd_client.core.history import KeyHistory
 
 TICK_KEY: Final = b"tick"
@@ -115,8 +114,9 @@ class LawMachine:
         self._state.now = int.from_bytes(snapshot.get(Table.META, TICK_KEY) or b"", "big")
         away: Any = decode(snapshot.get(Table.META, AWAY_KEY) or b"")
         self._state.away = away
-        head = Head.find(snapshot)
-        self._last_time = 0 if head is None else head.last_time
+        # Of the newest entry itself: a mirror's Head may stand below it.
+        newest = next(snapshot.scan(Table.HEADERS, reverse=True), None)
+        self._last_time = recorded_at_of(newest[1]) if newest else 0
 
     def pass_time(self, transaction: Transaction, recorded_at: int, *, ticking: bool) -> None:
         """

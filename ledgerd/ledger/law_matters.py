@@ -50,6 +50,9 @@ class MatterLaw:
         before = [] if known is None else _onward_under(known)
         matter.position = position
         _begin(statement, record, matter.body)
+        if record == "onward":
+            # No rule reads it, and the row may outlive the body.
+            statement.ClearField("agreement_digest")
         matter.body = encode_message(statement)
         self._index(transaction, key, before, _onward_under(matter))
         return self._judge(transaction, key, matter)

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from ledgerd.ledger.contract_reader import ContractAnswer, contract_rows, read_contract
+from ledgerd.ledger.contract_reader import ContractAnswer, read_contract
+from ledgerd.ledger.erasing import Erasable, judge, make_erasure
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.law_machine import contracts_of
 from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.projections import findings, timers
-from ledgerd.projections.contracts import contract_key
-from ledgerd.rules.law import load_law, newest_law
-from ledgerd.rules.retention import keep_until
+from ledgerd.projections.erased import body_or_remains, erasure_of
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import BY_INSTITUTIONS
-from ledgerd_client.core.days import day_of, to_date
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import NotFoundError
-from ledgerd_client.core.fields import MAX_TIME
 from ledgerd_client.core.header import Header
 
 
@@ -47,15 +42,6 @@ class FindingPage(NamedTuple):
     next: int | None
     checkpoint: bytes
     size: int
-
-
-class Erasable(NamedTuple):
-    """Whether an entry's body may be erased (K21); keep_until: yyyymmdd, 0: not known yet."""
-
-    allowed: bool
-    keep_until: int
-    reason: str = ""
-    message: str = ""
 
 
 class LawReader:
@@ -104,21 +90,24 @@ class LawReader:
         """Whether the body of an entry may be erased at a time (µs); raises NotFoundError."""
         with self._store.snapshot() as snapshot:
             header = Header.parse(need(snapshot, Table.HEADERS, index))
-            body = pb.Body.FromString(need(snapshot, Table.BODIES, index))
-            rules = stored_rule_set(snapshot)[1]
-            ends_on = _end_of_contract(snapshot, header, body)
-        if header.kind not in BY_INSTITUTIONS:
-            return Erasable(False, 0, "NOT_ERASABLE", "only what institutions wrote is ever erased")
-        today = day_of(now)
-        parameters = load_law(rules.law or newest_law()).at(today)
-        until = keep_until(header.recorded_at, ends_on, parameters)
-        if until is None:
-            message = "the contract has no end yet, and is kept for three years after it"
-            return Erasable(False, 0, "RETENTION", message)
-        if today <= until:
-            message = f"the record is kept until {to_date(until)}"
-            return Erasable(False, to_date(until), "RETENTION", message)
-        return Erasable(True, to_date(until))
+            body = body_or_remains(snapshot, index) or b""
+            return judge(snapshot, header, body, now, stored_rule_set(snapshot)[1].law)
+
+    def erasure(self, order: bytes, signature: bytes) -> pb.Erasure | int:
+        """
+        The ERASURE that an order calls for, or the index of the one that it led to already.
+
+        order: encoded, as open_order took it. Raises NotFoundError, and TooLargeError when what
+        remains of the bodies does not fit one entry.
+        """
+        with self._store.snapshot() as snapshot:
+            first = pb.ErasureOrder.FromString(order).indexes[0]
+            earlier = erasure_of(snapshot, first)
+            if earlier is not None:
+                body = pb.Body.FromString(need(snapshot, Table.BODIES, earlier))
+                if body.erasure.order == order:
+                    return earlier
+            return make_erasure(snapshot, order, signature)
 
 
 def need(snapshot: Snapshot, table: Table, index: int) -> bytes:
@@ -129,25 +118,21 @@ def need(snapshot: Snapshot, table: Table, index: int) -> bytes:
     return value
 
 
+def need_body(snapshot: Snapshot, index: int) -> bytes:
+    """The body of an entry; raises NotFoundError, with reason ERASED where it was erased."""
+    erasure = erasure_of(snapshot, index)
+    if erasure is not None:
+        raise NotFoundError(
+            f"the body of entry {index} was erased by entry {erasure}",
+            reason="ERASED",
+            action="its header and receipt still stand; ask the authority why it was erased",
+        )
+    return need(snapshot, Table.BODIES, index)
+
+
 def _found(snapshot: Snapshot, index: int, closed_by: int) -> FoundFinding:
     header, body = need(snapshot, Table.HEADERS, index), need(snapshot, Table.BODIES, index)
     closed_at = 0
     if closed_by:
         closed_at = Header.parse(need(snapshot, Table.HEADERS, closed_by)).recorded_at
     return FoundFinding(index, header, body, closed_by, closed_at)
-
-
-def _end_of_contract(snapshot: Snapshot, header: Header, body: pb.Body) -> int | None:
-    """Last day of the contracts that an entry is about; None: no end. About none: its own day."""
-    recorded_on = day_of(header.recorded_at)
-    if header.kind not in BY_INSTITUTIONS:
-        return recorded_on
-    latest = recorded_on
-    for contract_id in contracts_of(body):
-        contract, _ = contract_rows(snapshot, contract_key(body.author, contract_id))
-        if contract is None or not contract.versions:
-            continue
-        if not (ends_at := contract.ends_at(MAX_TIME)):
-            return None
-        latest = max(latest, day_of(ends_at))
-    return latest

@@ -60,7 +60,7 @@ class TransferLaw:
         alone = len(halves) == 1 or sum(half.own for half in halves) == 1
         if entry.facts.kind != Kind.TRANSFER or not alone:
             return self._restated(transaction, entry, body, transfer)
-        sent = read_sent(body.transfer.terms, body.occurred_at)
+        sent = read_sent(body.transfer.terms, entry.facts.like, body.occurred_at)
         if self._plain.count(transaction, sent, entry):
             return []
         party = self._state.party(entry.facts.author)

@@ -11,14 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ledgerd.ledger.entry import BodyOf, Entry
+from ledgerd.ledger.erasing import Erasing
 from ledgerd.ledger.finding_maker import Concerned, FindingMaker
+from ledgerd.ledger.indexer import Indexer
 from ledgerd.ledger.law_machine import LawMachine, contract_id_of
 from ledgerd.ledger.peer_log import AnchorState, PeerLog
 from ledgerd.ledger.reconciler import Reconciler
 from ledgerd.projections import findings, registry
+from ledgerd.projections.anchored import put_anchor
+from ledgerd.projections.erased import body_or_remains
 from ledgerd.projections.records import Records
 from ledgerd.projections.row_keys import row_key
-from ledgerd.projections.transfers import Position, Transfers
+from ledgerd.projections.transfers import Position, Transfer, Transfers
 from ledgerd.rules import lateness
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -39,8 +43,14 @@ class Machine:
     Belongs to one thread. After a transaction that did not commit: load() again.
     """
 
-    def __init__(self, history: KeyHistory, peer_log: PeerLog, body_of: BodyOf) -> None:
-        """body_of: of entries before those applied since the last flush()."""
+    def __init__(
+        self, history: KeyHistory, peer_log: PeerLog, body_of: BodyOf, header_of: BodyOf
+    ) -> None:
+        """
+        body_of: of entries before those applied since the last flush(), or what remains of it.
+
+        header_of: of entries before those of the transaction.
+        """
         self.history = history
         self.records = Records()
         self.transfers = Transfers()
@@ -50,6 +60,8 @@ class Machine:
         self._maker = FindingMaker(history)
         self._reconciler = Reconciler(history, peer_log, self.transfers, self._maker, self._body)
         self._law = LawMachine(history, self._maker, self.transfers, self._body)
+        self._erasing = Erasing(self._body, header_of)
+        self._indexer = Indexer(history)
 
     @classmethod
     def load(cls, snapshot: Snapshot, origin: str, authority: bytes, peer_log: PeerLog) -> Machine:
@@ -63,7 +75,7 @@ class Machine:
 
         Raises NotReadyError NO_SUCH_LAW, ChainError when the law in force is not this program's.
         """
-        machine = cls(history, peer_log, _stored_body)
+        machine = cls(history, peer_log, _stored_body, _stored_header)
         machine._enter(*stored_rule_set(snapshot))
         machine._reconciler.anchor = AnchorState.load(snapshot)
         machine._law.load(snapshot)
@@ -101,22 +113,13 @@ class Machine:
         self._law.pass_time(transaction, entry.recorded_at, ticking=bool(self.rules.law))
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         self._bodies[entry.position] = entry.body
-        transfer = None
-        due: list[pb.Finding] = []
-        if facts.kind == Kind.CONTRACT:
-            transfer, due = self._reconciler.on_statement(transaction, entry)
-        elif facts.kind in KINDS_WITH_HALVES:
-            transfer = self.transfers.with_room(transaction, facts.ref, own=True)
-            # Of too many it was found that they are: what follows is in the log and no more.
-            if transfer is None:
-                return []
-            due = self._reconciler.on_half(transaction, transfer, entry)
+        self.transfers.at = entry.position
+        if facts.kind in BY_INSTITUTIONS:
+            transfer, due = self._apply_record(transaction, entry)
+            self._indexer.take(transaction, entry, transfer)
         else:
             due = self._apply_other(transaction, entry)
-        if facts.kind in BY_INSTITUTIONS:
-            due += self._lateness(entry)
-            if self.rules.law:
-                due += self._law.apply(transaction, entry, transfer)
+        self._indexer.move(transaction, entry.position, self.transfers.take_moves())
         return due
 
     def flush(self, transaction: Transaction) -> None:
@@ -124,6 +127,7 @@ class Machine:
         self.records.flush(transaction)
         self.transfers.flush(transaction)
         self._law.flush(transaction)
+        self._indexer.flush(transaction)
         self._bodies.clear()
 
     def _body(self, transaction: Transaction, position: int) -> bytes:
@@ -135,11 +139,33 @@ class Machine:
         self._law.enter(rules)
         self._maker.rule_set, self._reconciler.rules = position, rules
 
+    def _apply_record(
+        self, transaction: Transaction, entry: Entry
+    ) -> tuple[Transfer | None, list[pb.Finding]]:
+        """Take what an institution wrote; the row that it is a half of, and what is due."""
+        facts = entry.facts
+        transfer = None
+        due: list[pb.Finding] = []
+        if facts.kind == Kind.CONTRACT:
+            transfer, due = self._reconciler.on_statement(transaction, entry)
+        elif facts.kind in KINDS_WITH_HALVES:
+            transfer = self.transfers.with_room(transaction, facts.ref, own=True)
+            # Of too many it was found that they are: what follows is in the log and no more.
+            if transfer is None:
+                return None, []
+            due = self._reconciler.on_half(transaction, transfer, entry)
+        due += self._lateness(entry)
+        if self.rules.law:
+            due += self._law.apply(transaction, entry, transfer)
+        return transfer, due
+
     def _apply_other(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
-        if entry.facts.kind == Kind.RECORD:
-            return []
         body = pb.Body.FromString(entry.body)
         record = body.WhichOneof("record")
+        if record == "finding":
+            self._add_finding(transaction, entry.position, body.finding)
+            return []
+        self._indexer.take_other(transaction, entry.position, body)
         if record in {"genesis", "key_event"}:
             header = Header.parse(entry.header)
             self.history.apply(header, body, raw=(entry.header, entry.body))
@@ -149,14 +175,24 @@ class Machine:
         elif record == "rule_set":
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))
-        elif record == "finding":
-            concerned = self.concerned_by(transaction, body.finding)
-            findings.add_finding(transaction, entry.position, body.finding, concerned)
         elif record == "tick":
             return self._law.tick(transaction, entry.recorded_at) if self.rules.law else []
+        elif record == "erasure":
+            # Whether it may be erased is asked of the tables as of this entry.
+            self.transfers.flush(transaction)
+            self._law.flush(transaction)
+            law = self.rules.law
+            self._erasing.apply(transaction, entry, body.erasure, self.history, law)
         elif record == "anchor":
-            return self._reconciler.on_anchor(transaction, body.anchor, entry.recorded_at)
+            due = self._reconciler.on_anchor(transaction, body.anchor, entry.recorded_at)
+            put_anchor(transaction, entry.position, self.anchor.encode())
+            return due
         return []
+
+    def _add_finding(self, transaction: Transaction, position: int, finding: pb.Finding) -> None:
+        concerned = self.concerned_by(transaction, finding)
+        closes = findings.add_finding(transaction, position, finding, concerned)
+        self._indexer.take_finding(transaction, position, finding, concerned, closes)
 
     def concerned_by(self, transaction: Transaction, finding: pb.Finding) -> list[str]:
         """Institutions of this side whom a finding concerns, each once."""
@@ -187,4 +223,8 @@ def stored_rule_set(snapshot: Snapshot) -> tuple[int, pb.RuleSet]:
 
 
 def _stored_body(transaction: Transaction, position: int) -> bytes:
-    return transaction.get(Table.BODIES, u64(position)) or b""
+    return body_or_remains(transaction, position) or b""
+
+
+def _stored_header(transaction: Transaction, position: int) -> bytes:
+    return transaction.get(Table.HEADERS, u64(position)) or b""

@@ -93,5 +93,9 @@ class AnchorState:
     @classmethod
     def load(cls, snapshot: Snapshot) -> Self:
         """The state of the store's last commit."""
-        row = snapshot.get(Table.META, ANCHOR_KEY) or b""
+        return cls.parse(snapshot.get(Table.META, ANCHOR_KEY) or b"")
+
+    @classmethod
+    def parse(cls, row: bytes) -> Self:
+        """Read what encode made; b"" before any ANCHOR."""
         return cls(*(int.from_bytes(row[at : at + 8], "big") for at in range(0, len(row), 8)))

@@ -6,16 +6,16 @@ Any thread may ask. Nothing here writes, and no snapshot outlives its call.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ledgerd.ledger.erasing import WhyErased, why_erased
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.law_reader import LawReader, need
+from ledgerd.ledger.law_reader import LawReader, need, need_body
 from ledgerd.ledger.peer_log import AnchorState
 from ledgerd.ledger.tree import NodeCache, Nodes
-from ledgerd.projections import findings, records, transfers
-from ledgerd.rules.reconcile import State
+from ledgerd.ledger.views import TransferAnswer, transfer_at
+from ledgerd.projections import records, transfers
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client.core import merkle
@@ -29,25 +29,6 @@ from ledgerd_client.core.receipt import Receipt
 # Of one message of ListHeaders: headers at most, and bytes after which it ends.
 SHARED_PAGE_HEADERS = 512
 _SHARED_PAGE_BYTES = 1 << 20
-# Of one transfer that an answer shows; all of them are entries of the log.
-MAX_FINDINGS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class TransferAnswer:
-    """
-    A transfer as this node sees it.
-
-    findings: bodies of the newest MAX_FINDINGS, in log order. peer_size: entries of the peer's log
-    that are taken up; peer_known_at: µs.
-    """
-
-    state: State
-    halves: list[transfers.Half]
-    findings: list[bytes]
-    peer_size: int
-    peer_known_at: int
-    checkpoint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +86,21 @@ class Reader(LawReader):
             raise NotFoundError(f"no record {record_id.hex()} by {author}")
         return known.position
 
-    def entry(self, index: int) -> tuple[bytes, bytes]:
-        """(header, body) of an entry; raises NotFoundError."""
+    def header(self, index: int) -> bytes:
+        """The header of an entry, whatever has become of its body; raises NotFoundError."""
         with self._store.snapshot() as snapshot:
-            return need(snapshot, Table.HEADERS, index), need(snapshot, Table.BODIES, index)
+            return need(snapshot, Table.HEADERS, index)
+
+    def entry(self, index: int) -> tuple[bytes, bytes]:
+        """(header, body) of an entry; raises NotFoundError, ERASED where its body was erased."""
+        with self._store.snapshot() as snapshot:
+            return need(snapshot, Table.HEADERS, index), need_body(snapshot, index)
+
+    def body(self, index: int) -> tuple[bytes, WhyErased | None]:
+        """The body of an entry, empty if it was erased, and then why; raises NotFoundError."""
+        with self._store.snapshot() as snapshot:
+            erased = why_erased(snapshot, index)
+            return b"" if erased else need(snapshot, Table.BODIES, index), erased
 
     def inclusion_proof(self, index: int, size: int = 0) -> tuple[int, list[bytes]]:
         """(size, proof); size 0 means the newest. Raises ProofError, FieldError."""
@@ -130,19 +122,8 @@ class Reader(LawReader):
     def transfer(self, ref: bytes) -> TransferAnswer:
         """What this node knows of a transfer; raises NotFoundError."""
         with self._store.snapshot() as snapshot:
-            found = transfers.get_transfer(snapshot, ref)
-            if found is None:
-                raise NotFoundError(f"no transfer {ref.hex()} is known here")
-            newest = deque(findings.findings_on(snapshot, ref), MAX_FINDINGS)
-            anchor = AnchorState.load(snapshot)
-            return TransferAnswer(
-                State(found.state),
-                found.halves,
-                [need(snapshot, Table.BODIES, index) for index in newest],
-                anchor.taken_up,
-                anchor.known_until,
-                Head.load(snapshot).checkpoint,
-            )
+            head = Head.load(snapshot)
+            return transfer_at(snapshot, ref, head.size, head.checkpoint)
 
     def headers(self, start: int, count: int, until: int) -> list[bytes]:
         """Up to count headers from start, below until."""

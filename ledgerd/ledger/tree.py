@@ -14,7 +14,7 @@ from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import StoreError
-from ledgerd_client.core.merkle import node_hash
+from ledgerd_client.core.merkle import Frontier, node_hash
 
 WIDTH: Final = 256
 HASH: Final = 32
@@ -115,6 +115,13 @@ class TileWriter:
 
     def nodes(self, transaction: Transaction) -> Nodes:
         return Nodes(transaction.get, self.cache)
+
+
+def frontier(snapshot: Snapshot, size: int) -> Frontier:
+    """The peaks of a stored tree at a size; raises StoreError."""
+    nodes = Nodes(snapshot.get, {})
+    levels = [level for level in reversed(range(size.bit_length())) if size >> level & 1]
+    return Frontier(size, [nodes(level, (size >> level) - 1) for level in levels])
 
 
 def _tile_root(tile: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.tree import Nodes, TileWriter
+from ledgerd.ledger.tree import TileWriter, frontier
 from ledgerd.projections.registry import add_key_entry, load_history
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -66,7 +66,7 @@ class PageReplay:
         head = Head.find(snapshot) or Head.empty(origin)
         history = load_history(snapshot, origin, authority)
         tree = TileWriter.load(snapshot, head.size)
-        return cls(history, head, tree, _frontier(snapshot, head.size))
+        return cls(history, head, tree, frontier(snapshot, head.size))
 
     @property
     def size(self) -> int:
@@ -134,9 +134,3 @@ def grown(history: KeyHistory, entries: Sequence[tuple[bytes, bytes]]) -> KeyHis
 
 def _repeated(index: int) -> ChainError:
     return ChainError(f"entry {index} repeats the body of an earlier one")
-
-
-def _frontier(snapshot: Snapshot, size: int) -> Frontier:
-    nodes = Nodes(snapshot.get, {})
-    levels = [level for level in reversed(range(size.bit_length())) if size >> level & 1]
-    return Frontier(size, [nodes(level, (size >> level) - 1) for level in levels])

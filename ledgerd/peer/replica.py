@@ -115,6 +115,17 @@ class Replica:
         with self._store.snapshot() as snapshot:
             return merkle.consistency_proof(Nodes(snapshot.get, self._nodes), old, new)
 
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The proof of an entry in the verified tree of a size; raises as root() does."""
+        if size > self.verified_size:
+            raise replay_behind(size, self.verified_size)
+        with self._store.snapshot() as snapshot:
+            return merkle.inclusion_proof(Nodes(snapshot.get, self._nodes), index, size)
+
+    def newest(self) -> tuple[int, bytes]:
+        """Size and note of the verified checkpoint; (0, b"") before the first."""
+        return (self.verified.size, self.verified.note) if self.verified else (0, b"")
+
     def verified_history(self) -> KeyHistory:
         """The keys of verified entries; no GENESIS before the first checkpoint."""
         entries = self.history.entries
@@ -125,12 +136,18 @@ class Replica:
 
     def headers(self, start: int, stop: int) -> Iterator[Header]:
         """Headers of verified entries, start <= index < stop, in a snapshot for each page."""
+        for raw, _ in self.entries(start, stop):
+            yield Header.parse(raw)
+
+    def entries(self, start: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+        """As headers(), each with the body that the peer shares, b"" if it doesn't."""
         stop = min(stop, self.verified_size)
         for first in range(start, stop, _PAGE):
-            last = min(first + _PAGE, stop)
+            page = u64(first), u64(min(first + _PAGE, stop))
             with self._store.snapshot() as snapshot:
-                page = [raw for _, raw in snapshot.scan(Table.HEADERS, u64(first), u64(last))]
-            yield from map(Header.parse, page)
+                bodies = dict(snapshot.scan(Table.BODIES, *page))
+                headers = list(snapshot.scan(Table.HEADERS, *page))
+            yield from ((raw, bodies.get(key, b"")) for key, raw in headers)
 
     def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterator[PeerHalf]:
         """

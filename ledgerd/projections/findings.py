@@ -26,26 +26,30 @@ STANDS: Final = 0
 
 def add_finding(
     transaction: Transaction, index: int, finding: pb.Finding, institutions: Sequence[str]
-) -> None:
-    """Index a FINDING entry; institutions are those of this side whom it concerns."""
+) -> int | None:
+    """
+    Index a FINDING entry; institutions are those of this side whom it concerns.
+
+    Returns the index of the entry that it closes, None if it closes none.
+    """
     key = (finding.ref or _NO_REF) + u64(index)
     transaction.put(Table.FINDINGS, key, finding.finding_id + bytes([finding.closed]))
     if finding.closed:
-        _close(transaction, index, finding.finding_id, institutions)
-        return
+        return _close(transaction, index, finding.finding_id, institutions)
     transaction.put(Table.OPENED, finding.finding_id, u64(index))
     for institution in institutions:
         key = _key(institution, index)
         transaction.put(Table.FINDINGS_OF, key, finding.finding_id + u64(STANDS))
         transaction.put(Table.STANDING, key, finding.finding_id)
+    return None
 
 
 def _close(
     transaction: Transaction, index: int, finding_id: bytes, institutions: Sequence[str]
-) -> None:
+) -> int | None:
     opened = opened_at(transaction, finding_id)
     if opened is None:
-        return
+        return None
     transaction.delete(Table.OPENED, finding_id)
     for institution in institutions:
         key = _key(institution, opened)
@@ -54,6 +58,7 @@ def _close(
             transaction.delete(Table.STANDING, key)
             transaction.put(Table.FINDINGS_OF, key, finding_id + u64(index))
             transaction.put(Table.CLOSINGS, _key(institution, index), finding_id)
+    return opened
 
 
 def findings_on(snapshot: Snapshot, ref: bytes) -> Iterator[int]:

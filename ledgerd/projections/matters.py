@@ -56,8 +56,9 @@ class Matter:
     """
     The newest statement of a matter.
 
-    record: its field in pb.Body, and body that message, encoded, with the earliest time at which it
-    was ever said to have begun. recorded_at: µs, when it was first stated. due is µs, 0 for none.
+    record: its field in pb.Body, and body that message, encoded, without digests of documents and
+    with the earliest time at which it was ever said to have begun. recorded_at: µs, when it was
+    first stated. due is µs, 0 for none.
     """
 
     record: str

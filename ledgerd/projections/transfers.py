@@ -27,11 +27,12 @@ MAX_HALVES: Final = 100
 # Of a transfer whose newest halves nobody has judged yet: it stands before every real deadline.
 UNJUDGED: Final = 1
 
-# state, due, halves of this log, halves of the peer's, findings
-_ROW = struct.Struct(">BQIIH")
+# state, due, halves of this log, halves of the peer's, findings, moves
+_ROW = struct.Struct(">BQIIHH")
 _HALF = struct.Struct(">?BQQ32sB")
 _POSITION = struct.Struct(">?Q")
 _NUMBER = struct.Struct(">Q")
+_MOVE = struct.Struct(">QB")
 
 
 class Position(NamedTuple):
@@ -69,18 +70,44 @@ class OpenFinding(NamedTuple):
     numbers: tuple[int, ...] = ()
 
 
+class Move(NamedTuple):
+    """A transfer was in a state until entry `at` of this log, which put it in another."""
+
+    at: int
+    state: int
+
+
+class Moved(NamedTuple):
+    """What an entry has moved: from which state to which, with these halves of this log."""
+
+    old: int
+    new: int
+    halves: list[int]
+
+
 @dataclass(slots=True)
 class Transfer:
     """
     state is a number of rules.reconcile.State; of a contract, 0 (rules.agreement says what it is).
 
-    due is µs, 0 when nothing is awaited, UNJUDGED when its halves are to be judged first.
+    due is µs, 0 when nothing is awaited, UNJUDGED when its halves are to be judged first. moves are
+    in log order. was: the state that the row was last put with; None of one that never was.
     """
 
     state: int = 0
     due: int = 0
     halves: list[Half] = field(default_factory=list)
     findings: list[OpenFinding] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    was: int | None = field(default=None, compare=False)
+
+    def state_before(self, size: int) -> int:
+        """Its state when the log had so many entries, and it was known already."""
+        return next((move.state for move in self.moves if move.at >= size), self.state)
+
+    def own_halves(self) -> list[int]:
+        """The indexes of its halves in this log."""
+        return [half.position for half in self.halves if half.own]
 
     def encode(self) -> bytes:
         own = 0
@@ -88,17 +115,19 @@ class Transfer:
         for half in self.halves:
             own += half.own
             parts += (_HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty))
-        counts = own, len(self.halves) - own, len(self.findings)
+        counts = own, len(self.halves) - own, len(self.findings), len(self.moves)
         parts[0] = _ROW.pack(self.state, self.due, *counts)
         for finding in self.findings:
             places = b"".join(_POSITION.pack(*place) for place in finding.records)
             numbers = b"".join(map(u64, finding.numbers))
             parts += (finding.finding_id, _text(finding.rule), lp8(places), lp8(numbers))
+        for move in self.moves:
+            parts.append(_MOVE.pack(*move))
         return b"".join(parts)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        state, due, own, peers, findings = _ROW.unpack_from(data)
+        state, due, own, peers, findings, moves = _ROW.unpack_from(data)
         reader = _Reader(data, _ROW.size)
         return cls(
             state,
@@ -111,6 +140,8 @@ class Transfer:
                 OpenFinding(reader.bytes(32), reader.text(), reader.positions(), reader.numbers())
                 for _ in range(findings)
             ],
+            [Move(*reader.take(_MOVE)) for _ in range(moves)],
+            was=state,
         )
 
 
@@ -118,14 +149,18 @@ class Transfers:
     """
     The rows that one commit changes: what the transaction will hold once flush() has run.
 
-    They are collected for the same reason as Records.
+    They are collected for the same reason as Records. at: the index of the entry that is applied.
     """
+
+    at: int = 0
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
         self._read: dict[bytes, bytes | None] = {}
         # Key of DEADLINES, and whether it is to be there.
         self._deadlines: dict[bytes, bool] = {}
+        # By key: a transfer that moves twice at one entry has moved once.
+        self._moved: dict[bytes, Moved] = {}
 
     def read(self, transaction: Transaction, refs: Iterable[bytes]) -> None:
         """Read at once the rows that get() will be asked for."""
@@ -147,17 +182,35 @@ class Transfers:
         value = self._row(transaction, ref)
         if value is None:
             return Transfer()
-        _, _, owns, peers, _ = _ROW.unpack_from(value)
+        _, _, owns, peers, *_ = _ROW.unpack_from(value)
         return None if (owns if own else peers) > MAX_HALVES else Transfer.parse(value)
 
     def put(self, ref: bytes, transfer: Transfer, old_due: int) -> None:
         """Take a row and move its deadline; old_due is the one that get() gave, 0 for none."""
+        if transfer.was is not None and transfer.was != transfer.state:
+            self._move(ref, transfer, transfer.was)
         self._rows[ref] = transfer.encode()
         if transfer.due != old_due:
             if old_due:
                 self._deadlines[u64(old_due) + ref] = False
             if transfer.due:
                 self._deadlines[u64(transfer.due) + ref] = True
+
+    def _move(self, ref: bytes, transfer: Transfer, old: int) -> None:
+        transfer.was = transfer.state
+        if not transfer.moves or transfer.moves[-1].at != self.at:
+            transfer.moves.append(Move(self.at, old))
+        earlier = self._moved.get(ref)
+        first = old if earlier is None else earlier.old
+        self._moved[ref] = Moved(first, transfer.state, transfer.own_halves())
+
+    def take_moves(self) -> list[Moved]:
+        """What has moved since this was last asked."""
+        if not self._moved:
+            return []
+        moved = [each for each in self._moved.values() if each.old != each.new]
+        self._moved.clear()
+        return moved
 
     def overdue(self, transaction: Transaction, until: int, most: int) -> list[bytes]:
         """Refs whose deadline is before until (µs), earliest first, at most so many."""
@@ -182,6 +235,17 @@ class Transfers:
         self._rows.clear()
         self._read.clear()
         self._deadlines.clear()
+
+
+def count_own(row: bytes) -> int:
+    """How many halves of this log an encoded row has."""
+    own: int = _ROW.unpack_from(row)[2]
+    return own
+
+
+def state_of_row(row: bytes) -> int:
+    """The state of an encoded row."""
+    return row[0]
 
 
 def get_transfer(snapshot: Snapshot, ref: bytes) -> Transfer | None:

@@ -60,7 +60,7 @@ OWN_RULES: Final = frozenset(
 _BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL, Kind.CORRECTION))
 _BY_RECIPIENT = frozenset((Kind.ACK, Kind.CORRECTION))
 # Outcomes that say that data arrived: a CANCEL does not undo it.
-_RECEIVED = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
+RECEIVED = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
 
 
 def judge(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Verdict:
@@ -75,6 +75,12 @@ def judge(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Verdic
         if known_until <= due:
             return Verdict(State.OPEN, (), due)
     return _Case.of(halves, known_until, rules).verdict()
+
+
+def counting(halves: Sequence[Half]) -> list[Half]:
+    """The halves that count, of both parties, as of when these were known."""
+    case = _Case.of(halves, 0, pb.RuleSet())
+    return [*case.exporter, *case.recipient]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +140,10 @@ class _Case:
         conditions = [*always, *self._late(transfer, acks[0])]
         ack = _final(acks)
         for cancel in _of_kind(self.exporter, Kind.CANCEL)[:1]:
-            if ack.outcome in _RECEIVED:
+            if ack.outcome in RECEIVED:
                 both = (cancel.place, ack.place)
                 conditions.append(Condition("K15.cancelled_and_accepted", both))
-            if ack.outcome not in _RECEIVED or cancel.recorded_at < ack.recorded_at:
+            if ack.outcome not in RECEIVED or cancel.recorded_at < ack.recorded_at:
                 return Verdict(State.CANCELLED, tuple(conditions), 0)
         if ack.outcome == pb.OUTCOME_ACCEPTED:
             return self._compared(transfer, ack, conditions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
@@ -22,6 +22,7 @@ from ledgerd.store.base import (
     check_key,
     check_keys,
 )
+from ledgerd.store.lock import hold
 from ledgerd.store.tables import INSTANCE_KEY, Table
 from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
 
@@ -29,6 +30,7 @@ MAP_SIZE = 1 << 40
 
 _DATA = "data.mdb"
 _UNFINISHED = "creating.mdb"
+_COMPACTED = "compacting.mdb"
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -65,11 +67,12 @@ class LmdbStore:
     """
     The Store that a ledger lives in. See `Store` for what it promises.
 
-    Only one process writes (DirectoryLock); others may open it read-only beside that one. LMDB
+    Only one process writes (DirectoryLock); others may open it read-only beside that one, and
+    nobody compacts it meanwhile. LMDB
     must not be carried through a fork: start other processes by spawning.
     """
 
-    def __init__(self, path: Path, environment: lmdb.Environment) -> None:
+    def __init__(self, path: Path, environment: lmdb.Environment, opened: ExitStack) -> None:
         self._path = path
         self._environment = environment
         self._databases = {
@@ -81,6 +84,7 @@ class LmdbStore:
         if instance is None:
             raise lmdb.NotFoundError("instance")
         self._instance = instance
+        self._opened = opened.pop_all()
 
     @classmethod
     @_store_errors
@@ -114,23 +118,49 @@ class LmdbStore:
 
         from_end_to_end: how it will be read, for the kernel to read ahead.
 
-        Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is.
+        Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is;
+        NotReadyError ALREADY_SERVED while it is compacted.
         """
         # Looked at first: LMDB begins a new store in an empty directory, and in an empty file.
         data = path / _DATA
         if not (data.is_file() and data.stat().st_size):
             raise _no_store(f"there is no store in {path}")
-        environment = _environment(
-            path, map_size=map_size, readonly=readonly, readahead=from_end_to_end
-        )
-        try:
-            return cls(path, environment)
-        except lmdb.NotFoundError:
-            environment.close()
-            raise _no_store(f"{path} holds an LMDB file, but not of a ledger") from None
-        except BaseException:
-            environment.close()
-            raise
+        with ExitStack() as opened:
+            opened.enter_context(hold(data.resolve().parent))
+            environment = opened.enter_context(
+                _environment(path, map_size=map_size, readonly=readonly, readahead=from_end_to_end)
+            )
+            try:
+                return cls(path, environment, opened)
+            except lmdb.NotFoundError:
+                raise _no_store(f"{path} holds an LMDB file, but not of a ledger") from None
+
+    @staticmethod
+    @_store_errors
+    def compact(path: Path) -> tuple[int, int]:
+        """
+        Write the store of a directory anew without what was deleted from it, and swap it in.
+
+        Returns the sizes of the old file and the new one, in bytes. When this returns, the new one
+        is on the disk; a crash before that leaves the old one or the new one. Raises NotReadyError
+        ALREADY_SERVED while anybody has it open, by whatever path, and StoreError, "NO_STORE" when
+        there is none; the old one then stays.
+        """
+        LmdbStore.open(path, readonly=True).close()
+        # Where the file is, and not a link to it.
+        path = (path / _DATA).resolve().parent
+        data, compacted = path / _DATA, path / _COMPACTED
+        # Whoever opened the old file would write on into it, and the new one have none of that.
+        with hold(path, alone=True):
+            before = data.stat().st_size
+            try:
+                _copy_pages(path, compacted)
+                compacted.rename(data)
+            except BaseException:
+                compacted.unlink(missing_ok=True)
+                raise
+            _sync_directory(path)
+            return before, data.stat().st_size
 
     @property
     def instance(self) -> bytes:
@@ -171,7 +201,7 @@ class LmdbStore:
         return min(disk.f_bavail * disk.f_frsize, max(info["map_size"] - used, 0))
 
     def close(self) -> None:
-        self._environment.close()
+        self._opened.close()
 
     @_store_errors
     def _begin(self, *, write: bool) -> lmdb.Transaction[bytes]:
@@ -227,6 +257,18 @@ def _make(path: Path, instance: bytes) -> None:
         raise
     for directory in (path, path.absolute().parent):
         _sync_directory(directory)
+
+
+def _copy_pages(path: Path, copy: Path) -> None:
+    """Copy the pages that are in use to a file, which is on the disk afterwards."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    descriptor = os.open(copy, flags, 0o600)
+    try:
+        with _environment(path, map_size=MAP_SIZE, readonly=True, readahead=True) as environment:
+            environment.copyfd(descriptor, compact=True)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(path: Path) -> None:

@@ -1,10 +1,12 @@
-"""The lock that lets one process serve a ledger's directory."""
+"""Locks: one process serves a ledger's directory, and nobody swaps a store that is open."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +57,33 @@ class DirectoryLock:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
+
+
+@contextmanager
+def hold(directory: Path, *, alone: bool = False) -> Iterator[None]:
+    """
+    Hold of a store's directory while the block lasts: alone, or beside all who don't want it alone.
+
+    It is of the directory itself, by whatever path it is reached, and leaves no file in it. The
+    kernel drops it however the process ends. Raises NotReadyError ALREADY_SERVED, and OSError.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(directory) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _in_use(directory: Path) -> NotReadyError:
+    return NotReadyError(
+        f"another process has the store in {directory} open, or is compacting it",
+        reason="ALREADY_SERVED",
+        action="stop that process first, or let it end",
+    )
 
 
 def _share(directory: Path, descriptor: Any) -> DirectoryLock:

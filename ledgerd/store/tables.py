@@ -34,6 +34,10 @@ class Table(enum.StrEnum):
     STANDING = "standing"
     CLOSINGS = "closings"
     OPENED = "opened"
+    INDEX = "index"
+    LEFT = "left"
+    ANCHORS = "anchors"
+    ERASED = "erased"
 
 
 INSTANCE_KEY = b"instance"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
@@ -72,6 +73,8 @@ class BrokenWitness:
     def cosigned(self) -> bytes:
         raise ZeroDivisionError("what nobody is to see")
 
+    def key_history(self) -> None: ...
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
@@ -82,18 +85,20 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
     own, theirs = ([one.authority.tls.der] for one in sides)
     log = Log(
         origin=side.origin, peer_origin=peer.origin, reader=world.reader, keyring=keyring,
-        admission=none, sequencer=none, checker=none, own_cosigned=none,
+        admission=none, sequencer=none, checker=none,
+        own_cosigned=cast("Any", SimpleNamespace(newest=none)),
         witness=cast("Any", BrokenWitness()),
     )  # fmt: skip
     services = Services(
         log=log,
-        replica=none,
-        access=Access(keyring, operators=(), peer=peer.name),
+        desk=cast("Any", SimpleNamespace(replica=none)),
+        access=Access(keyring, operators=(), peer=peer.name, clock=none, last_time=none),
         identities=Identities(side.domain, own, side.config.peer_spiffe_id, theirs),
         standing=none,
         metrics=Metrics(),
         in_thread=none,
         clock=none,
+        sign=none,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import grpc
 import pytest
-from ledger.law_world import LawWorld
+from ledger.law_world import LawWorld, at
+from ledger.test_erasure import order, submit
 from ledger.world import Node, World
 from nodes import Client, refused
 
@@ -25,16 +27,19 @@ from ledgerd.api.roles import Access
 from ledgerd.api.server import MAX_CALLS
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.keyring import Keyring
-from ledgerd.ledger.reader import Reader, TransferAnswer
+from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.views import TransferAnswer
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import BusyError
+from ledgerd_client.core.header import Header
 from ledgerd_client.identity import INSTITUTION
 from ledgerd_client.transport import MAX_REQUEST_BYTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NONE: Any = None
+NO_PEER: Any = SimpleNamespace(key_history=NONE, newest=NONE)
 ROOT = Path(__file__).parents[2]
 LARGEST = bytes(MAX_REQUEST_BYTES)
 
@@ -54,8 +59,8 @@ async def handlers() -> LedgerHandlers:
     keyring = Keyring(world.store, world.log.origin, world.log.authority.public)
     log = Log(
         origin=world.log.origin, peer_origin=world.peer.origin, reader=world.reader,
-        keyring=keyring, admission=hanging, sequencer=hanging, checker=NONE, own_cosigned=NONE,
-        witness=NONE,
+        keyring=keyring, admission=hanging, sequencer=hanging, checker=NONE, own_cosigned=NO_PEER,
+        witness=NO_PEER,
     )  # fmt: skip
     return LedgerHandlers(log, NONE, NONE, Metrics(), NONE)
 
@@ -74,11 +79,11 @@ def listening(node: Node, caller: str) -> Iterator[tuple[LedgerHandlers, list[st
     keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
     log = Log(
         origin=node.log.origin, peer_origin=node.peer.origin, reader=reader,
-        keyring=keyring, admission=NONE, sequencer=NONE, checker=NONE, own_cosigned=NONE,
-        witness=NONE,
+        keyring=keyring, admission=NONE, sequencer=NONE, checker=NONE, own_cosigned=NO_PEER,
+        witness=NO_PEER,
     )  # fmt: skip
-    views = Views(node.log.origin, node.peer.origin, reader, NONE)
-    access = Access(keyring, operators=(), peer="")
+    views = Views(node.log.origin, node.peer.origin, reader.header, NONE)
+    access = Access(keyring, operators=(), peer="", clock=lambda: 0, last_time=lambda: 0)
     set_caller(Caller(INSTITUTION, caller))
     with ThreadPoolExecutor(1, "reader") as pool:
         yield LedgerHandlers(log, access, views, Metrics(), InThread(pool)), made_by
@@ -103,6 +108,20 @@ class TestATransferThatIsLong:
         with listening(law.mainland, law.exporter.id) as (handlers, made_by):
             reply = await handlers.GetEntry(pb.GetEntryRequest(index=finding), NONE)
         assert (made_by, bool(reply.body)) == (["reader_0"], True)
+
+
+class TestAnEntryThatWasErased:
+    async def test_is_shown_to_its_author_with_receipt_and_reason(self) -> None:
+        law = LawWorld()
+        index = law.mainland.place(law.pipia())
+        law.clock.now = at("2030-01-01")
+        erasure = submit(law, order(law, index))
+        with listening(law.mainland, law.exporter.id) as (handlers, _):
+            reply = await handlers.GetEntry(pb.GetEntryRequest(index=index), NONE)
+        assert Header.parse(reply.receipt.header).index == index
+        assert (reply.body, reply.erased.index, reply.erased.reason) == (
+            b"", erasure, "kept long enough",
+        )  # fmt: skip
 
 
 class TestInFlight:

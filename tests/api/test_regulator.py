@@ -1,127 +1,108 @@
-"""What a regulator reads, page by page."""
+"""RegulatorService as a node serves it: over the network, and on record."""
 
 from __future__ import annotations
 
-import pytest
-import pytest_asyncio
-from nodes import Client, Node, bodies, indexes, ref_of_record, refused
+import time
+from contextlib import closing
+from pathlib import Path
 
+import grpc
+import pytest
+from builders import WHOLE
+from nodes import Client, Node, bodies, make_sides, refused, serve
+
+from ledgerd.ledger.reader import Reader
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import FieldError, NotFoundError
-from ledgerd_client.core.header import Header
+from ledgerd_client.core.body import NODE
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import ForbiddenError
+from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.supervision import KIND_NUMBERS as KINDS
+from ledgerd_client.transport import from_rpc_error
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def written(exporter: Client, other: Client) -> list[int]:
-    """Indexes of ten records by the exporter, among as many by somebody else."""
-    written = []
-    for _ in range(10):
-        written.append(await exporter.place(exporter.transfer()))
-        await other.place(other.transfer())
-    return written
+QUERY_LOG = pb.Query(kinds=[KINDS["query_log"]])
 
 
-async def ask(regulator: Client, **query: object) -> pb.ListEntriesResponse:
-    return await regulator.regulator.ListEntries(pb.ListEntriesRequest(**query))
+async def asked_by(regulator: Client) -> list[body_pb2.QueryLog]:
+    """What is on record of a regulator."""
+    request = pb.ListEntriesRequest(query=QUERY_LOG, page_size=500)
+    found = bodies(await regulator.regulator.ListEntries(request))
+    return [body.query_log for body in found if body.query_log.regulator == regulator.id]
 
 
-class TestPages:
-    async def test_begin_at_the_beginning_of_the_log(self, regulator: Client) -> None:
-        assert indexes(await ask(regulator, page_size=2)) == [0, 1]
+class TestAQuery:
+    async def test_is_in_the_log_before_its_answer(self, node: Node) -> None:
+        regulator = await node.regulator("cac.record")
+        answer = await regulator.regulator.ListEntries(pb.ListEntriesRequest())
+        size = Checkpoint.parse(parse_note(answer.checkpoint).text).size
+        (first, *_) = await asked_by(regulator)
+        assert [(asked.method, asked.size) for asked in first.asked] == [
+            ("RegulatorService/ListEntries", size)
+        ]
 
-    async def test_of_one_institution_hold_its_records_in_log_order(
-        self, regulator: Client, exporter: Client, written: list[int]
-    ) -> None:
-        assert indexes(await ask(regulator, institution=exporter.id)) == written
+    async def test_is_answered_as_of_before_it_was_put_on_record(self, node: Node) -> None:
+        regulator = await node.regulator("cac.before")
+        assert await asked_by(regulator) == []
 
-    async def test_come_with_bodies(
-        self, regulator: Client, exporter: Client, written: list[int]
-    ) -> None:
-        page = await ask(regulator, institution=exporter.id)
-        assert {body.author for body in bodies(page)} == {exporter.id}
-
-    async def test_follow_each_other_without_a_gap_or_a_repetition(
-        self, regulator: Client, exporter: Client, written: list[int]
-    ) -> None:
-        found: list[int] = []
-        token = b""
-        while True:
-            page = await ask(regulator, institution=exporter.id, page_size=3, page_token=token)
-            found += indexes(page)
-            if not (token := page.next_page_token):
-                break
-        assert found == written
-
-    async def test_are_not_moved_by_what_is_appended_meanwhile(
-        self, regulator: Client, exporter: Client, other: Client, written: list[int]
-    ) -> None:
-        first = await ask(regulator, institution=exporter.id, page_size=4)
-        await other.place(other.transfer())
-        second = await ask(
-            regulator, institution=exporter.id, page_size=4, page_token=first.next_page_token
-        )
-        assert indexes(first) + indexes(second) == written[:8]
-
-    async def test_end_at_a_time(
-        self, node: Node, regulator: Client, exporter: Client, written: list[int]
-    ) -> None:
-        everything = await ask(regulator, institution=exporter.id)
-        time = Header.parse(everything.entries[5].header).recorded_at
-        page = await ask(regulator, institution=exporter.id, until=time)
-        assert indexes(page) == written[:5]
-
-    async def test_begin_at_a_time(
-        self, regulator: Client, exporter: Client, written: list[int]
-    ) -> None:
-        everything = await ask(regulator, institution=exporter.id)
-        time = Header.parse(everything.entries[5].header).recorded_at
-        page = await ask(regulator, institution=exporter.id, **{"from": time})
-        assert indexes(page) == written[5:]
-
-    async def test_hold_at_most_five_hundred_entries(self, regulator: Client) -> None:
-        assert isinstance(await refused(ask(regulator, page_size=501)), FieldError)
-
-    @pytest.mark.parametrize("institution", ["x" * 65, "x" * 256, "\u7701" * 22])
-    async def test_of_what_is_too_long_for_an_id_are_refused(
-        self, regulator: Client, institution: str
-    ) -> None:
-        assert isinstance(await refused(ask(regulator, institution=institution)), FieldError)
+    async def test_that_is_refused_is_not_on_record(self, node: Node) -> None:
+        regulator = await node.regulator("cac.wrong")
+        query = pb.Query(first=2, end=1)
+        await refused(regulator.regulator.ListEntries(pb.ListEntriesRequest(query=query)))
+        assert await asked_by(regulator) == []
 
 
-class TestPageTokens:
-    @pytest.mark.parametrize(
-        "changed",
-        [
-            {"page_size": 4},
-            {"institution": "uscc.OTHER"},
-            {"until": 4_000_000_000_000_000},
-            {"from": 1},
-        ],
-    )
-    async def test_of_another_query_are_refused(
-        self, regulator: Client, changed: dict[str, object]
-    ) -> None:
-        token = (await ask(regulator, page_size=3)).next_page_token
-        query = {"page_size": 3, "page_token": token, **changed}
-        error = await refused(ask(regulator, **query))
-        assert (type(error), error.reason) == (FieldError, "BAD_PAGE_TOKEN")
-
-    @pytest.mark.parametrize("token", [b"\x00", b"x" * 24, bytes(1000)])
-    async def test_that_nobody_gave_are_refused(self, regulator: Client, token: bytes) -> None:
-        assert (await refused(ask(regulator, page_token=token))).reason == "BAD_PAGE_TOKEN"
+class TestEveryMethod:
+    async def test_is_served(self, regulator: Client, exporter: Client) -> None:
+        await exporter.place(exporter.transfer())
+        stub = regulator.regulator
+        assert (await stub.Summarize(pb.SummarizeRequest())).groups
+        first, *_ = [reply async for reply in stub.Follow(pb.FollowRequest())]
+        assert first.checkpoint
+        tail = stub.Tail(pb.TailRequest())
+        assert (await tail.read()).entry.index == 0
+        tail.cancel()
+        request = pb.RegulatorServiceGetContractRequest(contract_id="NONE")
+        assert (await refused(stub.GetContract(request))).reason == "NOT_FOUND"
+        transfer = pb.RegulatorServiceGetTransferRequest(ref=bytes(32))
+        assert (await refused(stub.GetTransfer(transfer))).reason == "NOT_FOUND"
 
 
-class TestTransfers:
-    async def test_of_any_institution_are_shown(self, regulator: Client, exporter: Client) -> None:
-        record = exporter.transfer()
-        await exporter.place(record)
-        request = pb.RegulatorServiceGetTransferRequest(ref=ref_of_record(record))
-        view = (await regulator.regulator.GetTransfer(request)).transfer
-        assert [half.institution for half in view.halves] == [exporter.id]
+class TestAGrant:
+    async def test_that_ends_in_the_middle_of_a_tail_ends_the_tail(self, node: Node) -> None:
+        grant = body_pb2.Grant()
+        grant.CopyFrom(WHOLE)
+        grant.valid_until = time.time_ns() // 1000 + 1_500_000
+        regulator = await node.regulator("cac.soon", grant)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in regulator.regulator.Tail(pb.TailRequest()):
+                pass
+        error = from_rpc_error(caught.value)
+        assert (type(error), error.reason) == (ForbiddenError, "GRANT_EXPIRED")
 
-    async def test_that_nobody_declared_are_not_found(self, regulator: Client) -> None:
-        request = pb.RegulatorServiceGetTransferRequest(ref=bytes(32))
-        error = await refused(regulator.regulator.GetTransfer(request))
-        assert isinstance(error, NotFoundError)
+    async def test_is_shown_to_everybody_in_the_key_history(self, node: Node) -> None:
+        await node.regulator("cac.open", body_pb2.Grant(
+            places=[440300], valid_from=WHOLE.valid_from, valid_until=WHOLE.valid_until,
+        ))  # fmt: skip
+        history = await node.history()
+        key = next(key for _, key in history.of_subject(body_pb2.ROLE_REGULATOR, "cac.open"))
+        assert key.grant is not None
+        assert list(key.grant.places) == [440300]
+
+
+class TestAStop:
+    async def test_puts_on_record_what_is_not_yet(self, tmp_path: Path) -> None:
+        """The rest of the minute, after the last answer has left."""
+        side, peer = make_sides(tmp_path / "border")
+        side.found(peer)
+        async with serve(side, peer) as node:
+            regulator = await node.regulator()
+            for page_size in range(1, 6):
+                await regulator.regulator.ListEntries(pb.ListEntriesRequest(page_size=page_size))
+        with closing(LmdbStore.open(side.config.store, readonly=True)) as store:
+            entries = Reader(store).page(0, author=NODE, count=1000).entries
+        logs = [body_pb2.Body.FromString(body).query_log for _, body in entries]
+        assert sum(asked.times for log in logs for asked in log.asked) == 5

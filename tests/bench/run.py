@@ -18,17 +18,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
-from bench import floors
+from bench import floors, reading
 from bench.load import CONTRACT, RECIPIENT, requests
+from bench.report import Row, show
 from border import Border
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from rich.table import Table
 
 from ledgerd_client.config import Settings
 from ledgerd_client.contracts import Contract, Filing
@@ -38,26 +38,9 @@ from ledgerd_client.events import Pipia
 from ledgerd_client.sync import LedgerClient
 
 HERE = Path(__file__).resolve().parent
-BUILD = HERE.parents[1] / "build"
 EXPORTER = "sz-hospital"
 # About what the node answers to a single append: header, proof and checkpoint.
 REPLY_BYTES = 900
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One goal: value and floor in unit; at_least tells on which side of goal it should be."""
-
-    ratio: float
-    value: float
-    floor: float
-    unit: str
-    goal: float
-    at_least: bool = True
-
-    @property
-    def reached(self) -> bool:
-        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
 
 # Of one round, by measure: what load.py is told, and which of its results counts.
@@ -72,7 +55,6 @@ ROUNDS = 2
 
 def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="ledgerd-bench-"))
-    console = Console()
     try:
         borders = {"": Border(scratch / "off"), "rules_": Border(scratch / "on", law="newest")}
         try:
@@ -82,16 +64,8 @@ def main() -> None:
                 border.close()
     finally:
         shutil.rmtree(scratch)
-    table = Table("", "ratio", "goal", "value", "floor", "unit")
-    for name, row in rows.items():
-        bound = f"{'≥' if row.at_least else '≤'} {row.goal}"
-        figures = f"{row.value:,.4g}", f"{row.floor:,.4g}"
-        mark = "" if row.reached else " (not reached)"
-        table.add_row(name, f"{row.ratio:.2f}", bound + mark, *figures, row.unit)
-    console.print(table)
-    BUILD.mkdir(exist_ok=True)
-    report = {name: asdict(row) for name, row in rows.items()}
-    (BUILD / "bench.json").write_text(json.dumps(report, indent=2) + "\n")
+    show(rows)
+    reading.main()
 
 
 def measure(borders: dict[str, Border], scratch: Path) -> dict[str, Row]:

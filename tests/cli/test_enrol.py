@@ -320,9 +320,55 @@ class TestApproval:
     def test_a_regulators_key_is_admitted_as_such(self, side: Tool) -> None:
         options = ("--role", "regulator", "--id", "cac", "--origin", ORIGIN, "--name", "CAC")
         side.ok("enrol", "request", *options, "--dir", "cac")
-        approve(side, request="cac/request.json")
+        approve(side, "--until", "2027-01-01", request="cac/request.json")
         body = Approval.parse(side.path("approval.json").read_bytes()).read_body()
         assert body.key_event.role == pb.ROLE_REGULATOR
+
+    @pytest.mark.parametrize(
+        ("role", "options"),
+        [
+            ("regulator", ()),
+            ("regulator", ("--place", "440300")),
+            ("regulator", ("--until", "2027-01-01", "--from", "2027-01-01")),
+            ("regulator", ("--until", "2027-01-01", "--renewal")),
+            ("regulator", ("--until", "tomorrow")),
+            ("regulator", ("--until", "2027-01-01T00:00")),
+            ("regulator", ("--until", "2027-01-01", "--place", "110000")),
+            ("regulator", ("--until", "2027-01-01", "--sector", "10")),
+            ("regulator", ("--until", "2027-01-01", "--kind", "gossip")),
+            ("operator", ("--until", "2027-01-01")),
+            ("operator", ("--kind", "transfer", "--until", "2027-01-01")),
+        ],
+    )
+    def test_a_grant_is_a_regulators_and_has_an_end(
+        self, side: Tool, role: str, options: tuple[str, ...]
+    ) -> None:
+        asked = ("--role", role, "--id", "cac", "--origin", ORIGIN, "--name", "CAC")
+        side.ok("enrol", "request", *asked, "--dir", "cac")
+        assert approve(side, *options, request="cac/request.json") == 2
+
+    def test_a_grant_says_places_sectors_kinds_and_times(self, side: Tool) -> None:
+        asked = ("--role", "regulator", "--id", "hkma", "--origin", ORIGIN, "--name", "HKMA")
+        side.ok("enrol", "request", *asked, "--dir", "hkma")
+        limits = ("--place", "810000", "--place", "440300", "--sector", "BANK", "--kind", "ack",
+                  "--kind", "transfer", "--from", "2026-01-01", "--until", "2027-01-01T08:00Z")  # fmt: skip
+        approve(side, *limits, request="hkma/request.json")
+        body = Approval.parse(side.path("approval.json").read_bytes()).read_body()
+        assert body.key_event.grant == pb.Grant(
+            places=[440300, 810000],
+            sectors=[1],
+            kinds=[18, 19],
+            valid_from=1_767_196_800_000_000,
+            valid_until=1_798_790_400_000_000,
+        )
+
+    def test_whoever_approves_reads_the_grant_before(self, side: Tool) -> None:
+        asked = ("--role", "regulator", "--id", "hkma", "--origin", ORIGIN, "--name", "HKMA")
+        side.ok("enrol", "request", *asked, "--dir", "hkma")
+        args = ("hkma/request.json", "--dir", "authority", "--out", "approval.json")
+        grant = ("--place", "440300", "--sector", "1", "--until", "2027-01-01")
+        said = side("enrol", "approve", *args, *grant, stdin="n\n").err
+        assert all(word in said for word in ("Shenzhen", "BANK", "2027-01-01 00:00", "every kind"))
 
     def test_nothing_is_signed_without_a_yes(self, side: Tool) -> None:
         args = ("me/request.json", "--dir", "authority", "--out", "approval.json")

@@ -15,6 +15,7 @@ import ledgerd_client
 from ledgerd_client import Catalogue, Finding, InputError
 from ledgerd_client.catalogue import LANGUAGES
 from ledgerd_client.core.codes import TABLES
+from ledgerd_client.reports import REPORTS
 from ledgerd_client.rulebook import RULES
 
 CLIENT = Path(ledgerd_client.__file__).parent
@@ -27,11 +28,36 @@ WORDS: dict[str, dict[str, Any]] = {
 # Where a node's answers are made, beside its api; and what only a peer, or an operator, is told.
 NODE = [
     path
-    for name in ("reader", "sequencer", "standing", "writer", "checker", "committer")
+    for name in (
+        "reader",
+        "sequencer",
+        "standing",
+        "writer",
+        "checker",
+        "committer",
+        "answers",
+        "summary",
+        "query_log",
+        "erasing",
+    )
     if (path := ROOT / "ledgerd" / "ledger" / f"{name}.py").exists()
 ]
-PRINTING = ("findings", "keys", "outbox", "receipts", "records", "tickets", "transfers")
-OPERATORS = {"CANNOT_LISTEN", "STORE_CHANGED", "STREAM_TOO_LONG", "STREAM_UNDER_WAY"}
+PRINTING = (
+    "bundles",
+    "entry_text",
+    "erase",
+    "findings",
+    "keys",
+    "outbox",
+    "queries",
+    "receipts",
+    "records",
+    "tickets",
+    "transfers",
+)
+OPERATORS = {"CANNOT_LISTEN", "STORE_CHANGED", "STREAM_TOO_LONG", "STREAM_UNDER_WAY", "NO_BODY"}
+# What is for programs only, or names a parameter of a question.
+NOT_PRINTED = {"numbers", "all", "from", "since", "until", "newest_first"}
 FORBIDDEN = re.compile(
     r"illegal|violat|breach of law|unlawful|违法|違法|违规|違規|违反|違反|违约|違約", re.IGNORECASE
 )
@@ -60,6 +86,19 @@ def keys_of(source: Path) -> set[str]:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     keys = [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
     return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+
+
+def report_names() -> set[str]:
+    """Of all columns and tables that reports are made of, and of what they rest on."""
+    found: set[str] = set()
+    for path in (CLIENT / "reports").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                name = node.args[0] if node.args else None
+                if node.func.id in {"Column", "Table"} and isinstance(name, ast.Constant):
+                    found.add("table_" * (node.func.id == "Table") + str(name.value))
+    takes = set().union(*(kind.takes for kind in REPORTS.values()))
+    return found | (takes - {"from"}) | {"origin", "size", "root", "as_of", "report_digest"}
 
 
 def a_finding(rule: str, **numbers: int) -> Finding:
@@ -98,9 +137,19 @@ class TestEntries:
         held = {table: set(words) for table, words in WORDS[lang]["code"].items()}
         assert held == {table: set(map(str, codes)) for table, codes in TABLES.items()}
 
-    @pytest.mark.parametrize("table", ["word"])
+    @pytest.mark.parametrize("table", ["word", "report", "column"])
     def test_all_languages_have_the_same_words(self, table: str) -> None:
         assert len({frozenset(WORDS[lang][table]) for lang in LANGUAGES}) == 1
+
+    @each_language
+    def test_every_report_says_what_it_is_and_what_it_cannot_show(self, lang: str) -> None:
+        reports = {name: set(words) for name, words in WORDS[lang]["report"].items()}
+        named = {*REPORTS, "dossier"}
+        assert reports == {name: {"title", "shows", "cannot"} for name in named}
+
+    @each_language
+    def test_every_column_and_table_of_a_report_has_a_heading(self, lang: str) -> None:
+        assert report_names() - set(WORDS[lang]["column"]) == set()
 
     @pytest.mark.parametrize("table", ["label", "error"])
     def test_both_chinese_files_have_the_same(self, table: str) -> None:
@@ -109,7 +158,7 @@ class TestEntries:
     @pytest.mark.parametrize("lang", CHINESE)
     def test_every_field_that_the_tool_prints_has_a_label(self, lang: str) -> None:
         printed = set().union(*(keys_of(CLIENT / "cli" / f"{name}.py") for name in PRINTING))
-        assert printed - {"numbers"} <= set(WORDS[lang]["label"])  # numbers are for programs
+        assert printed - NOT_PRINTED <= set(WORDS[lang]["label"])
 
     @each_language
     def test_every_phrase_that_the_tool_says_is_there(self, lang: str) -> None:

@@ -27,6 +27,7 @@ from ledgerd_client import (
     VerificationError,
 )
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._proto.service_pb2 import GetEntryResponse
 from ledgerd_client._results import Outcome
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.checkpoint import add_signatures
@@ -34,6 +35,7 @@ from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer, parse_note
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, read_facts, sign_record, verified
+from ledgerd_client.core.remains import remains_of
 from ledgerd_client.core.transfer import parse_terms
 from ledgerd_client.outbox import Outbox
 from ledgerd_client.payload import Payload
@@ -380,6 +382,18 @@ class TestAcknowledgingAgain:
             with pytest.raises(UnavailableError, match="too busy") as told:
                 await recipient.acknowledge(desks.ticket, PAYLOAD)
         assert told.value.reason == "FATE_UNKNOWN"
+
+    async def test_the_first_answers_after_its_erasure(self, desks: Desks) -> None:
+        def erase(reply: GetEntryResponse) -> None:
+            reply.erased.remains = remains_of(reply.body)
+            reply.body = b""
+
+        first = await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
+        way = desks.world.detour(desks.world.recipient)
+        way.lies["get_entry"] = erase
+        async with desks.world.client(desks.world.recipient, way) as recipient:
+            again = await recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert again.record_id == first.record_id
 
     async def test_a_node_that_shows_another_record_is_not_believed(self, desks: Desks) -> None:
         await desks.recipient.acknowledge(desks.ticket, PAYLOAD)

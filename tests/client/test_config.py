@@ -88,6 +88,9 @@ class TestWhatIsRefused:
             (MINIMAL + "timeout_s = inf", "timeout_s"),
             (MINIMAL.replace("node.example:7443", "node.example"), "host:port"),
             (MINIMAL.replace("node.example:7443", "https://node.example:7443"), "host:port"),
+            (MINIMAL.replace("node.example:7443", "unix:"), "host:port"),
+            (MINIMAL.replace("node.example:7443", "unix:/run/a\\nb"), "host:port"),
+            (MINIMAL.replace("node.example:7443", f"unix:/{'a' * 100}"), "host:port"),
             (MINIMAL.replace("mainland.example/ledger", "two words"), "origin"),
             (MINIMAL + 'peer_origin = ""', "origin"),
             (MINIMAL + 'institution = "uscc.BANK"', "all three"),
@@ -117,6 +120,10 @@ class TestTheEnvironment:
     def test_it_overrides_a_value(self, tmp_path: Path) -> None:
         settings = load(tmp_path, MINIMAL, LEDGERD_ENDPOINT="[::1]:7443")
         assert settings.endpoint == "[::1]:7443"
+
+    def test_a_mirrors_socket_is_an_endpoint(self, tmp_path: Path) -> None:
+        settings = load(tmp_path, MINIMAL, LEDGERD_ENDPOINT="unix:/run/mirror.sock")
+        assert settings.endpoint == "unix:/run/mirror.sock"
 
     def test_it_may_give_what_the_file_leaves_out(self, tmp_path: Path) -> None:
         text = MINIMAL.replace('endpoint = "node.example:7443"', "")

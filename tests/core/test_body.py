@@ -31,6 +31,18 @@ KEYS = {
 }
 LOW_ORDER_KEY = bytes(32)
 
+
+def grant(**changes: Any) -> bytes:
+    return ref.encode("grant", {"valid_from": START, "valid_until": START + 1, **changes})
+
+
+def asked(**changes: Any) -> bytes:
+    query = {"method": "RegulatorService/ListEntries", "digest": bytes(range(32)), "times": 1}
+    return ref.encode("asked", {**query, **changes})
+
+
+GRANT = grant()
+
 # Record: (number of its field, header's kind, author, fields that are as they should be).
 RECORDS: dict[str, tuple[int, int, str, dict[str, Any]]] = {
     "genesis": (
@@ -67,6 +79,11 @@ RECORDS: dict[str, tuple[int, int, str, dict[str, Any]]] = {
         },
     ),
     "tick": (39, 10, "node", {}),
+    "query_log": (40, 10, "node", {"regulator": "cac", "since": START, "asked": [asked()]}),
+    "erasure": (
+        41, 10, "node",
+        {"order": b"order", "signature": bytes(64), "remains": [ref.encode("remains", {})]},
+    ),
     # Of these the fields are read elsewhere (test_contract, test_events).
     "contract": (27, 11, EXPORTER, {"terms": b"terms"}),
     "filing": (28, 11, EXPORTER, {"terms": b"terms", "authority": 1}),
@@ -276,7 +293,7 @@ def is_taken(data: bytes) -> bool:
 
 ROTATE = {"action": 2, "previous_key_id": bytes(33)}
 REVOKE = {"action": 3, "possession": b""}
-REGULATOR = {"role": 2, "subject": "reg.example", "place": 0, "sector": 0}
+REGULATOR = {"role": 2, "subject": "reg.example", "place": 0, "sector": 0, "grant": [GRANT]}
 
 # What no body says, by record: fields changed, and the reason given.
 NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
@@ -326,7 +343,37 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
             ({"subject": "A123456(3)"}, "PERSONAL_DATA"),
             ({"place": 440300}, "FIELD_OUT_OF_RANGE"),
             ({"sector": 1}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": []}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(valid_until=0)]}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(valid_until=START)]}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(valid_from=0)]}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(places=[110000])]}, "UNKNOWN_CODE"),
+            ({"grant": [grant(places=[810000, 440300])]}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(sectors=[10])]}, "UNKNOWN_CODE"),
+            ({"grant": [grant(sectors=[1, 1])]}, "FIELD_OUT_OF_RANGE"),
+            ({"grant": [grant(kinds=[15])]}, "UNKNOWN_CODE"),
+            ({"grant": [grant(kinds=[18, 17])]}, "FIELD_OUT_OF_RANGE"),
+            ({**REVOKE}, "FIELD_OUT_OF_RANGE"),
+            ({"action": 2, "previous_key_id": bytes(33), "grant": []}, "FIELD_OUT_OF_RANGE"),
         )
+    ),
+    ("key_event", {"grant": [GRANT]}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"regulator": ""}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"regulator": "a" * 65}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"since": 0}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": []}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": [asked()] * 25}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": [asked(times=0)]}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": [asked(digest=bytes(31))]}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": [asked(method="a" * 65)]}, "FIELD_OUT_OF_RANGE"),
+    ("query_log", {"asked": [asked(request=bytes(1025))]}, "FIELD_OUT_OF_RANGE"),
+    ("erasure", {"signature": bytes(63)}, "FIELD_OUT_OF_RANGE"),
+    ("erasure", {"remains": []}, "FIELD_OUT_OF_RANGE"),
+    ("erasure", {"remains": [ref.encode("remains", {})] * 2}, "FIELD_OUT_OF_RANGE"),
+    (
+        "erasure",
+        {"remains": [ref.encode("remains", {"index": i}) for i in range(65)]},
+        "FIELD_OUT_OF_RANGE",
     ),
     ("key_event", {"name": "a" * 201}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"name": "Example\nLtd"}, "FIELD_OUT_OF_RANGE"),
@@ -416,7 +463,13 @@ SAID: list[tuple[str, dict[str, Any]]] = [
     ("key_event", {"action": 2, "previous_key_id": bytes(33), "compromised_since": 1}),
     ("key_event", {"action": 3, "possession": b""}),
     ("key_event", {"action": 3, "possession": b"", "place": 0, "sector": 0, "name": ""}),
-    ("key_event", {"role": 2, "subject": "reg.example", "place": 0, "sector": 0}),
+    ("key_event", REGULATOR),
+    ("key_event", {**REGULATOR, "grant": [grant(places=[440300, 810000], sectors=[1, 2])]}),
+    ("key_event", {**REGULATOR, "grant": [grant(kinds=[16, 18, 41])]}),
+    ("query_log", {"unlisted": 2**32 - 1}),
+    ("query_log", {"asked": [asked()] * 24}),
+    ("query_log", {"asked": [asked(request=bytes(1024))]}),
+    ("erasure", {"remains": [ref.encode("remains", {"index": i}) for i in range(64)]}),
     ("ack", {"received_at": 4_102_444_799_999_999}),
     ("ack", {"received_subjects": 10_000_000_000}),
     ("ack", {"received_commitment": b"", "reason": ""}),

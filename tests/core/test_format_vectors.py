@@ -203,6 +203,9 @@ class TestEntries:
     def test_body_is_read(self, log: dict[str, Any], entry: dict[str, Any]) -> None:
         said = as_json(parse_body(unhex(entry["body"])))
         record = said.pop(entry["record"])
+        if grant := record.get("grant"):
+            # The vectors' encoder takes a message within a record encoded.
+            record["grant"] = [encode_message(pb.Grant(**grant)).hex()]
         assert (said, record) == (entry["body_fields"], without_defaults(entry["record_fields"]))
 
     @each_entry

@@ -11,6 +11,7 @@ from typing import Any
 
 from border import LEDGERCTL, Border
 from demo import files
+from demo.regulator import Supervision
 from demo.stage import check, client, console, heading, say, settled, view_of
 from rich.table import Column, Table
 
@@ -45,8 +46,7 @@ class Life:
             life.scope_drift()
             life.refused_and_unacknowledged()
             life.all_told()
-            for node in (border.mainland, border.hongkong):
-                check(node.stop() == 0, "a node did not stop cleanly")
+            life.supervised(scratch)
         finally:
             border.close()
 
@@ -163,6 +163,15 @@ class Life:
                 table.add_row(f"{rows[0]['rule']}\n({state})", *words)
             say(name)
             console.print(table)
+
+    # -- scenes 9 to 11 ------------------------------------------------------------------------
+
+    def supervised(self, scratch: Path) -> None:
+        with client(self.border, HOSPITAL) as us, client(self.border, CLINIC) as them:
+            matched, silent = self._send(us, them), self._declare(us)
+        for sent, state in ((matched, "matched"), (silent, "unacknowledged")):
+            view_of(self.border, HOSPITAL, sent.ref, state, state)
+        Supervision(self.border, scratch, CONTRACT, matched.ref, silent.ref).play()
 
     # -- helpers -------------------------------------------------------------------------------
 

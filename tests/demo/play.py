@@ -1,5 +1,6 @@
 """
-`make demo`: five transfers across a border of two nodes, two lies caught, and a contract's life.
+`make demo`: five transfers across a border of two nodes, two lies caught, a contract's life, and
+what regulators see of it.
 
 It uses the installed programs and the SDK, as an institution would. Exit 0 only if every step held.
 """

@@ -17,8 +17,10 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+# How to install a node; a mirror comes after it.
 STEPS = re.findall(
-    r"^```sh\n(.*?)^```$", (ROOT / "deploy" / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    r"^```sh\n(.*?)^```$", PAGE.partition("## A regulator's mirror")[0], re.MULTILINE | re.DOTALL
 )
 SITE = f"/opt/ledgerd/lib/python3.{sys.version_info.minor}/site-packages"
 NODE = "/etc/ledgerd/node.toml"

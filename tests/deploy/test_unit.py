@@ -13,45 +13,46 @@ from border import BIN, LEDGERD
 from ledgerd.config import Config
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-UNIT = DEPLOY / "ledgerd.service"
+UNITS = sorted(DEPLOY.glob("*.service"))
 
 needs_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )
 
 
-def exec_start() -> list[str]:
+def exec_start(unit: Path) -> list[str]:
     found = [
         line.removeprefix("ExecStart=")
-        for line in UNIT.read_text().splitlines()
+        for line in unit.read_text().splitlines()
         if line.startswith("ExecStart=")
     ]
     assert len(found) == 1
     return shlex.split(found[0])
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 class TestUnit:
     @needs_analyze
-    def test_systemd_has_nothing_to_say_about_it(self, tmp_path: Path) -> None:
+    def test_systemd_has_nothing_to_say_about_it(self, unit: Path, tmp_path: Path) -> None:
         """Where the program lies is the machine's, so the installed one is put in."""
-        unit = tmp_path / UNIT.name
-        unit.write_text(UNIT.read_text().replace(exec_start()[0], LEDGERD))
+        copy = tmp_path / unit.name
+        copy.write_text(unit.read_text().replace(exec_start(unit)[0], LEDGERD))
         done = subprocess.run(
-            ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+            ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
     @needs_analyze
-    def test_its_exposure_is_below_2_of_10(self) -> None:
-        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNIT)]
+    def test_its_exposure_is_below_2_of_10(self, unit: Path) -> None:
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
 
-    def test_it_starts_an_installed_program(self) -> None:
-        assert (BIN / Path(exec_start()[0]).name).exists()
+    def test_it_starts_an_installed_program(self, unit: Path) -> None:
+        assert (BIN / Path(exec_start(unit)[0]).name).exists()
 
-    def test_its_command_line_is_one_that_the_daemon_takes(self) -> None:
-        _, command, *options = exec_start()
+    def test_its_command_line_is_one_that_the_program_takes(self, unit: Path) -> None:
+        _, command, *options = exec_start(unit)
         done = subprocess.run(
             [LEDGERD, command, "--help"], capture_output=True, text=True, check=True
         )

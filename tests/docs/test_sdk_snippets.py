@@ -40,14 +40,17 @@ SNIPPET = re.compile(r"(?ms)^(?:<!-- run: (\w+) -->\n)?```python\n(.*?)^```$")
 REASON = re.compile(r'(?m)(?:\breason=|\bdefault_reason = |^_?[A-Z_]+ = )"([A-Z][A-Z_]*[A-Z])"')
 
 # What a caller of the client can meet comes from the SDK without its tools, and from these.
-TOOLS = {"approval", "authority", "enrolment", "pki", "tls_authority"}
+TOOLS = {"approval", "authority", "enrolment", "erasing", "export", "pki", "tls_authority"}
 NODE = (
     "api/errors", "api/identity", "api/law", "api/ledger", "api/encode", "api/roles",
     "ledger/reader", "ledger/sequencer", "ledger/standing",
 )  # fmt: skip
 # Given for files that tools make, for key events, which are told as NOT_TRUSTED, and for proofs
-# beyond the end, which the SDK does not ask for.
-NOT_MET = {"FILE_EXISTS", "KEY_KNOWN", "NO_POSSESSION", "BEYOND_THE_END"}
+# beyond the end, which the SDK does not ask for; and to regulators (regulators.md), and operators.
+NOT_MET = {
+    "FILE_EXISTS", "KEY_KNOWN", "NO_POSSESSION", "BEYOND_THE_END", "GRANT_NOT_YET",
+    "GRANT_EXPIRED", "NOT_ORDERED",
+}  # fmt: skip
 
 
 class Snippet(NamedTuple):

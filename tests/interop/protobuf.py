@@ -17,7 +17,7 @@ def _numbered(names: str, start: int = 1) -> dict[str, int]:
 RECORDS = _numbered(
     "genesis key_event transfer ack cancel correction anchor evidence loss rule_set finding"
     " contract filing supplement termination disposal pipia suspend resume onward incident"
-    " gov_access consent_change tick",
+    " gov_access consent_change tick query_log erasure",
     16,
 )
 SCHEMA = {
@@ -27,8 +27,9 @@ SCHEMA = {
     ),
     "key_event": _numbered(
         "action role subject public_key possession previous_key_id compromised_since"
-        " place sector name group"
+        " place sector name group grant"
     ),
+    "grant": _numbered("places sectors kinds valid_from valid_until"),
     "party": _numbered("origin institution"),
     "terms": _numbered(
         "exporter recipient nonce contract_id commitment subjects subjects_first_this_year"
@@ -51,6 +52,11 @@ SCHEMA = {
         "finding_id rule severity records rule_set ref closed institution contract_id numbers"
     ),
     "tick": {},
+    "query_log": _numbered("regulator since asked unlisted"),
+    "asked": _numbered("method request digest size times"),
+    "erasure": _numbered("order signature remains"),
+    "erasure_order": _numbered("origin order_id institution indexes reason ordered_at"),
+    "remains": _numbered("index body"),
     "contract_terms": _numbered(
         "exporter recipient nonce contract_id version document_digest mechanism direction"
         " exporter_place recipient_place exporter_sector recipient_sector exporter_role"

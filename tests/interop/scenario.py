@@ -307,7 +307,9 @@ def rotate_and_correct(world: Scenario) -> None:
     by = (EXPORTER, world.exporter_next)
     transfer = mainland.append(TRANSFER, "transfer", {"terms": two.terms}, *by, **signed)
     admission = world.hongkong.admission(REGULATOR, "reg.example", world.regulator)
-    world.hongkong.by_authority(KEY, "key_event", {"action": ADMIT, **admission})
+    term = {"valid_from": START, "valid_until": START + 365 * DAY}
+    grant = encode("grant", {"places": [810000], "sectors": [1, 3], **term})
+    world.hongkong.by_authority(KEY, "key_event", {"action": ADMIT, **admission, "grant": [grant]})
     other = ref.commitment(two.salt, b"something else arrived")
     reason = {"received_commitment": other, "reason": "part two differs"}
     acknowledge(world, two, 4, {"received_subjects": 80, **reason})

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ledger.by_remains import check_by_remains
 from ledger.law_world import LawWorld
 from ledger.world import World
 
@@ -45,8 +46,14 @@ def stored_world(store: Store) -> World:
 
 @pytest.fixture
 def law() -> Iterator[LawWorld]:
-    """Both sides under the newest law; whatever a test does there, a rebuild finds the same."""
+    """
+    Both sides under the newest law.
+
+    Whatever a test does there, a rebuild finds the same: by bodies, and by what remains of them.
+    """
     world = LawWorld()
     yield world
-    world.mainland.audit()
-    world.hong_kong.audit()
+    for node in (world.mainland, world.hong_kong):
+        node.audit()
+        check_by_remains(node)
+        check_by_remains(node, lambda index: index % 2 == 0)

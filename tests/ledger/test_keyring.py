@@ -71,7 +71,7 @@ class TestRegulators:
     def test_one_that_was_admitted_may_read(self, world: World, keyring: Keyring) -> None:
         world.mainland.enrol("cac.shenzhen", role=pb.ROLE_REGULATOR)
         keyring.refresh()
-        assert keyring.may_read_all("cac.shenzhen")
+        assert keyring.grant_of("cac.shenzhen")
 
     def test_one_whose_key_is_revoked_may_not(self, world: World, keyring: Keyring) -> None:
         node = world.mainland
@@ -79,10 +79,10 @@ class TestRegulators:
         event = node.log.revocation(regulator, role=pb.ROLE_REGULATOR, place=0, sector=0)
         node.place(node.by_authority(key_event=event))
         keyring.refresh()
-        assert not keyring.may_read_all("cac.shenzhen")
+        assert not keyring.grant_of("cac.shenzhen")
 
     def test_an_institution_is_none(self, keyring: Keyring) -> None:
-        assert not keyring.may_read_all(EXPORTER)
+        assert not keyring.grant_of(EXPORTER)
 
 
 class TestTheHistory:

@@ -111,8 +111,12 @@ class TestErasure:
         assert (answer.allowed, answer.keep_until, answer.reason) == (False, 20290803, "RETENTION")
 
     def test_of_a_record_is_allowed_after_them(self, law: LawWorld) -> None:
-        index = law.mainland.place(law.transfer())
+        index = law.mainland.place(law.pipia())
         assert law.mainland.reader.erasable(index, self.LATER).allowed
+
+    def test_is_refused_while_the_other_half_may_come(self, law: LawWorld) -> None:
+        index = law.mainland.place(law.transfer())
+        assert law.mainland.reader.erasable(index, self.LATER).reason == "OPEN_TRANSFER"
 
     def test_is_refused_while_its_contract_has_no_end(self, law: LawWorld) -> None:
         law.agree()

@@ -122,7 +122,7 @@ class TestFindings:
         world.hong_kong.place(world.ack(terms))
         world.anchor(world.mainland)
         answer = world.mainland.reader.transfer(ref(terms))
-        bodies = [pb.Body.FromString(body).finding for body in answer.findings]
+        bodies = [pb.Body.FromString(body).finding for _, body in answer.findings]
         assert bodies == world.mainland.findings()
 
 

@@ -7,7 +7,8 @@ import os
 import pytest
 from ledger.world import World
 
-from ledgerd.ledger.reader import MAX_FINDINGS, SHARED_PAGE_HEADERS, Reader
+from ledgerd.ledger.reader import SHARED_PAGE_HEADERS, Reader
+from ledgerd.ledger.views import MAX_FINDINGS
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.memory import MemoryStore
@@ -337,7 +338,7 @@ class TestTransfer:
     def test_only_the_findings_on_it(self, world: World, reader: Reader) -> None:
         late, other = world.transfer(at=1), world.transfer(at=1)
         world.mainland.append(late, other)
-        (body,) = reader.transfer(late.facts.ref).findings
+        ((_, body),) = reader.transfer(late.facts.ref).findings
         assert pb.Body.FromString(body).finding.records[0].index == 3
 
     def test_the_newest_findings_only(self, world: World, reader: Reader) -> None:
@@ -347,9 +348,8 @@ class TestTransfer:
         for number in range(MAX_FINDINGS + 1):
             finding = pb.Finding(finding_id=u64(number) * 4, ref=item.facts.ref)
             node.place(node.by_node(finding=finding))
-        shown = [
-            pb.Body.FromString(body).finding for body in reader.transfer(item.facts.ref).findings
-        ]
+        found = reader.transfer(item.facts.ref).findings
+        shown = [pb.Body.FromString(body).finding for _, body in found]
         assert [f.finding_id for f in shown] == [u64(n) * 4 for n in range(1, MAX_FINDINGS + 1)]
 
     def test_the_next_deadline_is_none_while_nothing_is_awaited(self, reader: Reader) -> None:

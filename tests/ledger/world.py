@@ -221,12 +221,12 @@ class Node:
         """The oracle: raises AuditError unless the store is what its log says."""
         return self.auditor().run()
 
-    def auditor(self, store: Store | None = None) -> Auditor:
+    def auditor(self, store: Store | None = None, authority: bytes = b"") -> Auditor:
         return Auditor(
             store or self.store,
             MemoryStore(instance=bytes(16)),
             origin=self.log.origin,
-            authority=self.log.authority.public,
+            authority=authority or self.log.authority.public,
             peer_log=self.peer_log,
             check_signatures=check_signatures,
             progress=lambda _done, _total: None,

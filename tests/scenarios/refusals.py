@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scenarios.names import BY_LABEL, derive
-from scenarios.records import ORIGINS, Deal, Event, encode, micros
+from scenarios.records import DAY, ORIGINS, Deal, Event, encode, micros
 from scenarios.sides import Border
 from scenarios.story import Plot
 
@@ -112,6 +112,9 @@ def _to_erase(row: dict[str, Any]) -> dict[str, Any]:
 
 def _ask(border: Border, plot: Plot, now: int) -> str:
     border.play(sorted(plot.events, key=lambda event: event.at), lambda _: None)
+    # Nobody waits for the other half of the transfer any more.
+    border.advance(max(event.at for event in plot.events) + 30 * DAY)
+    border.anchor_both()
     node = border.nodes["mainland"]
     (asked,) = (event for event in plot.events if event.kind in {"transfer", "incident"})
     index = node.index_of(asked)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import pytest
+from ledger.by_remains import check_by_remains
 from rich.console import Console
 from scenarios import refusals, run, year
 from scenarios.background import END
@@ -17,7 +19,7 @@ from scenarios.records import micros
 from scenarios.sides import Border
 from scenarios.story import Expected, load, plots
 
-from ledgerd.ledger.audit import AuditError
+from ledgerd.ledger.verifying import AuditError
 from ledgerd_client._proto import body_pb2 as pb
 
 TRANSFERS = 4_000
@@ -36,6 +38,8 @@ class Played:
     live: list[Found]
     killed: list[Found]
     rebuilt: list[Found]
+    # Of the live one.
+    directory: Path
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     run.record(scratch, TRANSFERS, Random(SEED), quiet)
     expected, live = year.told(scratch / "live")
     _, killed = year.told(scratch / "killed")
-    return Played(expected, live, killed, run.rebuild(scratch / "live", quiet))
+    rebuilt = run.rebuild(scratch / "live", quiet)
+    return Played(expected, live, killed, rebuilt, scratch / "live")
 
 
 class TestEachRule:
@@ -77,6 +82,13 @@ class TestTheWholeYear:
 
     def test_comes_to_the_same_when_it_is_rebuilt(self, played: Played) -> None:
         assert sorted(played.rebuilt) == sorted(played.live)
+
+    @pytest.mark.parametrize("side", ["mainland", "hongkong"])
+    def test_comes_to_the_same_by_what_remains_of_its_bodies(
+        self, played: Played, side: str
+    ) -> None:
+        with closing(Border(played.directory)) as border:
+            check_by_remains(border.nodes[side])
 
     def test_gives_each_finding_the_severity_of_the_table(self, played: Played) -> None:
         assert wrong_severities(played.live, load()["severity"]) == []

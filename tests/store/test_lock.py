@@ -10,7 +10,7 @@ import pytest
 from store.processes import started
 
 from ledgerd.ledger.child import Child
-from ledgerd.store.lock import DirectoryLock
+from ledgerd.store.lock import DirectoryLock, hold
 from ledgerd_client.core.errors import NotReadyError, StoreError
 
 HOLDING = """
@@ -102,6 +102,31 @@ class TestDirectoryLock:
         with pytest.raises(StoreError), DirectoryLock(tmp_path / "absent"):
             pass
         assert list(tmp_path.iterdir()) == []
+
+
+class TestHold:
+    def test_many_hold_a_directory_together(self, tmp_path: Path) -> None:
+        with hold(tmp_path), hold(tmp_path):
+            pass
+
+    @pytest.mark.parametrize("alone", [False, True])
+    def test_beside_one_who_holds_it_alone_nobody_does(self, tmp_path: Path, alone: bool) -> None:
+        with hold(tmp_path, alone=True), pytest.raises(NotReadyError), hold(tmp_path, alone=alone):
+            pass
+
+    def test_nobody_holds_it_alone_beside_another(self, tmp_path: Path) -> None:
+        with hold(tmp_path), pytest.raises(NotReadyError), hold(tmp_path, alone=True):
+            pass
+
+    def test_it_is_free_after_an_exception(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), hold(tmp_path, alone=True):
+            raise KeyboardInterrupt
+        with hold(tmp_path, alone=True):
+            pass
+
+    def test_it_leaves_no_file(self, tmp_path: Path) -> None:
+        with hold(tmp_path, alone=True):
+            assert list(tmp_path.iterdir()) == []
 
 
 def keeping(lock: DirectoryLock) -> Callable[[], DirectoryLock]:

@@ -137,6 +137,8 @@ class Body(_message.Message):
     GOV_ACCESS_FIELD_NUMBER: _builtins.int
     CONSENT_CHANGE_FIELD_NUMBER: _builtins.int
     TICK_FIELD_NUMBER: _builtins.int
+    QUERY_LOG_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     salt: _builtins.bytes
     """16 fresh random bytes, so that body_digest can't be guessed."""
     origin: _builtins.str
@@ -195,6 +197,10 @@ class Body(_message.Message):
     def consent_change(self) -> Global___ConsentChange: ...
     @_builtins.property
     def tick(self) -> Global___Tick: ...
+    @_builtins.property
+    def query_log(self) -> Global___QueryLog: ...
+    @_builtins.property
+    def erasure(self) -> Global___Erasure: ...
     def __init__(
         self,
         *,
@@ -227,12 +233,14 @@ class Body(_message.Message):
         gov_access: Global___GovAccess | None = ...,
         consent_change: Global___ConsentChange | None = ...,
         tick: Global___Tick | None = ...,
+        query_log: Global___QueryLog | None = ...,
+        erasure: Global___Erasure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "onward", b"onward", "pipia", b"pipia", "record", b"record", "resume", b"resume", "rule_set", b"rule_set", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "onward", b"onward", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "resume", b"resume", "rule_set", b"rule_set", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "author", b"author", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "occurred_at", b"occurred_at", "onward", b"onward", "origin", b"origin", "pipia", b"pipia", "record", b"record", "record_id", b"record_id", "resume", b"resume", "rule_set", b"rule_set", "salt", b"salt", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "author", b"author", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "occurred_at", b"occurred_at", "onward", b"onward", "origin", b"origin", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "record_id", b"record_id", "resume", b"resume", "rule_set", b"rule_set", "salt", b"salt", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["genesis", "key_event", "transfer", "ack", "cancel", "correction", "anchor", "evidence", "loss", "rule_set", "finding", "contract", "filing", "supplement", "termination", "disposal", "pipia", "suspend", "resume", "onward", "incident", "gov_access", "consent_change", "tick"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["genesis", "key_event", "transfer", "ack", "cancel", "correction", "anchor", "evidence", "loss", "rule_set", "finding", "contract", "filing", "supplement", "termination", "disposal", "pipia", "suspend", "resume", "onward", "incident", "gov_access", "consent_change", "tick", "query_log", "erasure"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -291,6 +299,7 @@ class KeyEvent(_message.Message):
     SECTOR_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     action: Global___KeyAction.ValueType
     role: Global___Role.ValueType
     subject: _builtins.str
@@ -309,6 +318,10 @@ class KeyEvent(_message.Message):
     """The institution's public name, as registered."""
     group: _builtins.str
     """The group of companies that the authority registers an institution in; empty: in none."""
+    @_builtins.property
+    def grant(self) -> Global___Grant:
+        """What a regulator may read; on ADMIT and ROTATE of a regulator, and of nobody else."""
+
     def __init__(
         self,
         *,
@@ -323,14 +336,56 @@ class KeyEvent(_message.Message):
         sector: _builtins.int = ...,
         name: _builtins.str = ...,
         group: _builtins.str = ...,
+        grant: Global___Grant | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "group", b"group", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "grant", b"grant", "group", b"group", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeyEvent: _TypeAlias = KeyEvent  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """What the authority lets a regulator read. Lists are strictly ascending; an empty one is all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: _builtins.int
+    SECTORS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    valid_from: _builtins.int
+    """µs since the epoch, UTC: from <= t < until."""
+    valid_until: _builtins.int
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """GB/T 2260 places and sectors of the institutions of this side."""
+
+    @_builtins.property
+    def sectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Kinds of records, as field numbers of Body.record."""
+
+    def __init__(
+        self,
+        *,
+        places: _abc.Iterable[_builtins.int] | None = ...,
+        sectors: _abc.Iterable[_builtins.int] | None = ...,
+        kinds: _abc.Iterable[_builtins.int] | None = ...,
+        valid_from: _builtins.int = ...,
+        valid_until: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "places", b"places", "sectors", b"sectors", "valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015
 
 @_typing.final
 class Party(_message.Message):
@@ -1521,6 +1576,175 @@ class ConsentChange(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConsentChange: _TypeAlias = ConsentChange  # noqa: Y015
+
+@_typing.final
+class QueryLog(_message.Message):
+    """What a regulator asked within a minute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGULATOR_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
+    regulator: _builtins.str
+    """The id in its certificate."""
+    since: _builtins.int
+    """When the minute began: µs since the epoch, UTC."""
+    unlisted: _builtins.int
+    """Distinct queries beyond those listed."""
+    @_builtins.property
+    def asked(self) -> _containers.RepeatedCompositeFieldContainer[Global___Asked]: ...
+    def __init__(
+        self,
+        *,
+        regulator: _builtins.str = ...,
+        since: _builtins.int = ...,
+        asked: _abc.Iterable[Global___Asked] | None = ...,
+        unlisted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "regulator", b"regulator", "since", b"since", "unlisted", b"unlisted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryLog: _TypeAlias = QueryLog  # noqa: Y015
+
+@_typing.final
+class Asked(_message.Message):
+    """One query, however many pages of it were asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """As in docs/protocol.md, "Roles": say RegulatorService/ListEntries."""
+    request: _builtins.bytes
+    """The request without page token and checkpoint; empty above 1,024 bytes."""
+    digest: _builtins.bytes
+    """SHA-256 of it."""
+    size: _builtins.int
+    """Entries of the log that it was first answered at."""
+    times: _builtins.int
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        request: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+        times: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "method", b"method", "request", b"request", "size", b"size", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Asked: _TypeAlias = Asked  # noqa: Y015
+
+@_typing.final
+class ErasureOrder(_message.Message):
+    """What the authority orders to be erased: bodies of one institution, past their retention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    INDEXES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ORDERED_AT_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    order_id: _builtins.bytes
+    """16 random bytes."""
+    institution: _builtins.str
+    reason: _builtins.str
+    ordered_at: _builtins.int
+    """µs since the epoch, UTC."""
+    @_builtins.property
+    def indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """1 to 64, strictly ascending."""
+
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        order_id: _builtins.bytes = ...,
+        institution: _builtins.str = ...,
+        indexes: _abc.Iterable[_builtins.int] | None = ...,
+        reason: _builtins.str = ...,
+        ordered_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["indexes", b"indexes", "institution", b"institution", "order_id", b"order_id", "ordered_at", b"ordered_at", "origin", b"origin", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureOrder: _TypeAlias = ErasureOrder  # noqa: Y015
+
+@_typing.final
+class Remains(_message.Message):
+    """What outlives an erased body: it without salt, free texts, commitments and document digests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    body: _builtins.bytes
+    """A Body (docs/format.md, "Remains")."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remains: _TypeAlias = Remains  # noqa: Y015
+
+@_typing.final
+class Erasure(_message.Message):
+    """Bodies were erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    REMAINS_FIELD_NUMBER: _builtins.int
+    order: _builtins.bytes
+    """ErasureOrder."""
+    signature: _builtins.bytes
+    """Ed25519 by the authority (docs/format.md, "Erasure order")."""
+    @_builtins.property
+    def remains(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remains]:
+        """One for each of the order's indexes, in order."""
+
+    def __init__(
+        self,
+        *,
+        order: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        remains: _abc.Iterable[Global___Remains] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "remains", b"remains", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
 
 @_typing.final
 class Part(_message.Message):

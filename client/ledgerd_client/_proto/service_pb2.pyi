@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,102 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Standing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StandingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Standing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STANDING_UNSPECIFIED: _Standing.ValueType  # 0
+    STANDING_STANDS: _Standing.ValueType  # 1
+    STANDING_CLOSED: _Standing.ValueType  # 2
+
+class Standing(_Standing, metaclass=_StandingEnumTypeWrapper): ...
+
+STANDING_UNSPECIFIED: Standing.ValueType  # 0
+STANDING_STANDS: Standing.ValueType  # 1
+STANDING_CLOSED: Standing.ValueType  # 2
+Global___Standing: _TypeAlias = Standing  # noqa: Y015
+
+class _EntryPart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EntryPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryPart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENTRY_PART_UNSPECIFIED: _EntryPart.ValueType  # 0
+    ENTRY_PART_HEADER: _EntryPart.ValueType  # 1
+    ENTRY_PART_BODY: _EntryPart.ValueType  # 2
+    ENTRY_PART_STANDING: _EntryPart.ValueType  # 3
+    """state, closed_by, erased."""
+    ENTRY_PART_PROOF: _EntryPart.ValueType  # 4
+
+class EntryPart(_EntryPart, metaclass=_EntryPartEnumTypeWrapper): ...
+
+ENTRY_PART_UNSPECIFIED: EntryPart.ValueType  # 0
+ENTRY_PART_HEADER: EntryPart.ValueType  # 1
+ENTRY_PART_BODY: EntryPart.ValueType  # 2
+ENTRY_PART_STANDING: EntryPart.ValueType  # 3
+"""state, closed_by, erased."""
+ENTRY_PART_PROOF: EntryPart.ValueType  # 4
+Global___EntryPart: _TypeAlias = EntryPart  # noqa: Y015
+
+class _Dimension:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dimension.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIMENSION_UNSPECIFIED: _Dimension.ValueType  # 0
+    DIMENSION_INSTITUTION: _Dimension.ValueType  # 1
+    DIMENSION_COUNTERPARTY: _Dimension.ValueType  # 2
+    DIMENSION_CONTRACT: _Dimension.ValueType  # 3
+    DIMENSION_KIND: _Dimension.ValueType  # 4
+    DIMENSION_DIRECTION: _Dimension.ValueType  # 5
+    DIMENSION_PLACE: _Dimension.ValueType  # 6
+    DIMENSION_COUNTERPARTY_PLACE: _Dimension.ValueType  # 7
+    DIMENSION_SECTOR: _Dimension.ValueType  # 8
+    DIMENSION_CATEGORY: _Dimension.ValueType  # 9
+    DIMENSION_SENSITIVE_CATEGORY: _Dimension.ValueType  # 10
+    DIMENSION_PURPOSE: _Dimension.ValueType  # 11
+    DIMENSION_MECHANISM: _Dimension.ValueType  # 12
+    DIMENSION_LEGAL_BASIS: _Dimension.ValueType  # 13
+    DIMENSION_CONSENT_FORM: _Dimension.ValueType  # 14
+    DIMENSION_EXEMPTION: _Dimension.ValueType  # 15
+    DIMENSION_RULE: _Dimension.ValueType  # 16
+    DIMENSION_SEVERITY: _Dimension.ValueType  # 17
+    DIMENSION_STATE: _Dimension.ValueType  # 18
+    DIMENSION_DAY: _Dimension.ValueType  # 19
+    DIMENSION_MONTH: _Dimension.ValueType  # 20
+    DIMENSION_YEAR: _Dimension.ValueType  # 21
+
+class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper):
+    """What to count by. Days, months and years are of recorded_at in UTC+8."""
+
+DIMENSION_UNSPECIFIED: Dimension.ValueType  # 0
+DIMENSION_INSTITUTION: Dimension.ValueType  # 1
+DIMENSION_COUNTERPARTY: Dimension.ValueType  # 2
+DIMENSION_CONTRACT: Dimension.ValueType  # 3
+DIMENSION_KIND: Dimension.ValueType  # 4
+DIMENSION_DIRECTION: Dimension.ValueType  # 5
+DIMENSION_PLACE: Dimension.ValueType  # 6
+DIMENSION_COUNTERPARTY_PLACE: Dimension.ValueType  # 7
+DIMENSION_SECTOR: Dimension.ValueType  # 8
+DIMENSION_CATEGORY: Dimension.ValueType  # 9
+DIMENSION_SENSITIVE_CATEGORY: Dimension.ValueType  # 10
+DIMENSION_PURPOSE: Dimension.ValueType  # 11
+DIMENSION_MECHANISM: Dimension.ValueType  # 12
+DIMENSION_LEGAL_BASIS: Dimension.ValueType  # 13
+DIMENSION_CONSENT_FORM: Dimension.ValueType  # 14
+DIMENSION_EXEMPTION: Dimension.ValueType  # 15
+DIMENSION_RULE: Dimension.ValueType  # 16
+DIMENSION_SEVERITY: Dimension.ValueType  # 17
+DIMENSION_STATE: Dimension.ValueType  # 18
+DIMENSION_DAY: Dimension.ValueType  # 19
+DIMENSION_MONTH: Dimension.ValueType  # 20
+DIMENSION_YEAR: Dimension.ValueType  # 21
+Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
 @_typing.final
 class Record(_message.Message):
@@ -267,18 +364,24 @@ class GetEntryResponse(_message.Message):
 
     RECEIPT_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     @_builtins.property
     def receipt(self) -> Global___Receipt: ...
+    @_builtins.property
+    def erased(self) -> Global___Erased:
+        """Why the caller's own body is no longer there."""
+
     def __init__(
         self,
         *,
         receipt: Global___Receipt | None = ...,
         body: _builtins.bytes = ...,
+        erased: Global___Erased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "erased", b"erased", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,11 +416,28 @@ class Half(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     INSTITUTION_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     origin: _builtins.str
     index: _builtins.int
     header: _builtins.bytes
     institution: _builtins.str
     """The institution whose key signed it."""
+    body: _builtins.bytes
+    """For regulators, empty to others. Of an own half; never of the peer's."""
+    checkpoint: _builtins.bytes
+    """Of the log that the half is in: a signed note."""
+    withheld: _builtins.bool
+    """Its body is outside of the regulator's grant."""
+    @_builtins.property
+    def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Inclusion of the header under checkpoint."""
+
+    @_builtins.property
+    def erased(self) -> Global___Erased: ...
     def __init__(
         self,
         *,
@@ -325,10 +445,15 @@ class Half(_message.Message):
         index: _builtins.int = ...,
         header: _builtins.bytes = ...,
         institution: _builtins.str = ...,
+        body: _builtins.bytes = ...,
+        proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+        erased: Global___Erased | None = ...,
+        withheld: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "index", b"index", "institution", b"institution", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "checkpoint", b"checkpoint", "erased", b"erased", "header", b"header", "index", b"index", "institution", b"institution", "origin", b"origin", "proof", b"proof", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -809,36 +934,189 @@ class GetCosignedResponse(_message.Message):
 Global___GetCosignedResponse: _TypeAlias = GetCosignedResponse  # noqa: Y015
 
 @_typing.final
+class Query(_message.Message):
+    """Which entries: any value of each field that is given, and all fields that are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    INSTITUTIONS_FIELD_NUMBER: _builtins.int
+    COUNTERPARTIES_FIELD_NUMBER: _builtins.int
+    CONTRACT_IDS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    DIRECTIONS_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    SECTORS_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    SENSITIVE_CATEGORIES_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    MECHANISMS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    SEVERITIES_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    REFS_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """Empty: this node's log, which is the only one whose bodies are here."""
+    checkpoint: _builtins.bytes
+    """A checkpoint of this log, at whose size to answer; empty: the newest."""
+    first: _builtins.int
+    """first <= index < end; end 0: no bound."""
+    end: _builtins.int
+    until: _builtins.int
+    standing: Global___Standing.ValueType
+    newest_first: _builtins.bool
+    @_builtins.property
+    def institutions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The author; of a finding, whom it concerns."""
+
+    @_builtins.property
+    def counterparties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def contract_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Field numbers of Body.record."""
+
+    @_builtins.property
+    def directions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the institution, as registered."""
+
+    @_builtins.property
+    def sectors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def sensitive_categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def mechanisms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the contract, as its author had stated it by then."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of findings' rules, or families: K15."""
+
+    @_builtins.property
+    def severities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of Severity."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As TransferView.state."""
+
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Transfers: their halves and findings."""
+
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        checkpoint: _builtins.bytes = ...,
+        first: _builtins.int = ...,
+        end: _builtins.int = ...,
+        until: _builtins.int = ...,
+        institutions: _abc.Iterable[_builtins.str] | None = ...,
+        counterparties: _abc.Iterable[_builtins.str] | None = ...,
+        contract_ids: _abc.Iterable[_builtins.str] | None = ...,
+        kinds: _abc.Iterable[_builtins.int] | None = ...,
+        directions: _abc.Iterable[_builtins.int] | None = ...,
+        places: _abc.Iterable[_builtins.int] | None = ...,
+        sectors: _abc.Iterable[_builtins.int] | None = ...,
+        categories: _abc.Iterable[_builtins.int] | None = ...,
+        sensitive_categories: _abc.Iterable[_builtins.int] | None = ...,
+        purposes: _abc.Iterable[_builtins.int] | None = ...,
+        mechanisms: _abc.Iterable[_builtins.int] | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+        severities: _abc.Iterable[_builtins.int] | None = ...,
+        standing: Global___Standing.ValueType = ...,
+        states: _abc.Iterable[_builtins.str] | None = ...,
+        refs: _abc.Iterable[_builtins.bytes] | None = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "checkpoint", b"checkpoint", "contract_ids", b"contract_ids", "counterparties", b"counterparties", "directions", b"directions", "end", b"end", "first", b"first", "from", b"from", "institutions", b"institutions", "kinds", b"kinds", "mechanisms", b"mechanisms", "newest_first", b"newest_first", "origin", b"origin", "places", b"places", "purposes", b"purposes", "refs", b"refs", "rules", b"rules", "sectors", b"sectors", "sensitive_categories", b"sensitive_categories", "severities", b"severities", "standing", b"standing", "states", b"states", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Query: _TypeAlias = Query  # noqa: Y015
+
+@_typing.final
 class ListEntriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    FROM_FIELD_NUMBER: _builtins.int
-    UNTIL_FIELD_NUMBER: _builtins.int
-    INSTITUTION_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    until: _builtins.int
-    institution: _builtins.str
-    """Empty: all."""
+    QUERY_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 500; 0: 100."""
     page_token: _builtins.bytes
     """From the last reply; the rest of the request must be the same."""
+    @_builtins.property
+    def query(self) -> Global___Query: ...
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___EntryPart.ValueType]:
+        """None: header, body and standing."""
+
     def __init__(
         self,
         *,
-        until: _builtins.int = ...,
-        institution: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.bytes = ...,
+        query: Global___Query | None = ...,
+        parts: _abc.Iterable[Global___EntryPart.ValueType] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "institution", b"institution", "page_size", b"page_size", "page_token", b"page_token", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parts", b"parts", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEntriesRequest: _TypeAlias = ListEntriesRequest  # noqa: Y015
+
+@_typing.final
+class Erased(_message.Message):
+    """Why a body is no longer here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REMAINS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Of the ERASURE entry."""
+    at: _builtins.int
+    reason: _builtins.str
+    remains: _builtins.bytes
+    """What remains of it: a Body."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        at: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        remains: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "index", b"index", "reason", b"reason", "remains", b"remains"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erased: _TypeAlias = Erased  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -846,17 +1124,38 @@ class Entry(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CLOSED_BY_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     body: _builtins.bytes
+    index: _builtins.int
+    state: _builtins.str
+    """Of the transfer that it is a half of, as TransferView.state; empty: of none."""
+    closed_by: _builtins.int
+    """Of a finding: index of the entry that closed it; 0: it stands, or is itself a closing."""
+    @_builtins.property
+    def erased(self) -> Global___Erased: ...
+    @_builtins.property
+    def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Inclusion under the answer's checkpoint, unless range_proof proves the whole page."""
+
     def __init__(
         self,
         *,
         header: _builtins.bytes = ...,
         body: _builtins.bytes = ...,
+        index: _builtins.int = ...,
+        state: _builtins.str = ...,
+        closed_by: _builtins.int = ...,
+        erased: Global___Erased | None = ...,
+        proof: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "header", b"header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "closed_by", b"closed_by", "erased", b"erased", "header", b"header", "index", b"index", "proof", b"proof", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -869,41 +1168,106 @@ class ListEntriesResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    RANGE_PROOF_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.bytes
     """Empty: that was all."""
     checkpoint: _builtins.bytes
-    """The checkpoint that the answer was given at."""
+    """The checkpoint that the answer was given at, as it was named."""
+    as_of: _builtins.int
+    """recorded_at of the newest entry below it, µs."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Entry]: ...
+    @_builtins.property
+    def range_proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of contiguous entries, in log order, where proofs were asked for."""
+
     def __init__(
         self,
         *,
         entries: _abc.Iterable[Global___Entry] | None = ...,
         next_page_token: _builtins.bytes = ...,
         checkpoint: _builtins.bytes = ...,
+        as_of: _builtins.int = ...,
+        range_proof: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "checkpoint", b"checkpoint", "entries", b"entries", "next_page_token", b"next_page_token", "range_proof", b"range_proof"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEntriesResponse: _TypeAlias = ListEntriesResponse  # noqa: Y015
 
 @_typing.final
+class TailRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> Global___Query:
+        """Without checkpoint, end, until, states, standing and newest_first."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[Global___EntryPart.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        query: Global___Query | None = ...,
+        parts: _abc.Iterable[Global___EntryPart.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailRequest: _TypeAlias = TailRequest  # noqa: Y015
+
+@_typing.final
+class TailResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """Of the log: what matches below it was sent."""
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """Absent in a sign of life, sent when nothing came for a while."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___Entry | None = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TailResponse: _TypeAlias = TailResponse  # noqa: Y015
+
+@_typing.final
 class RegulatorServiceGetTransferRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REF_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
     ref: _builtins.bytes
+    checkpoint: _builtins.bytes
     def __init__(
         self,
         *,
         ref: _builtins.bytes = ...,
+        checkpoint: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -914,20 +1278,257 @@ class RegulatorServiceGetTransferResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRANSFER_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    as_of: _builtins.int
     @_builtins.property
     def transfer(self) -> Global___TransferView: ...
     def __init__(
         self,
         *,
         transfer: Global___TransferView | None = ...,
+        as_of: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegulatorServiceGetTransferResponse: _TypeAlias = RegulatorServiceGetTransferResponse  # noqa: Y015
+
+@_typing.final
+class RegulatorServiceGetContractRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACT_ID_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    contract_id: _builtins.str
+    checkpoint: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        contract_id: _builtins.str = ...,
+        checkpoint: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "contract_id", b"contract_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegulatorServiceGetContractRequest: _TypeAlias = RegulatorServiceGetContractRequest  # noqa: Y015
+
+@_typing.final
+class RegulatorServiceGetContractResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    as_of: _builtins.int
+    @_builtins.property
+    def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContractView]: ...
+    def __init__(
+        self,
+        *,
+        contracts: _abc.Iterable[Global___ContractView] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+        as_of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "checkpoint", b"checkpoint", "contracts", b"contracts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegulatorServiceGetContractResponse: _TypeAlias = RegulatorServiceGetContractResponse  # noqa: Y015
+
+@_typing.final
+class SummarizeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def query(self) -> Global___Query: ...
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___Dimension.ValueType]:
+        """0 to 4; an entry with several values of one counts under each."""
+
+    def __init__(
+        self,
+        *,
+        query: Global___Query | None = ...,
+        group_by: _abc.Iterable[Global___Dimension.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_by", b"group_by", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeRequest: _TypeAlias = SummarizeRequest  # noqa: Y015
+
+@_typing.final
+class Group(_message.Message):
+    """Keys: ids as they are, codes and dates (yyyymmdd, yyyymm, yyyy) as decimals; "" where there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    TRANSFERS_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    FIRST_THIS_YEAR_FIELD_NUMBER: _builtins.int
+    SENSITIVE_SUBJECTS_FIELD_NUMBER: _builtins.int
+    SENSITIVE_FIRST_THIS_YEAR_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    WITH_MINORS_FIELD_NUMBER: _builtins.int
+    entries: _builtins.int
+    transfers: _builtins.int
+    """Each once, as last corrected; none that was cancelled."""
+    subjects: _builtins.int
+    first_this_year: _builtins.int
+    sensitive_subjects: _builtins.int
+    sensitive_first_this_year: _builtins.int
+    largest: _builtins.int
+    """Subjects of the largest one."""
+    with_minors: _builtins.int
+    """Transfers with minors' data."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        entries: _builtins.int = ...,
+        transfers: _builtins.int = ...,
+        subjects: _builtins.int = ...,
+        first_this_year: _builtins.int = ...,
+        sensitive_subjects: _builtins.int = ...,
+        sensitive_first_this_year: _builtins.int = ...,
+        largest: _builtins.int = ...,
+        with_minors: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "first_this_year", b"first_this_year", "keys", b"keys", "largest", b"largest", "sensitive_first_this_year", b"sensitive_first_this_year", "sensitive_subjects", b"sensitive_subjects", "subjects", b"subjects", "transfers", b"transfers", "with_minors", b"with_minors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Group: _TypeAlias = Group  # noqa: Y015
+
+@_typing.final
+class SummarizeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    as_of: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
+        """Ascending by keys."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___Group] | None = ...,
+        checkpoint: _builtins.bytes = ...,
+        as_of: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "checkpoint", b"checkpoint", "groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeResponse: _TypeAlias = SummarizeResponse  # noqa: Y015
+
+@_typing.final
+class FollowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    """Empty: this node's own log; the peer's: as far as it is replayed here."""
+    start: _builtins.int
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["origin", b"origin", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowRequest: _TypeAlias = FollowRequest  # noqa: Y015
+
+@_typing.final
+class FollowedEntry(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    REMAINS_FIELD_NUMBER: _builtins.int
+    ERASED_BY_FIELD_NUMBER: _builtins.int
+    header: _builtins.bytes
+    body: _builtins.bytes
+    withheld: _builtins.bool
+    """The grant does not cover it."""
+    remains: _builtins.bytes
+    """Where the body was erased: a Body, and the index of the ERASURE entry."""
+    erased_by: _builtins.int
+    def __init__(
+        self,
+        *,
+        header: _builtins.bytes = ...,
+        body: _builtins.bytes = ...,
+        withheld: _builtins.bool = ...,
+        remains: _builtins.bytes = ...,
+        erased_by: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "erased_by", b"erased_by", "header", b"header", "remains", b"remains", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowedEntry: _TypeAlias = FollowedEntry  # noqa: Y015
+
+@_typing.final
+class FollowResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    checkpoint: _builtins.bytes
+    """In the first message only: the checkpoint that the stream ends at."""
+    first: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___FollowedEntry]: ...
+    def __init__(
+        self,
+        *,
+        checkpoint: _builtins.bytes = ...,
+        first: _builtins.int = ...,
+        entries: _abc.Iterable[Global___FollowedEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "entries", b"entries", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowResponse: _TypeAlias = FollowResponse  # noqa: Y015
 
 @_typing.final
 class SubmitKeyEventRequest(_message.Message):
@@ -1100,6 +1701,7 @@ class ContractView(_message.Message):
     PEER_SIZE_FIELD_NUMBER: _builtins.int
     PEER_KNOWN_AT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    INSTITUTION_FIELD_NUMBER: _builtins.int
     contract_id: _builtins.str
     ref: _builtins.bytes
     state: _builtins.str
@@ -1115,6 +1717,8 @@ class ContractView(_message.Message):
     peer_known_at: _builtins.int
     checkpoint: _builtins.bytes
     """The newest checkpoint of this node."""
+    institution: _builtins.str
+    """Whose statements they are; empty to the caller itself."""
     @_builtins.property
     def halves(self) -> _containers.RepeatedCompositeFieldContainer[Global___Half]: ...
     @_builtins.property
@@ -1138,10 +1742,11 @@ class ContractView(_message.Message):
         peer_size: _builtins.int = ...,
         peer_known_at: _builtins.int = ...,
         checkpoint: _builtins.bytes = ...,
+        institution: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "contract_id", b"contract_id", "findings", b"findings", "first_transfer_on", b"first_transfer_on", "halves", b"halves", "peer_known_at", b"peer_known_at", "peer_size", b"peer_size", "ref", b"ref", "state", b"state", "statements", b"statements", "subjects", b"subjects", "terms", b"terms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "contract_id", b"contract_id", "findings", b"findings", "first_transfer_on", b"first_transfer_on", "halves", b"halves", "institution", b"institution", "peer_known_at", b"peer_known_at", "peer_size", b"peer_size", "ref", b"ref", "state", b"state", "statements", b"statements", "subjects", b"subjects", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1361,3 +1966,48 @@ class CheckErasureResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckErasureResponse: _TypeAlias = CheckErasureResponse  # noqa: Y015
+
+@_typing.final
+class SubmitErasureRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    order: _builtins.bytes
+    """ErasureOrder."""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        order: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitErasureRequest: _TypeAlias = SubmitErasureRequest  # noqa: Y015
+
+@_typing.final
+class SubmitErasureResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> Global___Receipt:
+        """Of the ERASURE entry."""
+
+    def __init__(
+        self,
+        *,
+        receipt: Global___Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitErasureResponse: _TypeAlias = SubmitErasureResponse  # noqa: Y015

@@ -167,7 +167,8 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Check(self, request, context):
-        """The findings that records would open or close, were they appended now. Nothing is stored.
+        """The findings that records would open or close, were they appended now. Nothing is stored. Not
+        what only a TICK would find or close because of them: deadlines, transfers judged again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -792,7 +793,7 @@ class PeerService:
 
 
 class RegulatorServiceStub:
-    """For whoever holds a grant to read.
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest.
     """
 
     def __init__(self, channel):
@@ -806,26 +807,76 @@ class RegulatorServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListEntriesRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListEntriesResponse.FromString,
                 _registered_method=True)
+        self.Tail = channel.unary_stream(
+                '/ledger.v1.RegulatorService/Tail',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.TailRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.TailResponse.FromString,
+                _registered_method=True)
         self.GetTransfer = channel.unary_unary(
                 '/ledger.v1.RegulatorService/GetTransfer',
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetTransferRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetTransferResponse.FromString,
                 _registered_method=True)
+        self.GetContract = channel.unary_unary(
+                '/ledger.v1.RegulatorService/GetContract',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractResponse.FromString,
+                _registered_method=True)
+        self.Summarize = channel.unary_unary(
+                '/ledger.v1.RegulatorService/Summarize',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.SummarizeRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SummarizeResponse.FromString,
+                _registered_method=True)
+        self.Follow = channel.unary_stream(
+                '/ledger.v1.RegulatorService/Follow',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.FollowRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.FollowResponse.FromString,
+                _registered_method=True)
 
 
 class RegulatorServiceServicer:
-    """For whoever holds a grant to read.
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest.
     """
 
     def ListEntries(self, request, context):
-        """Entries in log order, by time and institution, paged.
+        """Entries that a query matches, paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tail(self, request, context):
+        """Entries that a query matches as they come, from an index on. Ends after a while: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTransfer(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A transfer: own halves with bodies and proofs, the peer's with header and proof.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContract(self, request, context):
+        """A contract as each party of this side that the grant covers has stated it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Summarize(self, request, context):
+        """Counts of what a query matches, by up to four dimensions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Follow(self, request, context):
+        """Every header from start up to the newest checkpoint, with the bodies that the grant covers; of
+        the peer's log, with shared bodies.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -838,10 +889,30 @@ def add_RegulatorServiceServicer_to_server(servicer, server):
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListEntriesRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListEntriesResponse.SerializeToString,
             ),
+            'Tail': grpc.unary_stream_rpc_method_handler(
+                    servicer.Tail,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.TailRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.TailResponse.SerializeToString,
+            ),
             'GetTransfer': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTransfer,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetTransferRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetTransferResponse.SerializeToString,
+            ),
+            'GetContract': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContract,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractResponse.SerializeToString,
+            ),
+            'Summarize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Summarize,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SummarizeRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.SummarizeResponse.SerializeToString,
+            ),
+            'Follow': grpc.unary_stream_rpc_method_handler(
+                    servicer.Follow,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.FollowRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.FollowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -852,7 +923,7 @@ def add_RegulatorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegulatorService:
-    """For whoever holds a grant to read.
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest.
     """
 
     @staticmethod
@@ -872,6 +943,33 @@ class RegulatorService:
             '/ledger.v1.RegulatorService/ListEntries',
             ledgerd__client_dot___proto_dot_service__pb2.ListEntriesRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.ListEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.RegulatorService/Tail',
+            ledgerd__client_dot___proto_dot_service__pb2.TailRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.TailResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -909,6 +1007,87 @@ class RegulatorService:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def GetContract(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.RegulatorService/GetContract',
+            ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.RegulatorServiceGetContractResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Summarize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.RegulatorService/Summarize',
+            ledgerd__client_dot___proto_dot_service__pb2.SummarizeRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.SummarizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Follow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.RegulatorService/Follow',
+            ledgerd__client_dot___proto_dot_service__pb2.FollowRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.FollowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class AdminServiceStub:
     """For operators, who hand in what the authority signed.
@@ -930,6 +1109,11 @@ class AdminServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.FromString,
                 _registered_method=True)
+        self.SubmitErasure = channel.unary_unary(
+                '/ledger.v1.AdminService/SubmitErasure',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -950,6 +1134,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitErasure(self, request, context):
+        """Erases bodies on the authority's order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -962,6 +1153,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CheckErasure,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.SerializeToString,
+            ),
+            'SubmitErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitErasure,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1019,6 +1215,33 @@ class AdminService:
             '/ledger.v1.AdminService/CheckErasure',
             ledgerd__client_dot___proto_dot_service__pb2.CheckErasureRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.CheckErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/SubmitErasure',
+            ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.FromString,
             options,
             channel_credentials,
             insecure,

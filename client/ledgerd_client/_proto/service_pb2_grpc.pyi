@@ -49,7 +49,9 @@ class LedgerServiceStub:
     """GENESIS and every key event of this log or, as far as it is replayed, the peer's."""
     GetInfo: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetInfoRequest, _service_pb2.GetInfoResponse]
     Check: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]
-    """The findings that records would open or close, were they appended now. Nothing is stored."""
+    """The findings that records would open or close, were they appended now. Nothing is stored. Not
+    what only a TICK would find or close because of them: deadlines, transfers judged again.
+    """
     GetContract: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]
     """A contract of the caller as this node sees it: state, statements and open findings."""
     ListFindings: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]
@@ -80,7 +82,9 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """GENESIS and every key event of this log or, as far as it is replayed, the peer's."""
     GetInfo: _aio.UnaryUnaryMultiCallable[_service_pb2.GetInfoRequest, _service_pb2.GetInfoResponse]  # type: ignore[assignment]
     Check: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckRequest, _service_pb2.CheckResponse]  # type: ignore[assignment]
-    """The findings that records would open or close, were they appended now. Nothing is stored."""
+    """The findings that records would open or close, were they appended now. Nothing is stored. Not
+    what only a TICK would find or close because of them: deadlines, transfers judged again.
+    """
     GetContract: _aio.UnaryUnaryMultiCallable[_service_pb2.GetContractRequest, _service_pb2.GetContractResponse]  # type: ignore[assignment]
     """A contract of the caller as this node sees it: state, statements and open findings."""
     ListFindings: _aio.UnaryUnaryMultiCallable[_service_pb2.ListFindingsRequest, _service_pb2.ListFindingsResponse]  # type: ignore[assignment]
@@ -168,7 +172,9 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.CheckRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CheckResponse, _abc.Awaitable[_service_pb2.CheckResponse]]:
-        """The findings that records would open or close, were they appended now. Nothing is stored."""
+        """The findings that records would open or close, were they appended now. Nothing is stored. Not
+        what only a TICK would find or close because of them: deadlines, transfers judged again.
+        """
 
     @_abc_1.abstractmethod
     def GetContract(
@@ -254,27 +260,49 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class RegulatorServiceStub:
-    """For whoever holds a grant to read."""
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RegulatorServiceAsyncStub: ...
     ListEntries: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListEntriesRequest, _service_pb2.ListEntriesResponse]
-    """Entries in log order, by time and institution, paged."""
+    """Entries that a query matches, paged."""
+    Tail: _grpc.UnaryStreamMultiCallable[_service_pb2.TailRequest, _service_pb2.TailResponse]
+    """Entries that a query matches as they come, from an index on. Ends after a while: ask again."""
     GetTransfer: _grpc.UnaryUnaryMultiCallable[_service_pb2.RegulatorServiceGetTransferRequest, _service_pb2.RegulatorServiceGetTransferResponse]
+    """A transfer: own halves with bodies and proofs, the peer's with header and proof."""
+    GetContract: _grpc.UnaryUnaryMultiCallable[_service_pb2.RegulatorServiceGetContractRequest, _service_pb2.RegulatorServiceGetContractResponse]
+    """A contract as each party of this side that the grant covers has stated it."""
+    Summarize: _grpc.UnaryUnaryMultiCallable[_service_pb2.SummarizeRequest, _service_pb2.SummarizeResponse]
+    """Counts of what a query matches, by up to four dimensions."""
+    Follow: _grpc.UnaryStreamMultiCallable[_service_pb2.FollowRequest, _service_pb2.FollowResponse]
+    """Every header from start up to the newest checkpoint, with the bodies that the grant covers; of
+    the peer's log, with shared bodies.
+    """
 
 @_typing.type_check_only
 class RegulatorServiceAsyncStub(RegulatorServiceStub):
-    """For whoever holds a grant to read."""
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListEntries: _aio.UnaryUnaryMultiCallable[_service_pb2.ListEntriesRequest, _service_pb2.ListEntriesResponse]  # type: ignore[assignment]
-    """Entries in log order, by time and institution, paged."""
+    """Entries that a query matches, paged."""
+    Tail: _aio.UnaryStreamMultiCallable[_service_pb2.TailRequest, _service_pb2.TailResponse]  # type: ignore[assignment]
+    """Entries that a query matches as they come, from an index on. Ends after a while: ask again."""
     GetTransfer: _aio.UnaryUnaryMultiCallable[_service_pb2.RegulatorServiceGetTransferRequest, _service_pb2.RegulatorServiceGetTransferResponse]  # type: ignore[assignment]
+    """A transfer: own halves with bodies and proofs, the peer's with header and proof."""
+    GetContract: _aio.UnaryUnaryMultiCallable[_service_pb2.RegulatorServiceGetContractRequest, _service_pb2.RegulatorServiceGetContractResponse]  # type: ignore[assignment]
+    """A contract as each party of this side that the grant covers has stated it."""
+    Summarize: _aio.UnaryUnaryMultiCallable[_service_pb2.SummarizeRequest, _service_pb2.SummarizeResponse]  # type: ignore[assignment]
+    """Counts of what a query matches, by up to four dimensions."""
+    Follow: _aio.UnaryStreamMultiCallable[_service_pb2.FollowRequest, _service_pb2.FollowResponse]  # type: ignore[assignment]
+    """Every header from start up to the newest checkpoint, with the bodies that the grant covers; of
+    the peer's log, with shared bodies.
+    """
 
 class RegulatorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For whoever holds a grant to read."""
+    """For whoever holds a grant to read. Every answer is as of a checkpoint: the one named, or the newest."""
 
     @_abc_1.abstractmethod
     def ListEntries(
@@ -282,14 +310,49 @@ class RegulatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _service_pb2.ListEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.ListEntriesResponse, _abc.Awaitable[_service_pb2.ListEntriesResponse]]:
-        """Entries in log order, by time and institution, paged."""
+        """Entries that a query matches, paged."""
+
+    @_abc_1.abstractmethod
+    def Tail(
+        self,
+        request: _service_pb2.TailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.TailResponse], _abc.AsyncIterator[_service_pb2.TailResponse]]:
+        """Entries that a query matches as they come, from an index on. Ends after a while: ask again."""
 
     @_abc_1.abstractmethod
     def GetTransfer(
         self,
         request: _service_pb2.RegulatorServiceGetTransferRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_service_pb2.RegulatorServiceGetTransferResponse, _abc.Awaitable[_service_pb2.RegulatorServiceGetTransferResponse]]: ...
+    ) -> _typing.Union[_service_pb2.RegulatorServiceGetTransferResponse, _abc.Awaitable[_service_pb2.RegulatorServiceGetTransferResponse]]:
+        """A transfer: own halves with bodies and proofs, the peer's with header and proof."""
+
+    @_abc_1.abstractmethod
+    def GetContract(
+        self,
+        request: _service_pb2.RegulatorServiceGetContractRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.RegulatorServiceGetContractResponse, _abc.Awaitable[_service_pb2.RegulatorServiceGetContractResponse]]:
+        """A contract as each party of this side that the grant covers has stated it."""
+
+    @_abc_1.abstractmethod
+    def Summarize(
+        self,
+        request: _service_pb2.SummarizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.SummarizeResponse, _abc.Awaitable[_service_pb2.SummarizeResponse]]:
+        """Counts of what a query matches, by up to four dimensions."""
+
+    @_abc_1.abstractmethod
+    def Follow(
+        self,
+        request: _service_pb2.FollowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.FollowResponse], _abc.AsyncIterator[_service_pb2.FollowResponse]]:
+        """Every header from start up to the newest checkpoint, with the bodies that the grant covers; of
+        the peer's log, with shared bodies.
+        """
 
 def add_RegulatorServiceServicer_to_server(servicer: RegulatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -304,6 +367,8 @@ class AdminServiceStub:
     """Appends a key event: admit, rotate or revoke."""
     CheckErasure: _grpc.UnaryUnaryMultiCallable[_service_pb2.CheckErasureRequest, _service_pb2.CheckErasureResponse]
     """Whether the body of an entry is old enough to be erased. Nothing is erased."""
+    SubmitErasure: _grpc.UnaryUnaryMultiCallable[_service_pb2.SubmitErasureRequest, _service_pb2.SubmitErasureResponse]
+    """Erases bodies on the authority's order."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -314,6 +379,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Appends a key event: admit, rotate or revoke."""
     CheckErasure: _aio.UnaryUnaryMultiCallable[_service_pb2.CheckErasureRequest, _service_pb2.CheckErasureResponse]  # type: ignore[assignment]
     """Whether the body of an entry is old enough to be erased. Nothing is erased."""
+    SubmitErasure: _aio.UnaryUnaryMultiCallable[_service_pb2.SubmitErasureRequest, _service_pb2.SubmitErasureResponse]  # type: ignore[assignment]
+    """Erases bodies on the authority's order."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators, who hand in what the authority signed."""
@@ -333,5 +400,13 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.CheckErasureResponse, _abc.Awaitable[_service_pb2.CheckErasureResponse]]:
         """Whether the body of an entry is old enough to be erased. Nothing is erased."""
+
+    @_abc_1.abstractmethod
+    def SubmitErasure(
+        self,
+        request: _service_pb2.SubmitErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.SubmitErasureResponse, _abc.Awaitable[_service_pb2.SubmitErasureResponse]]:
+        """Erases bodies on the authority's order."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

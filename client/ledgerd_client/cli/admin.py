@@ -1,24 +1,30 @@
-"""The one call of an operator: hand in what the authority signed."""
+"""The calls of an operator: hand in what the authority signed."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
 import grpc
 
+from ledgerd_client._channel import connect
 from ledgerd_client._histories import Histories
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import AdminServiceStub
 from ledgerd_client._replies import check_receipt, to_receipt
+from ledgerd_client._status import from_rpc_error
 from ledgerd_client.config import Settings
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, check_body
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.transport import (
-    GrpcTransport,
-    from_rpc_error,
-    open_channel,
-    read_tls_pair,
-)
+from ledgerd_client.erasing import SignedOrder
+from ledgerd_client.transport import GrpcTransport
+
+if TYPE_CHECKING:
+    from ledgerd_client._proto.service_pb2_grpc import AdminServiceAsyncStub
+
+T = TypeVar("T")
 
 
 async def submit_key_event(settings: Settings, trust: Trust, record: SignedRecord) -> Receipt:
@@ -27,31 +33,65 @@ async def submit_key_event(settings: Settings, trust: Trust, record: SignedRecor
 
     Raises what the node states, UnavailableError, or VerificationError when it proves nothing.
     """
-    certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
-    channel = open_channel(
-        settings.endpoint,
-        authorities=trust[settings.origin].certificates,
-        certificate=certificate,
-        key=key,
-        use_proxy=settings.use_proxy,
-    )
     sent = pb.Record(body=record.body, key_id=record.key_id, signature=record.signature)
-    try:
-        response = await AdminServiceStub(channel).SubmitKeyEvent(
+
+    async def submit(admin: AdminServiceAsyncStub, channel: grpc.aio.Channel) -> Receipt:
+        response = await admin.SubmitKeyEvent(
             pb.SubmitKeyEventRequest(record=sent), timeout=settings.timeout_s
         )
         receipt = to_receipt(response.receipt)
-        transport = GrpcTransport(channel, settings.timeout_s)
-        histories = Histories(transport, trust, settings.keys_directory, settings.origin)
-        await histories.refresh(settings.origin)
+        await _verify(settings, trust, channel, receipt)
+        check_body(receipt, record.body)
+        return receipt
 
-        def check(history: KeyHistory) -> None:
-            check_receipt(receipt, history, None)
-            check_body(receipt, record.body)
+    return await _ask(settings, trust, submit)
 
-        await histories.judge(settings.origin, check)
+
+async def submit_erasure(settings: Settings, trust: Trust, signed: SignedOrder) -> Receipt:
+    """Have an order carried out, and verify the receipt of its ERASURE; raises as above."""
+    request = pb.SubmitErasureRequest(order=signed.order, signature=signed.signature)
+
+    async def submit(admin: AdminServiceAsyncStub, channel: grpc.aio.Channel) -> Receipt:
+        response = await admin.SubmitErasure(request, timeout=settings.timeout_s)
+        receipt = to_receipt(response.receipt)
+        await _verify(settings, trust, channel, receipt)
+        return receipt
+
+    return await _ask(settings, trust, submit)
+
+
+async def check_erasure(settings: Settings, trust: Trust, index: int) -> pb.CheckErasureResponse:
+    """Whether the body of an entry may be erased; raises what the node states."""
+
+    async def check(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> pb.CheckErasureResponse:
+        request = pb.CheckErasureRequest(index=index)
+        return await admin.CheckErasure(request, timeout=settings.timeout_s)
+
+    return await _ask(settings, trust, check)
+
+
+async def _ask(
+    settings: Settings,
+    trust: Trust,
+    use: Callable[[AdminServiceAsyncStub, grpc.aio.Channel], Awaitable[T]],
+) -> T:
+    channel = connect(settings, trust)
+    try:
+        return await use(AdminServiceStub(channel), channel)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from None
     finally:
         await channel.close()
-    return receipt
+
+
+async def _verify(
+    settings: Settings, trust: Trust, channel: grpc.aio.Channel, receipt: Receipt
+) -> None:
+    transport = GrpcTransport(channel, settings.timeout_s)
+    histories = Histories(transport, trust, settings.keys_directory, settings.origin)
+    await histories.refresh(settings.origin)
+
+    def check(history: KeyHistory) -> None:
+        check_receipt(receipt, history, None)
+
+    await histories.judge(settings.origin, check)

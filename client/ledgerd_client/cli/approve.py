@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ledgerd_client._values import to_micros
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._values import LOCAL, codes_of, from_micros, to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.cli.authority import AuthorityDir, Days, make_directory, say_throwaway
@@ -17,7 +19,9 @@ from ledgerd_client.core import codes
 from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.keys import key_id
+from ledgerd_client.core.supervision import KIND_NUMBERS
 from ledgerd_client.enrolment import EnrolmentRequest
+from ledgerd_client.identity import REGULATOR
 from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import read_file, write_new
 
@@ -38,28 +42,54 @@ def approve(
     renewal: Annotated[
         bool, typer.Option("--renewal", help="The key is in the log: only issue a certificate.")
     ] = False,
+    places: Annotated[
+        list[str] | None,
+        typer.Option("--place", help="A regulator reads institutions of this place; else of all."),
+    ] = None,
+    sectors: Annotated[
+        list[str] | None,
+        typer.Option("--sector", help="A regulator reads institutions of this sector; else all."),
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="A regulator reads records of this kind, say transfer."),
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--from", help="From when a regulator may read; else from now on.")
+    ] = "",
+    until: Annotated[
+        str, typer.Option(help="Until when a regulator may read, say 2027-01-01; it needs an end.")
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """
     As the authority: let in who sent a request. Works offline.
 
-    The applicant installs the approval, and an operator submits it to the node.
+    The applicant installs the approval, and an operator submits it to the node. What a regulator
+    may read is told by --place, --sector and --kind, each as often as needed, and is published.
     """
     if renewal and replaces:
         raise FieldError("a renewal keeps the key: leave out --replaces")
     if compromised_since and not replaces:
         raise FieldError("--compromised-since is of the key that --replaces names")
     authority, data = Authority.load(directory), read_file(request)
-    asked = EnrolmentRequest.parse(data)
+    asked, now = EnrolmentRequest.parse(data), datetime.now(UTC)
+    grant = _read_grant(places or (), sectors or (), kinds or (), since, until, now)
+    if (grant is not None) != (asked.role == REGULATOR and not renewal):
+        raise FieldError(
+            "a regulator is let in with an end to what it may read, and nobody else is",
+            action="give --until for a regulator's key, and for nothing else",
+        )
     old_key = parse_base64(replaces)
     approval = authority.approve(
         asked,
-        now=datetime.now(UTC),
+        now=now,
         life=timedelta(days=days),
         replaces=old_key,
         compromised_since=parse_time(compromised_since),
         renewal=renewal,
+        grant=grant,
     )
     say_throwaway(authority)
     _say_request(asked, data, approval, replaces=replaces)
@@ -105,6 +135,68 @@ def parse_time(text: str) -> int:
     return since
 
 
+def _read_grant(
+    places: Iterable[str],
+    sectors: Iterable[str],
+    kinds: Iterable[str],
+    since: str,
+    until: str,
+    now: datetime,
+) -> pb.Grant | None:
+    """The grant that options tell, None where they tell none; raises FieldError."""
+    if not (places or sectors or kinds or since or until):
+        return None
+    if not until:
+        raise FieldError("there is no grant without an end", action="give --until 2027-01-01, say")
+    if unknown := set(kinds) - set(KIND_NUMBERS):
+        raise FieldError(
+            f"--kind: {min(unknown)!r} is no kind of record",
+            reason="UNKNOWN_CODE",
+            action=f"use one of {', '.join(KIND_NUMBERS)}",
+        )
+    return pb.Grant(
+        places=codes_of("--place", "place", map(_number_or_name, places)),
+        sectors=codes_of("--sector", "sector", map(_number_or_name, sectors)),
+        kinds=sorted({KIND_NUMBERS[kind] for kind in kinds}),
+        valid_from=parse_moment("--from", since) or to_micros("now", now),
+        valid_until=parse_moment("--until", until),
+    )
+
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def parse_moment(option: str, text: str) -> int:
+    """µs since the epoch of a day's beginning in UTC+8, or of a time with a zone; 0 of nothing."""
+    if not text:
+        return 0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise FieldError(
+            f"{option}: {text!r} is no time", action="write 2026-01-31, or 2026-01-31T08:00Z"
+        ) from None
+    return to_micros(option, moment.replace(tzinfo=LOCAL) if len(text) == 10 else moment)
+
+
+def _in_words(approval: Approval) -> dict[str, str]:
+    """What a grant lets a regulator read; nothing of another approval."""
+    if not approval.body or not approval.read_body().key_event.HasField("grant"):
+        return {}
+    grant = approval.read_body().key_event.grant
+    names = {number: name for name, number in KIND_NUMBERS.items()}
+    ends = (f"{from_micros(at).astimezone(LOCAL):%Y-%m-%d %H:%M}" for at in (
+        grant.valid_from, grant.valid_until,
+    ))  # fmt: skip
+    return {
+        "may read": ", ".join(names[kind] for kind in grant.kinds) or "records of every kind",
+        "of places": ", ".join(codes.PLACES[place] for place in grant.places) or "all",
+        "of sectors": ", ".join(codes.SECTORS[sector] for sector in grant.sectors) or "all",
+        "for the time": " until ".join(ends) + " (UTC+8)",
+    }
+
+
 def _say_request(asked: EnrolmentRequest, data: bytes, approval: Approval, replaces: str) -> None:
     lines = {
         "role": asked.role,
@@ -116,6 +208,7 @@ def _say_request(asked: EnrolmentRequest, data: bytes, approval: Approval, repla
         "log": asked.origin,
         "signing key": encode_base64(asked.public_key) if approval.body else "",
         "replaces": replaces,
+        **_in_words(approval),
         "certificate": f"until {approval.tls_certificate.validity.not_after:%Y-%m-%d}",
         "fingerprint": fingerprint(data),
     }

@@ -10,7 +10,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from ledgerd_client.client import LedgerClient
+from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import FieldError
+from ledgerd_client.keyfile import read_file
+from ledgerd_client.regulator import RegulatorClient
+from ledgerd_client.reports.model import Report
 
 T = TypeVar("T")
 
@@ -19,6 +23,14 @@ Config = Annotated[
     typer.Option(envvar="LEDGERCTL_CONFIG", help="Settings: what `enrol install` wrote."),
 ]
 DEFAULT_CONFIG = Path("client.toml")
+Mirror = Annotated[
+    Path | None,
+    typer.Option(envvar="LEDGERCTL_MIRROR", help="Ask the mirror behind this socket instead."),
+]
+At = Annotated[
+    Path | None,
+    typer.Option(help="As of this checkpoint: a signed note, or the --json file of a report."),
+]
 
 
 def ask(config: Path, action: Callable[[LedgerClient], Awaitable[T]]) -> T:
@@ -29,6 +41,29 @@ def ask(config: Path, action: Callable[[LedgerClient], Awaitable[T]]) -> T:
             return await action(client)
 
     return asyncio.run(run())
+
+
+def ask_as_regulator(
+    config: Path, mirror: Path | None, action: Callable[[RegulatorClient], Awaitable[T]]
+) -> T:
+    """As ask, by whoever holds a grant to read: a node, or a mirror of it."""
+
+    async def run() -> T:
+        async with RegulatorClient.from_file(config, mirror) as client:
+            return await action(client)
+
+    return asyncio.run(run())
+
+
+def read_note(path: Path) -> bytes:
+    """A checkpoint as it was kept: the signed note itself, or within a report."""
+    data = read_file(path)
+    return Report.parse(data).checkpoint if data.startswith(b"{") else data
+
+
+async def checkpoint_at(client: RegulatorClient, at: Path | None) -> OpenedCheckpoint | None:
+    """The checkpoint in a file, verified: today's log extends it."""
+    return None if at is None else await client.open(read_note(at))
 
 
 def parse_hex(text: str, size: int, what: str) -> bytes:

@@ -109,7 +109,7 @@ def submit(
 ) -> None:
     """As an operator: hand the node what the authority signed, and verify that it is recorded."""
     settings = Settings.from_file(config)
-    trust = Trust.parse(read_file(settings.trust))
+    trust = settings.read_trust()
     approved = Approval.parse(read_file(approval))
     approved.verify(side_of(trust, settings.origin))
     receipt = asyncio.run(submit_key_event(settings, trust, approved.record))

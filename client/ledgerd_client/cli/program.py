@@ -13,14 +13,18 @@ import typer
 from ledgerd_client.cli import (
     approve,
     authority,
+    bundles,
     codelist,
     declare,
     enrol,
+    erase,
     findings,
     keys,
     outbox,
+    queries,
     receipts,
     records,
+    reporting,
     tickets,
     transfers,
 )
@@ -41,6 +45,13 @@ app.command()(records.record)
 app.command()(records.check)
 app.command()(findings.contract)
 app.command("findings")(findings.list_findings)
+app.command()(queries.entries)
+app.command()(queries.transfer)
+app.command()(queries.summary)
+app.add_typer(reporting.app, name="report")
+app.command("export")(reporting.export_entries)
+app.add_typer(bundles.app, name="bundle")
+app.command()(bundles.dossier)
 app.command("codes")(codelist.list_codes)
 app.command("open")(tickets.open_ticket)
 app.add_typer(receipts.app, name="receipt")
@@ -49,6 +60,7 @@ app.add_typer(outbox.app, name="outbox")
 app.add_typer(enrol.app, name="enrol")
 enrol.app.command()(approve.approve)
 enrol.app.command()(approve.revoke)
+app.add_typer(erase.app, name="erase")
 app.add_typer(keys.trust, name="trust")
 app.command()(keys.keygen)
 app.add_typer(authority.app, name="authority")

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
+from ledgerd_client.cli.asking import (
+    DEFAULT_CONFIG,
+    Config,
+    Mirror,
+    ask,
+    ask_as_regulator,
+    parse_record_id,
+)
 from ledgerd_client.cli.keys import side_of
 from ledgerd_client.cli.output import Json, emit, to_iso
 from ledgerd_client.client import LedgerClient
@@ -87,11 +94,12 @@ def checkpoint(
     cosigned: Annotated[
         bool, typer.Option("--cosigned", help="The newest that the other side's node cosigned.")
     ] = False,
+    mirror: Mirror = None,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """Print the newest checkpoint of the node on your side, verified: a C2SP signed note."""
-    opened = ask(config, lambda client: client.checkpoint(cosigned=cosigned))
+    opened = ask_as_regulator(config, mirror, lambda client: client.checkpoint(cosigned=cosigned))
     note = opened.note.decode()
     if as_json:
         found = opened.checkpoint

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ledgerd_client._tickets import check_receipt
+from ledgerd_client.bundle import Bundle, verify_bundle
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, parse_hex
 from ledgerd_client.cli.outbox import find_ticket
 from ledgerd_client.cli.output import Json, emit, say, words
@@ -18,6 +19,7 @@ from ledgerd_client.cli.receipts import proven, verify_offline
 from ledgerd_client.core.errors import InputError, VerificationError
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt
 from ledgerd_client.core.transfer import Ticket, parse_manifest, parse_terms, ref_of
+from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_file
 from ledgerd_client.payload import check_part, digest_payload
 
@@ -31,13 +33,16 @@ def open_ticket(
     keys: Annotated[
         list[Path] | None, typer.Option(help="Key histories: files, or a directory of *.keys.")
     ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="In place of --keys: a bundle that holds the transfer.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
     """
     Check that a file is the one that a transfer declared; asks no node.
 
-    With --trust and --keys it proves also that this was recorded, by whom and when.
+    With --trust and --keys, or --bundle, it proves also that this was recorded, by whom and when.
     """
     ticket = _find(transfer, config)
     terms = parse_terms(ticket.terms)
@@ -45,10 +50,12 @@ def open_ticket(
         raise InputError("nothing was sent in this transfer: it was remote viewing")
     _check_payload(ticket, payload)
     fields: dict[str, object] = {"payload": "is what was declared", "ref": ref_of(terms)}
-    if trust and keys:
+    if trust and bundle:
+        fields |= _in_bundle(ticket, trust, bundle)
+    elif trust and keys:
         fields |= proven(_verify_receipt(ticket, trust, keys))
-    elif trust or keys:
-        raise InputError("--trust and --keys go together")
+    elif trust or keys or bundle:
+        raise InputError("--trust goes with --keys or with --bundle")
     else:
         say(words().word("fits_ticket"))
     emit(fields, as_json=as_json)
@@ -73,6 +80,19 @@ def _check_payload(ticket: Ticket, paths: Sequence[Path]) -> None:
     left = len(parse_manifest(ticket.manifest).parts) - len({path.name for path in paths})
     if left:
         say(words().word("parts_left").format(count=left))
+
+
+def _in_bundle(ticket: Ticket, trust: Path, bundle: Path) -> dict[str, object]:
+    """What a bundle proves of the transfer that the ticket is of; raises VerificationError."""
+    verified = verify_bundle(Bundle.parse(read_file(bundle)), Trust.parse(read_file(trust)))
+    declared = verified.declared(ticket.terms)
+    if declared is None:
+        raise VerificationError(
+            "no TRANSFER in the bundle states the ticket's terms",
+            reason="OTHER_RECORD",
+            action="give the bundle of the transfer that this ticket came with",
+        )
+    return proven(declared)
 
 
 def _verify_receipt(ticket: Ticket, trust: Path, keys: Sequence[Path]) -> VerifiedReceipt:

@@ -30,6 +30,7 @@ from ledgerd_client.core.fields import (
 )
 from ledgerd_client.core.header import MAX_INSTITUTION_BYTES, Kind, check_origin
 from ledgerd_client.core.keys import check_public_key
+from ledgerd_client.core.supervision import check_erasure, check_grant, check_query_log
 
 MAX_BODY_BYTES = 32 * 1024
 
@@ -40,7 +41,8 @@ KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
     "genesis": Kind.GENESIS, "key_event": Kind.KEY, "transfer": Kind.TRANSFER, "ack": Kind.ACK,
     "cancel": Kind.CANCEL, "correction": Kind.CORRECTION, "anchor": Kind.ANCHOR,
     "evidence": Kind.EVIDENCE, "loss": Kind.LOSS, "rule_set": Kind.NODE, "finding": Kind.NODE,
-    "tick": Kind.NODE, "contract": Kind.CONTRACT, "filing": Kind.CONTRACT,
+    "tick": Kind.NODE, "query_log": Kind.NODE, "erasure": Kind.NODE,
+    "contract": Kind.CONTRACT, "filing": Kind.CONTRACT,
     "supplement": Kind.CONTRACT, "termination": Kind.CONTRACT, "disposal": Kind.CONTRACT,
     "pipia": Kind.RECORD, "suspend": Kind.RECORD, "resume": Kind.RECORD, "onward": Kind.RECORD,
     "incident": Kind.RECORD, "gov_access": Kind.RECORD, "consent_change": Kind.RECORD,
@@ -159,6 +161,7 @@ def _check_key_event(body: pb.Body) -> None:
         check_time("compromised_since", event.compromised_since)
     check_text("name", event.name, 200)
     check_id("group", event.group, 64)
+    check_grant(event)
 
 
 def _check_subject(event: pb.KeyEvent) -> None:
@@ -240,5 +243,5 @@ _CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({
     "genesis": _check_genesis, "key_event": _check_key_event, "ack": _check_ack,
     "cancel": _check_cancel, "correction": _check_correction, "anchor": _check_anchor,
     "evidence": _check_evidence, "loss": _check_loss, "rule_set": _check_rule_set,
-    "finding": _check_finding,
+    "finding": _check_finding, "query_log": check_query_log, "erasure": check_erasure,
 })  # fmt: skip

@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 from ledgerd_client.core.encoding import lp8
 from ledgerd_client.core.errors import MalformedError
-from ledgerd_client.core.keys import ED25519, SIGNATURE_SIZE
+from ledgerd_client.core.keys import ED25519, KEY_ID_SIZE, SIGNATURE_SIZE
 
 VERSION = 1
 MAX_ORIGIN_BYTES = 200
@@ -30,6 +30,9 @@ _CHAIN = struct.Struct(">BQQ32s")
 _REST = struct.Struct(">B32sQ33sH")
 _HALVES = struct.Struct(">32s32sBB")
 _AFTER_SIGNATURE = _FIXED.size + SIGNATURE_SIZE
+_RECORDED_AT = slice(9, 17)
+_KEY_ID = slice(_FIXED.size - 2 - KEY_ID_SIZE, _FIXED.size - 2)
+_REF = slice(_AFTER_SIGNATURE + 1, _AFTER_SIGNATURE + 33)
 _ORIGIN = re.compile(r"[!-*,-~]+")
 
 
@@ -165,6 +168,21 @@ def check_origin(origin: str) -> None:
 def header_bytes(index: int, recorded_at: int, previous_leaf_hash: bytes, tail: bytes) -> bytes:
     """Join a place in the chain with a tail made by header_tail."""
     return _CHAIN.pack(VERSION, index, recorded_at, previous_leaf_hash) + tail
+
+
+def key_id_of(header: bytes) -> bytes:
+    """The id of the key that signed an encoded header."""
+    return header[_KEY_ID]
+
+
+def recorded_at_of(header: bytes) -> int:
+    """When the entry of an encoded header was recorded, µs."""
+    return int.from_bytes(header[_RECORDED_AT], "big")
+
+
+def ref_of(header: bytes) -> bytes:
+    """The ref in an encoded header whose kind has halves."""
+    return header[_REF]
 
 
 def header_tail(

@@ -49,6 +49,8 @@ class AdmittedKey:
     revoked_at: int | None = None
     # µs since the epoch from which the key was in other hands; 0: never.
     compromised_since: int = 0
+    # What a regulator may read.
+    grant: pb.Grant | None = None
 
     def good_at(self, index: int) -> bool:
         """Whether an entry at index may be signed with it."""
@@ -144,6 +146,7 @@ class KeyHistory:
         new = AdmittedKey(
             event.public_key, event.role, event.subject,
             event.place, event.sector, event.name, event.group, index,
+            grant=event.grant if event.HasField("grant") else None,
         )  # fmt: skip
         if event.action == pb.KEY_ACTION_ROTATE:
             old = self._keys[event.previous_key_id]

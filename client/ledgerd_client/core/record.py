@@ -49,6 +49,8 @@ class Facts(NamedTuple):
     outcome: int = 0
     counterparty_origin: str = ""
     counterparty: str = ""
+    # Of a transfer's halves: see transfer.SharedTerms.
+    like: bytes = b""
 
     @property
     def halves(self) -> Halves | None:
@@ -140,10 +142,10 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
     usual = read_usual(data)
     if usual is None:
         return read_any(data)
-    origin, author, record_id, occurred_at, ref, terms_digest, other = usual
+    origin, author, record_id, occurred_at, ref, terms_digest, other, like = usual
     return origin, Facts(
-        Kind.TRANSFER, author, record_id, occurred_at, ref, terms_digest, 0, *other
-    )  # fmt: skip
+        Kind.TRANSFER, author, record_id, occurred_at, ref, terms_digest, 0, *other, like
+    )
 
 
 def read_any(data: bytes) -> tuple[str, Facts]:
@@ -167,7 +169,7 @@ def _transfer_facts(body: pb.Body, record: str, kind: Kind) -> Facts:
         kind, author, body.record_id, body.occurred_at,
         transfer_ref(terms.exporter, terms.nonce), sha256(encoded).digest(),
         _check_ack(body, terms.commitment) if kind == Kind.ACK else 0,
-        *other,
+        *other, terms.like,
     )  # fmt: skip
 
 

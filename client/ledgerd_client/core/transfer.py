@@ -73,11 +73,24 @@ def commit_payload(salt: bytes, digest: bytes, *, parts: bool) -> bytes:
     return sha256((_PARTS_TAG if parts else _PAYLOAD_TAG) + salt + digest).digest()
 
 
-class ReadTerms(NamedTuple):
-    """Of terms that were checked, what ties a record to its transfer."""
+class SharedTerms(NamedTuple):
+    """
+    Of terms, what many transfers under a contract say alike.
+
+    like: the terms without nonce, counts, digests and notice_version, in canonical bytes.
+    """
 
     exporter: Side
     recipient: Side
+    like: bytes
+
+
+class ReadTerms(NamedTuple):
+    """Of terms that were checked, what ties a record to its transfer; like: see SharedTerms."""
+
+    exporter: Side
+    recipient: Side
+    like: bytes
     nonce: bytes
     commitment: bytes
 
@@ -113,9 +126,9 @@ def read_terms(data: bytes) -> ReadTerms:
 
 # Few answers serve all transfers of a contract.
 @lru_cache(maxsize=4096)
-def check_shared(data: bytes) -> tuple[Side, Side]:
+def check_shared(data: bytes) -> SharedTerms:
     """
-    Check canonical terms but for what one transfer states of itself; return the two parties.
+    Check canonical terms but for what one transfer states of itself.
 
     Raises MalformedError, FieldError, PersonalDataError.
     """
@@ -129,7 +142,9 @@ def check_shared(data: bytes) -> tuple[Side, Side]:
         check_date("delete_by", terms.delete_by)
         if terms.delete_by < _FIRST_DELETE_BY:
             raise FieldError(f"delete_by: {terms.delete_by} is before {_FIRST_DELETE_BY}")
-    return exporter, recipient
+    # No rule reads it, and it is not among what remains of an erased body.
+    terms.ClearField("notice_version")
+    return SharedTerms(exporter, recipient, encode_message(terms))
 
 
 def check_contract_id(name: str, field: str = "contract_id") -> None:

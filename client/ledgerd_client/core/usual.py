@@ -50,8 +50,8 @@ _MOST: Final = 1024
 
 M = TypeVar("M", bound=Message)
 
-# origin, author, record_id, occurred_at, ref, terms_digest, and the recipient.
-Usual = tuple[str, str, bytes, int, bytes, bytes, Side]
+# origin, author, record_id, occurred_at, ref, terms_digest, the recipient, and Facts.like.
+Usual = tuple[str, str, bytes, int, bytes, bytes, Side, bytes]
 
 
 class _Shared(NamedTuple):
@@ -60,6 +60,7 @@ class _Shared(NamedTuple):
     author: Side
     recipient: Side
     ref_prefix: bytes
+    like: bytes
 
 
 def read_usual(data: bytes) -> Usual | None:
@@ -78,7 +79,10 @@ def read_usual(data: bytes) -> Usual | None:
     if occurred_at >= MAX_TIME or not _plausible(pb.Terms.FromString(counts)):
         return None
     ref = sha256(shared.ref_prefix + nonce).digest()
-    return *shared.author, record_id, occurred_at, ref, sha256(terms).digest(), shared.recipient
+    return (
+        *shared.author, record_id, occurred_at, ref, sha256(terms).digest(), shared.recipient,
+        shared.like,
+    )  # fmt: skip
 
 
 def _length(varint: bytes) -> int:
@@ -108,11 +112,13 @@ def _read_shared(
         _piece(pb.Terms, contract, range(4, 5))
         _piece(pb.Terms, before, _LATER if after is None else range(10, 16))
         _piece(pb.Terms, after or b"", range(17, 1000))
-        exporter, recipient = check_shared(parties + contract + before + (after or b""))
+        exporter, recipient, like = check_shared(parties + contract + before + (after or b""))
     except LedgerError:
         return None
     author = Side(body.origin, body.author)
-    return _Shared(author, recipient, ref_prefix(exporter)) if author == exporter else None
+    if author != exporter:
+        return None
+    return _Shared(author, recipient, ref_prefix(exporter), like)
 
 
 def _piece(cls: type[M], data: bytes, numbers: Container[int]) -> M:

@@ -1,0 +1,133 @@
+"""What a side has to add to a bundle, asked of its node by a party or by a regulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledgerd_client._channel import connect
+from ledgerd_client._law_view import LawView
+from ledgerd_client._proto import body_pb2
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._replies import to_receipt
+from ledgerd_client.bundle.model import BundledEntry, BundledSide
+from ledgerd_client.config import Settings
+from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.checkpoint import OpenedCheckpoint
+from ledgerd_client.core.errors import LedgerError, NotFoundError, NotReadyError
+from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.regulator import FoundEntry, Query, RegulatorClient
+from ledgerd_client.transport import GrpcTransport, Transport
+
+# Where a log's first rule set stands.
+_FIRST_RULE_SET = 1
+
+
+async def gather_as_institution(
+    settings: Settings, trust: Trust, ref: bytes, *, bodies: bool
+) -> BundledSide:
+    """
+    What a party's own node holds of a transfer, under its newest cosigned checkpoint.
+
+    bodies: with the party's own bodies. Raises what the node states, NotReadyError while nothing is
+    cosigned, UnavailableError or VerificationError.
+    """
+    transport = GrpcTransport(connect(settings, trust), settings.timeout_s)
+    try:
+        view = LawView(transport, trust, settings.origin, settings.keys_directory)
+        await view.open()
+        party = _Party(view, transport, await view.checkpoint(cosigned=True))
+        return await party.side(ref, settings.institution or "", bodies)
+    finally:
+        await transport.close()
+
+
+async def gather_as_regulator(client: RegulatorClient, ref: bytes, *, bodies: bool) -> BundledSide:
+    """As gather_as_institution, of every party on this side that the grant covers."""
+    note = (await client.checkpoint(cosigned=True)).note
+    file = await client.transfer(ref, note)
+    halves = tuple(
+        BundledEntry(half.receipt, _encoded(half.body) if bodies else b"")
+        for half in file.halves
+        if half.origin == client.origin
+    )
+    if not halves:
+        raise NotFoundError(f"no half of this transfer that you may read is in {client.origin}")
+    findings = [
+        _entry(found)
+        async for found in client.entries(Query(refs=[ref], kinds=["finding"]), at=note, proof=True)
+    ]
+    rule_sets = [
+        _entry(found)
+        async for found in client.entries(Query(kinds=["rule_set"]), at=note, proof=True)
+    ]
+    named = _rule_sets_of(findings)
+    return BundledSide(
+        client.origin,
+        (await client.history()).format(),
+        (await client.history((await client.info()).peer_origin)).format(),
+        tuple(entry for entry in rule_sets if entry.receipt.index in named),
+        halves,
+        tuple(findings),
+    )
+
+
+class _Party:
+    """A party's node, asked under one checkpoint."""
+
+    def __init__(self, view: LawView, transport: Transport, under: OpenedCheckpoint) -> None:
+        self._view = view
+        self._transport = transport
+        self._under = under
+
+    async def side(self, ref: bytes, institution: str, bodies: bool) -> BundledSide:
+        view, origin = self._view, self._view.origin
+        shown = (await view.transfer(ref)).halves
+        own = [half for half in shown if (half.origin, half.institution) == (origin, institution)]
+        halves = [await self._entry(half.index) for half in own]
+        if not halves:
+            raise NotFoundError(f"{institution} has stated no half of this transfer")
+        found = view.findings(open_only=False)
+        indexes = [each.index async for each in found if each.finding.ref == ref]
+        findings = [await self._entry(index) for index in indexes]
+        rule_sets = [await self._entry(index) for index in sorted(_rule_sets_of(findings))]
+        peer = await view.histories.peer()
+        return BundledSide(
+            origin,
+            (await view.histories.refresh(origin)).format(),
+            (await view.histories.refresh(peer)).format(),
+            tuple(rule_sets),
+            tuple(halves if bodies else (BundledEntry(half.receipt) for half in halves)),
+            tuple(findings),
+        )
+
+    async def _entry(self, index: int) -> BundledEntry:
+        """An entry with its proof under the checkpoint; verified when the bundle is."""
+        size = self._under.checkpoint.size
+        if index >= size:
+            raise NotReadyError(
+                f"the other side's node has not cosigned entry {index} yet",
+                reason="NOT_COSIGNED",
+                action="try again in a moment",
+            )
+        reply = await self._transport.get_entry(pb.GetEntryRequest(index=index))
+        header = to_receipt(reply.receipt).header
+        request = pb.GetInclusionProofRequest(index=index, size=size)
+        proof = (await self._transport.get_inclusion_proof(request)).proof
+        return BundledEntry(Receipt(header, tuple(proof), self._under.note), reply.body)
+
+
+def _rule_sets_of(findings: Iterable[BundledEntry]) -> set[int]:
+    """Those that findings name; without any, the log's first."""
+    bodies = (body_pb2.Body.FromString(entry.body) for entry in findings)
+    return {body.finding.rule_set for body in bodies} or {_FIRST_RULE_SET}
+
+
+def _entry(found: FoundEntry) -> BundledEntry:
+    if found.receipt is None:
+        raise LedgerError(f"entry {found.index} came without its proof")
+    return BundledEntry(found.receipt, _encoded(found.body))
+
+
+def _encoded(body: body_pb2.Body | None) -> bytes:
+    return b"" if body is None else encode_message(body)

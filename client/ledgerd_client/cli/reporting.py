@@ -1,0 +1,222 @@
+"""`ledgerctl report` and `export`: the fifteen reports, made again, and entries as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from ledgerd_client.catalogue import Catalogue
+from ledgerd_client.cli import filters
+from ledgerd_client.cli.asking import (
+    DEFAULT_CONFIG,
+    At,
+    Config,
+    Mirror,
+    ask_as_regulator,
+    checkpoint_at,
+    read_note,
+)
+from ledgerd_client.cli.output import Json, emit, pad, say, shorten, words
+from ledgerd_client.cli.report_table import print_report
+from ledgerd_client.core.errors import FieldError, VerificationError
+from ledgerd_client.export import Exported, export
+from ledgerd_client.keyfile import read_file
+from ledgerd_client.regulator import RegulatorClient
+from ledgerd_client.reports import REPORTS, default_checkpoint, make
+from ledgerd_client.reports.model import Report, first_difference
+from ledgerd_client.reports.text import to_csv
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The fifteen reports: as tables, for a spreadsheet (--csv), or for programs (--json).",
+)
+
+Since = Annotated[str | None, typer.Option(help="From this day on, in UTC+8, or this time.")]
+Until = Annotated[str | None, typer.Option(help="Before this day, or this time.")]
+Institutions = Annotated[list[str] | None, typer.Option("--institution", help="By, or about, it.")]
+Contracts = Annotated[list[str] | None, typer.Option("--contract", help="Under this contract.")]
+Places = Annotated[list[str] | None, typer.Option("--place", help="Where it is registered.")]
+Sectors = Annotated[list[str] | None, typer.Option("--sector", help="Of the institution.")]
+
+
+@app.command("list")
+def list_reports(as_json: Json = False) -> None:
+    """List the reports, with the question that each answers."""
+    wide = max(map(len, REPORTS))
+    for kind in REPORTS.values():
+        told = words().report(kind.name)
+        if as_json:
+            fields = {"report": kind.name, "number": kind.number, "title": told.title}
+            emit(fields | {"takes": sorted(kind.takes)}, as_json=True)
+        else:
+            typer.echo(f"{kind.number:>2}  {pad(kind.name, wide)}  {told.title}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="What `report NAME --json` wrote.")],
+    config: Config = DEFAULT_CONFIG,
+    mirror: Mirror = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Make a report again, at its own checkpoint, and compare: best at a mirror, which holds it all.
+
+    Exit code 0: it is the same, byte for byte. 1: it is another one; the first row that differs is
+    shown. 3: it could not be made again.
+    """
+    was = Report.parse(read_file(file))
+
+    async def again(client: RegulatorClient) -> Report:
+        if was.tree.origin != client.origin:
+            raise FieldError(
+                f"the report is of {was.tree.origin}, this is {client.origin}",
+                reason="WRONG_ORIGIN",
+                action="ask the node, or the mirror, of the log that the report names",
+            )
+        return await make(was.name, client, was.parameters, await client.open(was.checkpoint))
+
+    now = ask_as_regulator(config, mirror, again)
+    if now.digest != was.digest:
+        _show_difference(was, now)
+        raise VerificationError(
+            f"the report {was.name} at {was.tree.size} entries is another one when it is made now",
+            reason="OTHER_REPORT",
+        )
+    fields = {"report": was.name, "origin": was.tree.origin, "size": was.tree.size}
+    emit({"verified": was.digest.hex()} | fields, as_json=as_json)
+
+
+def _show_difference(was: Report, now: Report) -> None:
+    found = first_difference(was, now)
+    if found is None:
+        say(words().word("rows_are_same"))
+        return
+    say(words().word("row_differs").format(row=found.row, table=found.table))
+    for sign, row in (("-", found.was), ("+", found.now)):
+        if row is not None:
+            say(shorten(f"{sign} {', '.join('' if cell is None else str(cell) for cell in row)}"))
+
+
+def _command(name: str) -> Callable[..., None]:
+    def report(
+        since: Since = None,
+        until: Until = None,
+        institution: Institutions = None,
+        contract: Contracts = None,
+        place: Places = None,
+        sector: Sectors = None,
+        everything: Annotated[
+            bool, typer.Option("--all", help="Findings that were cured, too.")
+        ] = False,
+        from_checkpoint: Annotated[
+            Path | None, typer.Option("--from", help="Of `complete`: the earlier checkpoint.")
+        ] = None,
+        at: At = None,
+        newest: Annotated[
+            bool, typer.Option("--newest", help="As of the newest checkpoint, cosigned or not.")
+        ] = False,
+        mirror: Mirror = None,
+        config: Config = DEFAULT_CONFIG,
+        as_json: Json = False,
+        as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet.")] = False,
+    ) -> None:
+        parameters = {
+            "since": (since,) if since else (),
+            "until": (until,) if until else (),
+            "institution": tuple(institution or ()),
+            "contract": tuple(contract or ()),
+            "place": tuple(place or ()),
+            "sector": tuple(sector or ()),
+            "all": ("yes",) if everything else (),
+            "from": (read_note(from_checkpoint).decode(),) if from_checkpoint else (),
+        }
+
+        async def asked(client: RegulatorClient) -> Report:
+            checkpoint = await checkpoint_at(client, at)
+            if checkpoint is None and newest:
+                checkpoint = await client.checkpoint()
+            if checkpoint is None:
+                checkpoint = await default_checkpoint(client)
+                if not checkpoint.cosigned and not client.at_mirror:
+                    say(words().word("not_cosigned_yet"))
+            return await make(name, client, parameters, checkpoint)
+
+        _print(ask_as_regulator(config, mirror, asked), as_json=as_json, as_csv=as_csv)
+
+    return report
+
+
+def export_entries(
+    out: Annotated[
+        Path | None, typer.Option(help="The file to make; without it, lines of JSON to read on.")
+    ] = None,
+    form: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",
+    institution: filters.Institution = None,
+    counterparty: filters.Counterparty = None,
+    contract: filters.Contract = None,
+    kind: filters.Kind = None,
+    direction: filters.Direction = None,
+    place: filters.Place = None,
+    sector: filters.Sector = None,
+    category: filters.Category = None,
+    sensitive: filters.Sensitive = None,
+    purpose: filters.Purpose = None,
+    mechanism: filters.Mechanism = None,
+    rule: filters.Rule = None,
+    severity: filters.Severity = None,
+    standing: filters.Standing = "",
+    state: filters.State = None,
+    ref: filters.Ref = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    first: filters.First = 0,
+    end: filters.End = None,
+    at: At = None,
+    mirror: Mirror = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """
+    Write entries to a file, each verified, all as of one checkpoint; options as in `entries`.
+
+    The file is there when all of it is; memory is the same for a thousand entries and for millions.
+    """
+    if out is None and form != "jsonl":
+        raise FieldError(f"{form} needs a file", action="name it with --out")
+    query = filters.make_query(locals() | {"newest_first": False})
+
+    async def write(client: RegulatorClient) -> Exported:
+        note = b"" if at is None else read_note(at)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(words().word("exporting"), total=1.0)
+
+            def show(along: float) -> None:
+                bar.update(task, completed=along)
+
+            return await export(client, query, out, form, at=note, progress=show)
+
+    done = ask_as_regulator(config, mirror, write)
+    if out is not None:
+        emit({"entries": done.entries, "file": str(out)}, as_json=as_json)
+
+
+def _print(report: Report, *, as_json: bool, as_csv: bool) -> None:
+    if as_json:
+        typer.echo(report.to_json(), nl=False)
+    elif as_csv:
+        typer.echo(to_csv(report, words()), nl=False)
+    else:
+        print_report(report)
+
+
+for _kind in REPORTS.values():
+    _told = Catalogue.load("en").report(_kind.name)
+    app.command(_kind.name, help=f"{_told.title}\n\n{_told.shows}\n\n{_told.cannot}")(
+        _command(_kind.name)
+    )

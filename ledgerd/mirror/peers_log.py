@@ -1,0 +1,101 @@
+"""Following the log of a node's peer, as that node has replayed it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from ledgerd.mirror.stream import Way, first_note, judge
+from ledgerd.peer.notes import open_known, parse_known
+from ledgerd.peer.replay import Page
+from ledgerd.peer.replica import Check, Replica
+from ledgerd.peer.store import PeerStore
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.errors import (
+    InputError,
+    RefusedError,
+    UnavailableError,
+    VerificationError,
+)
+from ledgerd_client.core.history import KeyHistory
+
+# A mirror judges no clock: what the node believed when it replayed it is its own to answer for.
+_END_OF_TIME: Final = (1 << 63) - 1
+
+
+class PeersLog:
+    """The peer's log in a mirror, and how it grows. check is the replica's."""
+
+    def __init__(
+        self, store: PeerStore, way: Way, origin: str, authority: bytes, check: Check
+    ) -> None:
+        self.replica = Replica(store, origin, authority, check=check, clock=lambda: _END_OF_TIME)
+        self._way = way
+        self._authority = authority
+
+    async def step(self) -> None:
+        """
+        Come up to what the node has verified of its peer's log.
+
+        Whether that is as much as the node's anchors rest on is checked with each of them. Raises
+        VerificationError for what is not as it should be, UnavailableError and RefusedError as the
+        node does.
+        """
+        request = pb.FollowRequest(origin=self.replica.origin, start=self.replica.size)
+        try:
+            async with aclosing(self._way.follow(request)) as stream:
+                if note := await first_note(stream):
+                    await self._take(note, stream)
+        except InputError as error:
+            # It replays its peer anew, and has not come so far as we are.
+            if error.reason != "BEYOND_THE_END":
+                raise
+
+    async def _take(self, note: bytes, stream: AsyncIterator[pb.FollowResponse]) -> None:
+        replica = self.replica
+        target = judge("the peer's checkpoint", lambda: parse_known(note))
+        if target.size <= replica.verified_size:
+            if target.checkpoint.root != replica.root(target.size):
+                raise VerificationError("the node shows another log of its peer than before")
+            return
+        async with aclosing(_pages(stream, replica.size, target.size)) as pages:
+            first = None if replica.history.genesis is not None else await anext(pages, None)
+            history = judge("the peer's GENESIS", lambda: self._history(first))
+            known = judge("the peer's checkpoint", lambda: open_known(note, history))
+            try:
+                await replica.follow(_again(first, pages), known)
+            except (InputError, RefusedError) as error:
+                raise VerificationError(f"the peer's log: {error.message}") from error
+
+    def _history(self, first: Page | None) -> KeyHistory:
+        """The keys that may sign the peer's checkpoint; at the very start, from its GENESIS."""
+        if first is None:
+            return self.replica.history
+        entry = (first.headers[0], first.bodies.get(0, b""))
+        return KeyHistory.of(self.replica.origin, self._authority, [entry])
+
+
+async def _pages(
+    stream: AsyncIterator[pb.FollowResponse], start: int, end: int
+) -> AsyncGenerator[Page, None]:
+    """The messages as pages, once what they are about is right."""
+    try:
+        async for message in stream:
+            if message.first != start or start + len(message.entries) > end:
+                raise VerificationError(f"the node sent entry {message.first} of its peer")
+            yield Page(
+                [entry.header for entry in message.entries],
+                {start + i: entry.body for i, entry in enumerate(message.entries) if entry.body},
+            )
+            start += len(message.entries)
+    except RefusedError as error:
+        # By the node, in mid-stream: what came before it is good.
+        raise UnavailableError(error.message, reason=error.reason, action=error.action) from error
+
+
+async def _again(first: Page | None, pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+    if first is not None:
+        yield first
+    async for page in pages:
+        yield page

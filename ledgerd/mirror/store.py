@@ -1,0 +1,87 @@
+"""The stores of a mirror: the log that it follows, and beside it the log of that node's peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+from ledgerd.ledger.head import Head
+from ledgerd.peer.store import PeerStore
+from ledgerd.projections.registry import key_entries
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.lock import DirectoryLock
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import InputError, StoreError
+from ledgerd_client.core.header import genesis_previous
+
+_HELD_KEY: Final = b"mirrored"
+
+
+class MirrorStore:
+    """
+    A directory that belongs to one mirror while it is open; made when there is none.
+
+    What is held is ahead of the Head, which is moved only when a checkpoint's root came out: nobody
+    is shown more than that. Raises StoreError; NotReadyError ALREADY_SERVED; InputError
+    WRONG_ORIGIN for a directory that holds another log.
+    """
+
+    def __init__(self, directory: Path, origin: str, random: Callable[[int], bytes]) -> None:
+        with ExitStack() as stack:
+            _make_directory(directory)
+            stack.enter_context(DirectoryLock(directory))
+            self.log = stack.enter_context(closing(_open(directory / "store", random)))
+            self._check_origin(directory, origin)
+            peer = PeerStore(_open(directory / "peer", random))
+            self.peer = stack.enter_context(closing(peer))
+            self._stack = stack.pop_all()
+        self.origin = origin
+
+    def held(self, snapshot: Snapshot) -> Head:
+        """How far the log is held, verified but for the root; without a checkpoint."""
+        value = snapshot.get(Table.META, _HELD_KEY)
+        if value is None:
+            return Head(0, 0, genesis_previous(self.origin), b"")
+        number = int.from_bytes
+        return Head(number(value[:8], "big"), number(value[8:16], "big"), value[16:], b"")
+
+    def hold(self, transaction: Transaction, head: Head) -> None:
+        value = u64(head.size) + u64(head.last_time) + head.last_leaf
+        transaction.put(Table.META, _HELD_KEY, value)
+
+    def close(self) -> None:
+        """Close both stores, once nobody reads them any more, and free the directory."""
+        self._stack.close()
+
+    def _check_origin(self, directory: Path, origin: str) -> None:
+        with self.log.snapshot() as snapshot:
+            for _, body in key_entries(snapshot):
+                held = pb.Body.FromString(body).origin
+                if held != origin:
+                    raise InputError(
+                        f"{directory} mirrors {held}, not {origin}",
+                        reason="WRONG_ORIGIN",
+                        action="give each log a directory of its own",
+                    )
+                return
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {directory}: {error.strerror}") from error
+
+
+def _open(path: Path, random: Callable[[int], bytes]) -> LmdbStore:
+    try:
+        return LmdbStore.open(path)
+    except StoreError as error:
+        if error.reason != "NO_STORE":
+            raise
+        return LmdbStore.create(path, instance=random(16))
