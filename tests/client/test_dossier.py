@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("fpdf", reason="needs the extra [reports]")
+
 from builders import MAINLAND, Log, new_border
 
 from ledgerd_client.catalogue import Catalogue

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyarrow import parquet
 
 from ledgerd_client import FieldError, InputError, UnavailableError
 from ledgerd_client._proto import body_pb2 as pb
@@ -19,6 +18,8 @@ from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.export import COLUMNS, export
 from ledgerd_client.regulator import Erased, FoundEntry, Query
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra [parquet]")
 
 TERMS = pb.Terms(
     exporter=pb.Party(origin="a.example", institution="uscc.BANK1"),
