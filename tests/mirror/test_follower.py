@@ -395,6 +395,16 @@ class TestErasure:
         mirror.served.meanwhile = lambda: law.mainland.append(law.transfer())
         assert f"the body of entry {erased} is gone" in (await error_of(mirror)).message
 
+    async def test_nor_one_that_came_after_the_mirror_was_opened_again(
+        self, law: LawWorld, mirror: Mirror, erased: int
+    ) -> None:
+        remains = remains_of(law.mainland.reader.entry(erased)[1])
+        size = law.mainland.size
+        mirror.served.change = change_entry(erased, remains=remains, erased_by=size, body=b"")
+        await error_of(mirror)
+        law.mainland.append(law.transfer())
+        assert f"the body of entry {erased} is gone" in (await error_of(mirror)).message
+
     async def test_remains_that_are_not_the_bodys(
         self, law: LawWorld, mirror: Mirror, erased: int
     ) -> None:
