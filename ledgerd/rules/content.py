@@ -155,6 +155,6 @@ def invalid_codes(terms: pb.Terms, on: int, dated: DatedCodes = _DATED) -> tuple
         stated = getattr(terms, field)
         for number in (stated,) if isinstance(stated, int) else stated:
             code = numbers.get(number)
-            if code and not (code.valid_from <= on and (not code.valid_to or on <= code.valid_to)):
+            if code and not code.valid_on(on):
                 return ("L2.code_not_valid",)
     return ()

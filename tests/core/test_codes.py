@@ -83,7 +83,7 @@ class TestValidity:
     def test_begins_with_the_text_that_a_code_is_of(
         self, table: str, number: int, date: int, valid: bool
     ) -> None:
-        assert codes.valid_on(table, number, date) == valid
+        assert codes.TABLES[table][number].valid_on(date) == valid
 
 
 class TestDigest:

@@ -25,6 +25,10 @@ class Code(NamedTuple):
     iri: str = ""
     edition: int = 1
 
+    def valid_on(self, date: int) -> bool:
+        """Whether it is in use on a date (yyyymmdd)."""
+        return self.valid_from <= date and (not self.valid_to or date <= self.valid_to)
+
 
 def _table(source: str, names: Mapping[int, str], *, since: int = 0) -> tuple[Code, ...]:
     return tuple(Code(number, name, source, since) for number, name in names.items())

@@ -91,12 +91,6 @@ def check_code_list(field: str, table: Mapping[int, str], codes: Iterable[int]) 
         raise FieldError(f"{field} are not strictly ascending")
 
 
-def valid_on(table: str, number: int, date: int) -> bool:
-    """Whether a known code is valid on a date (yyyymmdd); raises KeyError for an unknown one."""
-    code = TABLES[table][number]
-    return code.valid_from <= date and (not code.valid_to or date <= code.valid_to)
-
-
 @cache
 def digest(edition: int) -> bytes:
     """H over every row of every table up to an edition, by name of the table and number."""
