@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.law_machine import TICK_KEY
+from ledgerd.ledger.law_machine import AWAY_KEY, TICK_KEY
 from ledgerd.ledger.machine import RULE_SET_KEY, Machine
 from ledgerd.ledger.peer_log import ANCHOR_KEY, PeerLog
 from ledgerd.ledger.tree import TileWriter
@@ -149,7 +149,7 @@ class Auditor:
             for table, rows in ((Table.HEADERS, size), (Table.BODIES, bodies)):
                 if ours.count(table) != rows:
                     raise AuditError(f"table {table} holds rows beyond the log's {size} entries")
-            for key in (RULE_SET_KEY, ANCHOR_KEY, TICK_KEY):
+            for key in (RULE_SET_KEY, ANCHOR_KEY, TICK_KEY, AWAY_KEY):
                 if ours.get(Table.META, key) != rebuilt.get(Table.META, key):
                     raise AuditError(f"{key.decode()} is not what the log says")
 

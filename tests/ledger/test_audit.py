@@ -390,7 +390,11 @@ class TestMeta:
 
         assert refused(shorten) == "the stored head is not the newest entry's"
 
-    @pytest.mark.parametrize("name", [b"rule_set", b"anchor", b"tick"])
+    def test_every_row_of_it_is_tried_here(self) -> None:
+        tried = {b"head", b"checkpoint", b"rule_set", b"anchor", b"tick", b"away"}
+        assert {key for key, _ in rows(Table.META)} == tried
+
+    @pytest.mark.parametrize("name", [b"rule_set", b"anchor", b"tick", b"away"])
     def test_a_changed_or_missing_state_is_named(self, name: bytes) -> None:
         value = dict(rows(Table.META))[name]
         expected = f"{name.decode()} is not what the log says"
