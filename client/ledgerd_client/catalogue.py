@@ -10,7 +10,7 @@ from __future__ import annotations
 import string
 import tomllib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, NamedTuple, Self
 
@@ -49,23 +49,26 @@ class Catalogue:
     say in English what they are.
     """
 
-    def __init__(self, lang: str, words: Mapping[str, Any]) -> None:
-        """Words as in words/en.toml; see load()."""
+    def __init__(self, lang: str) -> None:
+        """One of LANGUAGES; see load()."""
         self.lang = lang
-        self._words = words
+
+    @cached_property
+    def _words(self) -> Mapping[str, Any]:
+        words = files("ledgerd_client").joinpath("words", f"{self.lang}.toml")
+        return tomllib.loads(words.read_text("utf-8"))
 
     @classmethod
     @cache
     def load(cls, lang: str) -> Self:
-        """Read a language of LANGUAGES; raises InputError UNKNOWN_LANGUAGE."""
+        """Those of a language of LANGUAGES; raises InputError UNKNOWN_LANGUAGE."""
         if lang not in LANGUAGES:
             raise InputError(
                 f"there are no words in {lang!r}",
                 reason="UNKNOWN_LANGUAGE",
                 action=f"use one of {', '.join(LANGUAGES)}",
             )
-        text = files("ledgerd_client").joinpath("words", f"{lang}.toml").read_text("utf-8")
-        return cls(lang, tomllib.loads(text))
+        return cls(lang)
 
     def finding(self, finding: Finding) -> Told:
         """

@@ -50,6 +50,18 @@ DIMENSIONS = tuple(name.removeprefix(_PREFIX).lower() for name, _ in pb.Dimensio
 Ways = tuple[Transport, RegulatorTransport]
 
 
+def read_settings(
+    path: str | os.PathLike[str], mirror: str | os.PathLike[str] | None = None
+) -> Settings:
+    """The settings of a file, or those to ask the mirror behind a socket with; InputError."""
+    settings = Settings.from_file(path)
+    if mirror is None:
+        return settings
+    endpoint = f"{LOCAL_ENDPOINT}{Path(mirror).absolute()}"
+    # It may be behind the node, and is no older state of it: its newest is kept apart.
+    return replace(settings, endpoint=endpoint, keys=settings.keys_directory / "mirror")
+
+
 class RegulatorClient:
     """
     A regulator's way to a node, or to a mirror of it. Belongs to one event loop.
@@ -76,13 +88,7 @@ class RegulatorClient:
 
         Raises InputError.
         """
-        settings = Settings.from_file(path)
-        if mirror is not None:
-            endpoint = f"{LOCAL_ENDPOINT}{Path(mirror).absolute()}"
-            # It may be behind the node, and is no older state of it: its newest is kept apart.
-            keys = settings.keys_directory / "mirror"
-            settings = replace(settings, endpoint=endpoint, keys=keys)
-        return cls(settings)
+        return cls(read_settings(path, mirror))
 
     @property
     def at_mirror(self) -> bool:

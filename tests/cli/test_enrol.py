@@ -638,7 +638,9 @@ class TestProgram:
         assert (ran.data["origin"], ran.err) == (ORIGIN, "")
 
     def test_without_its_extra_the_program_says_what_to_install(self) -> None:
-        code = "import sys; sys.modules['typer'] = None; import ledgerd_client.cli"
+        code = (
+            "import sys; sys.modules['typer'] = None; from ledgerd_client.cli import main; main()"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
         said = "ledgerctl needs typer: pip install 'ledgerd-client[cli]'\n"
         assert (done.returncode, done.stderr.decode()) == (2, said)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from cli.enrolled import EXPORTER, RECIPIENT, Border, enrolled
-from cli.tool import PROGRAM, Ran, Tool
+from cli.tool import Ran, Tool, made
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledgerd_client import Contract, Side
+from ledgerd_client.cli.program import app
 from ledgerd_client.cli.record_file import KINDS
 from ledgerd_client.testing import HONG_KONG, MAINLAND
 
@@ -53,14 +54,15 @@ hostile = st.one_of(texts, st.sampled_from([*NUMBERS, *PATHS, *REAL]), st.just("
 
 def commands(group: Any, name: Sequence[str] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """All commands, by the words that they are called with."""
-    for word, command in group.commands.items():
+    for word, deferred in group.commands.items():
+        command = made(deferred)
         if hasattr(command, "commands"):
             yield from commands(command, (*name, word))
         else:
             yield (*name, word), command
 
 
-COMMANDS = dict(commands(PROGRAM))
+COMMANDS = dict(commands(app))
 
 
 # What lets a command go on to what comes next, by parameter.

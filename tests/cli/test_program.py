@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
 from cli.tool import LEDGERCTL, Tool
 
+from ledgerd_client.cli.deferred import Deferred
 from ledgerd_client.cli.output import shorten
+from ledgerd_client.cli.program import app
 
+OFFLINE = ("absent.tlog-proof", "--trust", "absent.txt", "--keys", "absent")
 LONG = "x" * 100_000
 
 
@@ -20,6 +24,48 @@ class TestVersion:
 
     def test_the_help_of_the_program_is_still_its_own(self, tool: Tool) -> None:
         assert "Exit codes" in tool("--help").out
+
+
+class TestStarting:
+    @pytest.mark.parametrize("name", app.commands)
+    def test_what_a_command_is_for_is_what_its_own_help_says_first(self, name: str) -> None:
+        deferred = app.commands[name]
+        assert isinstance(deferred, Deferred)
+        assert deferred.help == " ".join(deferred.command.help.partition("\n\n")[0].split())
+
+    @pytest.mark.parametrize("args", [("--help",), ("receipt", "verify", *OFFLINE), ("codes",)])
+    def test_who_asks_no_node_loads_no_grpc(self, tool: Tool, args: tuple[str, ...]) -> None:
+        assert "grpc" not in loaded_by(tool, *args)
+
+    def test_who_asks_one_loads_neither_reports_nor_certificates(self, tool: Tool) -> None:
+        tool.path("client.toml").write_text("")
+        absent = {"rich", "cryptography", "ledgerd_client.reports", "ledgerd_client.bundle"}
+        assert absent & loaded_by(tool, "show", "00" * 32) == set()
+
+    def test_a_command_whose_extra_is_not_there_says_what_to_install(self, tool: Tool) -> None:
+        program = "import sys; sys.modules['cryptography'] = None"
+        ran = run_python(
+            tool, program, "authority", "init", "--dir", "a", "--origin", "log.example"
+        )
+        said = "ledgerctl needs cryptography: pip install 'ledgerd-client[cli]'\n"
+        assert (ran.returncode, ran.stderr) == (2, said)
+
+
+def loaded_by(tool: Tool, *args: str) -> set[str]:
+    """The modules that a run of the program had loaded at its end."""
+    program = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    return set(run_python(tool, program, *args).stderr.split())
+
+
+def run_python(tool: Tool, program: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run the program after a statement of our own."""
+    return subprocess.run(
+        (sys.executable, "-c", f"{program}; from ledgerd_client.cli import main; main()", *args),
+        cwd=tool.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class TestShorten:

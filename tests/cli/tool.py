@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
 from typer.testing import CliRunner
 
-from ledgerd_client.cli import app
+from ledgerd_client.cli.deferred import Deferred
+from ledgerd_client.cli.program import app
 
-# Made once: typer's own runner makes all commands anew for each run.
-PROGRAM = get_command(app)
 LEDGERCTL = Path(sys.executable).with_name("ledgerctl")
+
+
+def made(command: Any) -> Any:
+    """The command itself, of one that is imported when it is called."""
+    return command.command if isinstance(command, Deferred) else command
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Tool:
         """Run a command in this process; what it raises, it raises here."""
         with CliRunner().isolation(input=stdin) as (out, err, _):
             try:
-                PROGRAM.main([str(arg) for arg in args], prog_name="ledgerctl")
+                app.main([str(arg) for arg in args], prog_name="ledgerctl")
             except SystemExit as ended:
                 code = int(ended.code or 0)
             sys.stdout.flush()

@@ -27,6 +27,7 @@ from ledgerd_client import (
     Settings,
     Trust,
     VerificationError,
+    sync,
 )
 from ledgerd_client._channel import connect
 from ledgerd_client._proto import body_pb2
@@ -512,3 +513,31 @@ class TestAGrant:
         async with RegulatorClient(settings) as client:
             with pytest.raises(ForbiddenError):
                 [entry async for entry in client.entries(Query(places=["Shenzhen"]))]
+
+
+class TestWithoutAnEventLoop:
+    def test_entries_are_an_iterator(self, planted: Planted) -> None:
+        query = Query(kinds=["contract"], contract_ids=[planted.contract_id])
+        with sync.RegulatorClient(planted.cac) as client:
+            assert [entry.kind for entry in client.entries(query, proof=True)] == ["contract"]
+
+    def test_so_is_what_comes(self, planted: Planted) -> None:
+        with sync.RegulatorClient(planted.cac) as client:
+            assert next(client.tail(Query())).index == 0
+
+    def test_so_are_headers(self, planted: Planted) -> None:
+        with sync.RegulatorClient(planted.cac) as client:
+            end = client.checkpoint()
+            assert sum(1 for _ in client.headers(end)) == end.checkpoint.size
+
+    def test_a_transfer_is_what_the_other_client_returns(self, planted: Planted) -> None:
+        with sync.RegulatorClient(planted.cac) as client:
+            assert client.transfer(planted.matched.ref).state == "matched"
+
+    def test_it_says_whom_it_asks(self, planted: Planted) -> None:
+        with sync.RegulatorClient(planted.cac) as client:
+            assert (client.origin, client.at_mirror) == (planted.cac.origin, False)
+
+    def test_it_raises_what_the_other_client_raises(self, planted: Planted) -> None:
+        with sync.RegulatorClient(planted.cac) as client, pytest.raises(FieldError):
+            client.summarize(Query(), ["weather"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from border import LEDGERCTL, Border
 from demo import files
 from demo.regulator import Supervision
-from demo.stage import check, client, console, heading, say, settled, view_of
+from demo.stage import at_once, check, client, console, heading, say, settled, view_of
 from rich.table import Column, Table
 
 from ledgerd_client import Declared
@@ -68,8 +69,7 @@ class Life:
             say(
                 "the hospital did not, within 10 working days: found on its side, in three languages"
             )
-            for language in LANGUAGES:
-                self._print_findings(HOSPITAL, language, "K4.overdue")
+            self._print_findings(HOSPITAL, LANGUAGES, "K4.overdue")
             us.record(self._filing(made, "CAC_GD", today()))
             self._closed(us, "K4.overdue")
             settled(
@@ -124,7 +124,7 @@ class Life:
             say(
                 "a transfer for research too: recorded, acknowledged, and found to go beyond the terms"
             )
-            self._print_findings(HOSPITAL, "en", "K6.purposes")
+            self._print_findings(HOSPITAL, ("en",), "K6.purposes")
             amended = self.contract.amended(purposes=wider, effective_on=today())
             theirs = Contract.parse(amended.file())
             for ledger, contract, authority in ((us, amended, "CAC_GD"), (them, theirs, "HK_DPO")):
@@ -153,8 +153,10 @@ class Life:
 
     def all_told(self) -> None:
         heading("All that was found of it, as each party is told it, and what cures it")
+        asked = [(name, language) for name in (HOSPITAL, CLINIC) for language in LANGUAGES]
+        told = dict(zip(asked, at_once(self._told, *zip(*asked, strict=True)), strict=True))
         for name in (HOSPITAL, CLINIC):
-            said = [self._told(name, language) for language in LANGUAGES]
+            said = [told[name, language] for language in LANGUAGES]
             columns = [Column(language, overflow="fold", ratio=1) for language in LANGUAGES]
             table = Table("finding", *columns, show_lines=True, width=console.width)
             for rows in zip(*said, strict=True):
@@ -231,11 +233,12 @@ class Life:
             rule,
         )
 
-    def _print_findings(self, name: str, language: str, rule: str) -> None:
+    def _print_findings(self, name: str, languages: Sequence[str], rule: str) -> None:
         """Of the list that `ledgerctl findings` prints, what it says of one rule."""
-        for told in self._findings(name, language).split("\n\n"):
-            if rule in told:
-                console.print(told.strip("\n"), markup=False)
+        for found in at_once(self._findings, [name] * len(languages), languages):
+            for told in found.split("\n\n"):
+                if rule in told:
+                    console.print(told.strip("\n"), markup=False)
 
     def _findings(self, name: str, language: str, *options: str) -> str:
         done = subprocess.run(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from border import LEDGERCTL, Border, Mirror
-from demo.stage import check, console, heading, say
+from demo.stage import at_once, check, console, heading, say
 from rich.table import Table
 
 from ledgerd_client.reports import REPORTS
@@ -17,8 +16,6 @@ from ledgerd_client.reports import REPORTS
 # Who may read everything of each side, and who nothing but its banks.
 MAINLAND, HONG_KONG, BANKS = "cac", "dpo", "hkma"
 _BOTH = (MAINLAND, HONG_KONG)
-# Programs that run beside each other.
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +42,11 @@ class Supervision:
         table = Table("", "report", "what it shows", f"rows: {MAINLAND}", f"rows: {HONG_KONG}")
         listed = self._run("", "report", "list").splitlines()
         titles = {name: title for _, name, title in (line.split(maxsplit=2) for line in listed)}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            counts = [pool.map(self._rows, [who] * len(REPORTS), REPORTS) for who in _BOTH]
-            for kind, *rows in zip(REPORTS.values(), *counts, strict=True):
-                table.add_row(str(kind.number), kind.name, titles[kind.name], *map(str, rows))
+        asked = [(who, name) for name in REPORTS for who in _BOTH]
+        rows = dict(zip(asked, at_once(self._rows, *zip(*asked, strict=True)), strict=True))
+        for name, kind in REPORTS.items():
+            counts = (str(rows[who, name]) for who in _BOTH)
+            table.add_row(str(kind.number), name, titles[name], *counts)
         console.print(table)
 
     def _rows(self, who: str, name: str) -> int:
@@ -79,8 +77,7 @@ class Supervision:
         try:
             mirror.start()
             say(f"{MAINLAND} keeps a mirror: every entry verified, and the node's root came out")
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(self._compare, REPORTS, [mirror.socket] * len(REPORTS)))
+            at_once(self._compare, REPORTS, [mirror.socket] * len(REPORTS))
             say("all fifteen from the node, at the mirror's checkpoint: the same bytes")
             self._run(
                 MAINLAND, "report", "verify", str(self.scratch / "reconciliation.json"),

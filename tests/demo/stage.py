@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from border import Border
 from rich.console import Console
@@ -39,6 +40,12 @@ def settled(ask: Callable[[], T], wanted: Callable[[T], bool], what: str) -> T:
         check(time.monotonic() < end, f"{what}: still {answer}")
         time.sleep(0.2)
     return answer
+
+
+def at_once(call: Callable[..., T], *inputs: Iterable[Any]) -> list[T]:
+    """As map does, some of them beside each other: for calls that each run a program."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(call, *inputs))
 
 
 def view_of(border: Border, name: str, ref: bytes, state: str, what: str) -> TransferView:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from cli.tool import made
 from typer.core import TyperGroup
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,7 @@ PAGES = sorted(
     for place in (".", "client", "deploy", "docs", "docs/adr")
     for path in (ROOT / place).glob("*.md")
 )
-APPS = {"ledgerd": "ledgerd.__main__", "ledgerctl": "ledgerd_client.cli"}
+APPS = {"ledgerd": "ledgerd.__main__", "ledgerctl": "ledgerd_client.cli.program"}
 SHELL = frozenset(("sh", "console"))
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,7 +58,8 @@ def commands(page: str) -> list[str]:
 
 
 def program(name: str) -> Any:
-    return typer.main.get_command(importlib.import_module(APPS[name]).app)
+    app = importlib.import_module(APPS[name]).app
+    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app
 
 
 def options(command: Any) -> set[str]:
@@ -115,6 +117,6 @@ class TestPages:
                         del words[0]
                     continue
                 assert words[0] in command.commands, line
-                command = command.commands[words.pop(0)]
+                command = made(command.commands[words.pop(0)])
                 known |= options(command)
             assert {word.partition("=")[0] for word in words if word.startswith("-")} <= known, line

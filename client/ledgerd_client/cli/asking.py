@@ -1,20 +1,28 @@
-"""Asking a node: the settings, and one client for one command."""
+"""
+Asking a node: the settings, and one client for one command.
+
+What opens a client is imported here, when one is opened: a command that asks nobody, or only says
+how it is used, loads no gRPC.
+"""
+
+# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ledgerd_client.client import LedgerClient
-from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.keyfile import read_file
-from ledgerd_client.regulator import RegulatorClient
-from ledgerd_client.reports.model import Report
+
+if TYPE_CHECKING:
+    from ledgerd_client.client import LedgerClient
+    from ledgerd_client.core.checkpoint import OpenedCheckpoint
+    from ledgerd_client.regulator import RegulatorClient
 
 T = TypeVar("T")
 
@@ -35,6 +43,7 @@ At = Annotated[
 
 def ask(config: Path, action: Callable[[LedgerClient], Awaitable[T]]) -> T:
     """Open the client of a settings file, do one thing, and close it."""
+    from ledgerd_client.client import LedgerClient
 
     async def run() -> T:
         async with LedgerClient.from_file(config) as client:
@@ -47,6 +56,7 @@ def ask_as_regulator(
     config: Path, mirror: Path | None, action: Callable[[RegulatorClient], Awaitable[T]]
 ) -> T:
     """As ask, by whoever holds a grant to read: a node, or a mirror of it."""
+    from ledgerd_client.regulator import RegulatorClient
 
     async def run() -> T:
         async with RegulatorClient.from_file(config, mirror) as client:
@@ -57,6 +67,8 @@ def ask_as_regulator(
 
 def read_note(path: Path) -> bytes:
     """A checkpoint as it was kept: the signed note itself, or within a report."""
+    from ledgerd_client.reports.model import Report
+
     data = read_file(path)
     return Report.parse(data).checkpoint if data.startswith(b"{") else data
 

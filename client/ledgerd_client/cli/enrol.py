@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ledgerd_client.approval import Approval
+from ledgerd_client.cli import approve
 from ledgerd_client.cli.admin import submit_key_event
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config
 from ledgerd_client.cli.authority import (
@@ -157,3 +158,8 @@ def check_endpoint(endpoint: str) -> None:
     Settings(
         endpoint=endpoint, origin="-", trust=anywhere, tls_certificate=anywhere, tls_key=anywhere
     )
+
+
+# The authority's part, last in the help.
+app.command()(approve.approve)
+app.command()(approve.revoke)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -12,59 +15,85 @@ from ledgerd_client.regulator import Query
 
 Texts = list[str] | None
 
-Institution = Annotated[Texts, typer.Option(help="By it; of findings: whom they concern.")]
-Counterparty = Annotated[Texts, typer.Option(help="The other party.")]
-Contract = Annotated[Texts, typer.Option(help="A contract's id.")]
-Kind = Annotated[Texts, typer.Option(help="transfer, ack, contract, finding, incident, …")]
-Direction = Annotated[Texts, typer.Option(help="CN_HK or HK_CN.")]
-Place = Annotated[Texts, typer.Option(help="Where the institution is registered.")]
-Sector = Annotated[Texts, typer.Option(help="Of the institution.")]
-Category = Annotated[Texts, typer.Option(help="Of the data.")]
-Sensitive = Annotated[Texts, typer.Option(help="Sensitive category of the data.")]
-Purpose = Annotated[Texts, typer.Option(help="Stated purpose.")]
-Mechanism = Annotated[Texts, typer.Option(help="Of the contract.")]
-Rule = Annotated[Texts, typer.Option(help="A finding's rule, or a family of them: K15.")]
-Severity = Annotated[Texts, typer.Option(help="Of a finding: information, medium, high.")]
-Standing = Annotated[str, typer.Option(help="Of a finding: stands or closed.")]
-State = Annotated[Texts, typer.Option(help="Of a transfer: open, matched, unacknowledged, …")]
-Ref = Annotated[Texts, typer.Option(help="A transfer: its halves and findings.")]
-Since = Annotated[str | None, typer.Option(help="Recorded from this day on, in UTC+8, or time.")]
-Until = Annotated[str | None, typer.Option(help="Recorded before this day, or time.")]
-First = Annotated[int, typer.Option(min=0, help="From this entry on.")]
-End = Annotated[int | None, typer.Option(min=1, help="Before this entry.")]
-NewestFirst = Annotated[bool, typer.Option("--newest-first", help="Newest entry first.")]
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """
+    A command with these options where it has a parameter `query`, which is what they say.
+
+    Each is there once for all commands: as a parameter of the function below.
+    """
+    own, ours = (signature(each, eval_str=True).parameters for each in (command, _query))
+    options = [
+        option.replace(kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        for option in (ours.values() if name == "query" else (parameter,))
+    ]
+
+    @wraps(command)
+    def call(**given: Any) -> None:
+        query = _query(**{name: given.pop(name) for name in ours})
+        command(query=query, **given)
+
+    call.__signature__ = signature(command).replace(parameters=options)  # type: ignore[attr-defined] # what Typer reads
+    return call
 
 
-def make_query(options: dict[str, Any]) -> Query:
-    """The query that the options of `entries` say, by their names."""
-
-    def many(name: str) -> tuple[str, ...]:
-        return tuple(options[name] or ())
-
-    def codes(name: str) -> tuple[int | str, ...]:
-        return tuple(int(v) if v.isascii() and v.isdigit() else v for v in many(name))
-
-    since, until = options["since"], options["until"]
+def _query(
+    institution: Annotated[
+        Texts, typer.Option(help="By it; of findings: whom they concern.")
+    ] = None,
+    counterparty: Annotated[Texts, typer.Option(help="The other party.")] = None,
+    contract: Annotated[Texts, typer.Option(help="A contract's id.")] = None,
+    kind: Annotated[
+        Texts, typer.Option(help="transfer, ack, contract, finding, incident, …")
+    ] = None,
+    direction: Annotated[Texts, typer.Option(help="CN_HK or HK_CN.")] = None,
+    place: Annotated[Texts, typer.Option(help="Where the institution is registered.")] = None,
+    sector: Annotated[Texts, typer.Option(help="Of the institution.")] = None,
+    category: Annotated[Texts, typer.Option(help="Of the data.")] = None,
+    sensitive: Annotated[Texts, typer.Option(help="Sensitive category of the data.")] = None,
+    purpose: Annotated[Texts, typer.Option(help="Stated purpose.")] = None,
+    mechanism: Annotated[Texts, typer.Option(help="Of the contract.")] = None,
+    rule: Annotated[Texts, typer.Option(help="A finding's rule, or a family of them: K15.")] = None,
+    severity: Annotated[
+        Texts, typer.Option(help="Of a finding: information, medium, high.")
+    ] = None,
+    standing: Annotated[str, typer.Option(help="Of a finding: stands or closed.")] = "",
+    state: Annotated[
+        Texts, typer.Option(help="Of a transfer: open, matched, unacknowledged, …")
+    ] = None,
+    ref: Annotated[Texts, typer.Option(help="A transfer: its halves and findings.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Recorded from this day on, in UTC+8, or time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Recorded before this day, or time.")] = None,
+    first: Annotated[int, typer.Option(min=0, help="From this entry on.")] = 0,
+    end: Annotated[int | None, typer.Option(min=1, help="Before this entry.")] = None,
+) -> Query:
     return Query(
-        first=options["first"],
-        end=options["end"],
+        first=first,
+        end=end,
         since=moment_of("since", since) if since else None,
         until=moment_of("until", until) if until else None,
-        institutions=many("institution"),
-        counterparties=many("counterparty"),
-        contract_ids=many("contract"),
-        kinds=many("kind"),
-        directions=codes("direction"),
-        places=codes("place"),
-        sectors=codes("sector"),
-        categories=codes("category"),
-        sensitive_categories=codes("sensitive"),
-        purposes=codes("purpose"),
-        mechanisms=codes("mechanism"),
-        rules=many("rule"),
-        severities=many("severity"),
-        standing=options["standing"],
-        states=many("state"),
-        refs=tuple(parse_hex(ref, 32, "ref") for ref in many("ref")),
-        newest_first=options["newest_first"],
+        institutions=institution or (),
+        counterparties=counterparty or (),
+        contract_ids=contract or (),
+        kinds=kind or (),
+        directions=_codes(direction),
+        places=_codes(place),
+        sectors=_codes(sector),
+        categories=_codes(category),
+        sensitive_categories=_codes(sensitive),
+        purposes=_codes(purpose),
+        mechanisms=_codes(mechanism),
+        rules=rule or (),
+        severities=severity or (),
+        # Query says which there are.
+        standing=cast(Literal["", "stands", "closed"], standing),
+        states=state or (),
+        refs=[parse_hex(text, 32, "ref") for text in ref or ()],
     )
+
+
+def _codes(texts: Texts) -> Sequence[int | str]:
+    return [int(text) if text.isascii() and text.isdigit() else text for text in texts or ()]

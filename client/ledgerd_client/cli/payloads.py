@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from ledgerd_client.core.errors import InputError
 from ledgerd_client.payload import Payload, Source
 
@@ -31,6 +28,15 @@ def sources_of(paths: Sequence[Path]) -> Iterator[list[Source]]:
     if not sys.stderr.isatty() or total < _WATCHED_BYTES:
         yield list(paths)
         return
+    from rich.console import Console  # noqa: PLC0415 -- for a bar that is seldom shown
+    from rich.progress import (  # noqa: PLC0415 -- likewise
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         advance = partial(progress.advance, progress.add_task("", total=total))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,30 +20,7 @@ from ledgerd_client.cli.asking import (
     parse_hex,
 )
 from ledgerd_client.cli.entry_text import emit_entry, fields_of, group_text
-from ledgerd_client.cli.filters import (
-    Category,
-    Contract,
-    Counterparty,
-    Direction,
-    End,
-    First,
-    Institution,
-    Kind,
-    Mechanism,
-    NewestFirst,
-    Place,
-    Purpose,
-    Ref,
-    Rule,
-    Sector,
-    Sensitive,
-    Severity,
-    Since,
-    Standing,
-    State,
-    Until,
-    make_query,
-)
+from ledgerd_client.cli.filters import filtered
 from ledgerd_client.cli.findings import emit_finding
 from ledgerd_client.cli.output import Json, emit, say, words
 from ledgerd_client.core.errors import FieldError
@@ -52,28 +30,12 @@ from ledgerd_client.regulator import FoundEntry, Query, RegulatorClient, Transfe
 _LIMIT = 100
 
 
+@filtered
 def entries(
-    institution: Institution = None,
-    counterparty: Counterparty = None,
-    contract: Contract = None,
-    kind: Kind = None,
-    direction: Direction = None,
-    place: Place = None,
-    sector: Sector = None,
-    category: Category = None,
-    sensitive: Sensitive = None,
-    purpose: Purpose = None,
-    mechanism: Mechanism = None,
-    rule: Rule = None,
-    severity: Severity = None,
-    standing: Standing = "",
-    state: State = None,
-    ref: Ref = None,
-    since: Since = None,
-    until: Until = None,
-    first: First = 0,
-    end: End = None,
-    newest_first: NewestFirst = False,
+    query: Query,
+    newest_first: Annotated[
+        bool, typer.Option("--newest-first", help="Newest entry first.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Show so many at most: 100, or with --tail all.")
     ] = None,
@@ -94,15 +56,14 @@ def entries(
     Codes are numbers or names (`ledgerctl codes`). Each signature and body is verified; what was
     left out, a mirror shows.
     """
-    query = make_query(locals())
-
     if tail and at is not None:
         raise FieldError("--tail is of what comes, --at of what was", action="give one of them")
+    asked = replace(query, newest_first=newest_first)
     most = limit or (None if tail else _LIMIT)
 
     async def show(client: RegulatorClient) -> int:
         count = 0
-        async with aclosing(_found(client, query, at, proof, most, tail=tail)) as found:
+        async with aclosing(_found(client, asked, at, proof, most, tail=tail)) as found:
             async for entry in found:
                 emit_entry(entry, as_json=as_json)
                 count += 1
@@ -159,28 +120,10 @@ def transfer(
         emit_finding(finding, as_json=as_json)
 
 
+@filtered
 def summary(
     by: Annotated[list[str], typer.Option(help="What to count by: institution, month, …; 1 to 4.")],
-    institution: Institution = None,
-    counterparty: Counterparty = None,
-    contract: Contract = None,
-    kind: Kind = None,
-    direction: Direction = None,
-    place: Place = None,
-    sector: Sector = None,
-    category: Category = None,
-    sensitive: Sensitive = None,
-    purpose: Purpose = None,
-    mechanism: Mechanism = None,
-    rule: Rule = None,
-    severity: Severity = None,
-    standing: Standing = "",
-    state: State = None,
-    ref: Ref = None,
-    since: Since = None,
-    until: Until = None,
-    first: First = 0,
-    end: End = None,
+    query: Query,
     at: At = None,
     mirror: Mirror = None,
     config: Config = DEFAULT_CONFIG,
@@ -191,7 +134,6 @@ def summary(
 
     A transfer counts once, as last corrected, and not at all when it was cancelled.
     """
-    query = make_query(locals() | {"newest_first": False})
 
     async def count(client: RegulatorClient) -> list[dict[str, object]]:
         checkpoint = await checkpoint_at(client, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,6 @@ from ledgerd_client.cli.asking import (
 )
 from ledgerd_client.cli.keys import side_of
 from ledgerd_client.cli.output import Json, emit, to_iso
-from ledgerd_client.client import LedgerClient
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import (
     FieldError,
@@ -33,6 +32,9 @@ from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, verify_receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_file, write_new
+
+if TYPE_CHECKING:
+    from ledgerd_client.client import LedgerClient
 
 app = typer.Typer(no_args_is_help=True, help="Fetch receipts, and verify them offline.")
 

@@ -1,17 +1,16 @@
-"""`ledgerctl report` and `export`: the fifteen reports, made again, and entries as a file."""
+"""`ledgerctl report`: the fifteen reports, and the same made again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
+from typer.core import TyperGroup
 
-from ledgerd_client.catalogue import Catalogue
-from ledgerd_client.cli import filters
+from ledgerd_client.catalogue import Catalogue, ReportWords
 from ledgerd_client.cli.asking import (
     DEFAULT_CONFIG,
     At,
@@ -21,17 +20,28 @@ from ledgerd_client.cli.asking import (
     checkpoint_at,
     read_note,
 )
+from ledgerd_client.cli.deferred import Deferred
 from ledgerd_client.cli.output import Json, emit, pad, say, shorten, words
-from ledgerd_client.cli.report_table import print_report
 from ledgerd_client.core.errors import FieldError, VerificationError
-from ledgerd_client.export import Exported, export
 from ledgerd_client.keyfile import read_file
 from ledgerd_client.regulator import RegulatorClient
 from ledgerd_client.reports import REPORTS, default_checkpoint, make
 from ledgerd_client.reports.model import Report, first_difference
 from ledgerd_client.reports.text import to_csv
 
+
+class _Reports(TyperGroup):
+    """`list`, `verify`, and every report by its name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name in REPORTS:
+            told = Catalogue.load("en").report(name)
+            self.add_command(Deferred(name, told.title, partial(_command, name, told)))
+
+
 app = typer.Typer(
+    cls=_Reports,
     no_args_is_help=True,
     help="The fifteen reports: as tables, for a spreadsheet (--csv), or for programs (--json).",
 )
@@ -103,7 +113,7 @@ def _show_difference(was: Report, now: Report) -> None:
             say(shorten(f"{sign} {', '.join('' if cell is None else str(cell) for cell in row)}"))
 
 
-def _command(name: str) -> Callable[..., None]:
+def _command(name: str, told: ReportWords) -> Callable[..., None]:
     def report(
         since: Since = None,
         until: Until = None,
@@ -149,61 +159,8 @@ def _command(name: str) -> Callable[..., None]:
 
         _print(ask_as_regulator(config, mirror, asked), as_json=as_json, as_csv=as_csv)
 
+    report.__doc__ = "\n\n".join(told)
     return report
-
-
-def export_entries(
-    out: Annotated[
-        Path | None, typer.Option(help="The file to make; without it, lines of JSON to read on.")
-    ] = None,
-    form: Annotated[str, typer.Option(help="jsonl, csv or parquet.")] = "jsonl",
-    institution: filters.Institution = None,
-    counterparty: filters.Counterparty = None,
-    contract: filters.Contract = None,
-    kind: filters.Kind = None,
-    direction: filters.Direction = None,
-    place: filters.Place = None,
-    sector: filters.Sector = None,
-    category: filters.Category = None,
-    sensitive: filters.Sensitive = None,
-    purpose: filters.Purpose = None,
-    mechanism: filters.Mechanism = None,
-    rule: filters.Rule = None,
-    severity: filters.Severity = None,
-    standing: filters.Standing = "",
-    state: filters.State = None,
-    ref: filters.Ref = None,
-    since: filters.Since = None,
-    until: filters.Until = None,
-    first: filters.First = 0,
-    end: filters.End = None,
-    at: At = None,
-    mirror: Mirror = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: Json = False,
-) -> None:
-    """
-    Write entries to a file, each verified, all as of one checkpoint; options as in `entries`.
-
-    The file is there when all of it is; memory is the same for a thousand entries and for millions.
-    """
-    if out is None and form != "jsonl":
-        raise FieldError(f"{form} needs a file", action="name it with --out")
-    query = filters.make_query(locals() | {"newest_first": False})
-
-    async def write(client: RegulatorClient) -> Exported:
-        note = b"" if at is None else read_note(at)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(words().word("exporting"), total=1.0)
-
-            def show(along: float) -> None:
-                bar.update(task, completed=along)
-
-            return await export(client, query, out, form, at=note, progress=show)
-
-    done = ask_as_regulator(config, mirror, write)
-    if out is not None:
-        emit({"entries": done.entries, "file": str(out)}, as_json=as_json)
 
 
 def _print(report: Report, *, as_json: bool, as_csv: bool) -> None:
@@ -212,11 +169,6 @@ def _print(report: Report, *, as_json: bool, as_csv: bool) -> None:
     elif as_csv:
         typer.echo(to_csv(report, words()), nl=False)
     else:
+        from ledgerd_client.cli.report_table import print_report  # noqa: PLC0415 -- draws, for people
+
         print_report(report)
-
-
-for _kind in REPORTS.values():
-    _told = Catalogue.load("en").report(_kind.name)
-    app.command(_kind.name, help=f"{_told.title}\n\n{_told.shows}\n\n{_told.cannot}")(
-        _command(_kind.name)
-    )
