@@ -339,6 +339,10 @@ def _go_on_in_a_child() -> None:
 
 def _explain(error: LedgerError) -> None:
     _say(f"ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")
+    # Signed notes that prove it.
+    for evidence in getattr(error, "__notes__", ()):
+        for line in evidence.splitlines():
+            _say(line)
 
 
 def _say(words: str) -> None:

@@ -83,7 +83,7 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
 
     async def _erase(self, order: bytes, signature: bytes) -> Receipt:
         """Carry an order out; return the receipt of its ERASURE."""
-        # Two in one commit, each of which is well alone, would take all of it with them.
+        # One after the other, so that an order which comes twice at once gets one receipt.
         async with self._erasing:
             called_for = self._reader.erasure(order, signature)
             if isinstance(called_for, int):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ledgerd.ledger.answers import Asked, Part
+from ledgerd.ledger.dimensions import Dimension
 from ledgerd.ledger.indexer import NOT_COUNTED, asked_by
 from ledgerd.ledger.search import Clause
-from ledgerd.ledger.summary import Dimension
 from ledgerd.projections.postings import Field, code, text
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from ledgerd.ledger.erasing import WhyErased, why_erased
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.law_reader import need
-from ledgerd.ledger.search import Clause, Search, find, first_at
+from ledgerd.ledger.search import Clause, Search, find, find_page, first_at
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.projections.erased import find_erased
 from ledgerd.projections.postings import closed_by
@@ -155,9 +155,9 @@ class Answers:
     def page(
         self, search: Search, start: int | None, count: int, parts: Collection[Part]
     ) -> EntryPage:
-        """Up to count entries that a search finds, from a `next` on; None: from its beginning."""
+        """Up to count entries that a search finds, as find_page(), from a `next` on; None: all."""
         with self._store.snapshot() as snapshot:
-            found = find(snapshot, search, start, count)
+            found = find_page(snapshot, search, start, count)
             entries = [self.entry(snapshot, index, search.size, parts) for index in found.indexes]
             proof: Sequence[bytes] = ()
             if Part.PROOF in parts:

@@ -69,33 +69,40 @@ class Committer:
                 "the disk is nearly full", reason="DISK_FULL", action="tell the node's operator"
             )
             return [full] * len(calls)
-        try:
-            return [*self._commit(calls)]
-        except StoreError:
-            raise
-        except Exception as error:  # noqa: BLE001 - these calls are lost, the next ones not
-            lost = LedgerError(f"the call could not be applied: {type(error).__name__}")
-            return [lost] * len(calls)
+        return self._commit(calls)
 
-    def _commit(self, calls: list[list[Item]]) -> list[AppendResult]:
-        writer = self._writer
+    def _commit(self, calls: list[list[Item]]) -> list[AppendResult | LedgerError]:
+        """Commit calls together; where a record can't be applied, halved until each is alone."""
         try:
-            return writer.commit(calls)
+            return [*self._writer.commit(calls)]
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - one of the records did it; the others must not suffer
-            return writer.commit([_without_culprits(writer, items) for items in calls])
+            if len(calls) == 1:
+                return [self._commit_alone(calls[0])]
+            middle = len(calls) // 2
+            return [*self._commit(calls[:middle]), *self._commit(calls[middle:])]
 
+    def _commit_alone(self, items: list[Item]) -> AppendResult | LedgerError:
+        try:
+            return self._writer.commit([self._without_culprits([], items)])[0]
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - this call is lost, the next ones not
+            return LedgerError(f"the call could not be applied: {type(error).__name__}")
 
-def _without_culprits(writer: Writer, items: Sequence[Item]) -> Sequence[Item]:
-    """Replace records that can't be applied by their errors: halved until each stands alone."""
-    error = writer.rehearse(items)
-    if error is None:
-        return items
-    if len(items) <= 1:
-        return [error] * len(items)
-    middle = len(items) // 2
-    return [
-        *_without_culprits(writer, items[:middle]),
-        *_without_culprits(writer, items[middle:]),
-    ]
+    def _without_culprits(self, taken: list[Item], items: list[Item]) -> list[Item]:
+        """
+        Add records to those taken, each that can't be applied after them replaced by its error.
+
+        Halved until each is alone; but never rehearsed without those before it, because two
+        records that can each be applied may be in each other's way.
+        """
+        error = self._writer.rehearse([*taken, *items])
+        if error is None:
+            return [*taken, *items]
+        if len(items) <= 1:
+            return [*taken, *([error] * len(items))]
+        middle = len(items) // 2
+        taken = self._without_culprits(taken, items[:middle])
+        return self._without_culprits(taken, items[middle:])

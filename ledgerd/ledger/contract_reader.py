@@ -12,11 +12,18 @@ from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.ledger.peer_log import AnchorState
 from ledgerd.projections import findings, transfers
 from ledgerd.projections.contracts import Contract, contract_key, stated_terms
-from ledgerd.projections.erased import body_or_remains
+from ledgerd.projections.erased import stored_body
 from ledgerd.projections.row_keys import contract_row
-from ledgerd.projections.transfers import Half, OpenFinding
+from ledgerd.projections.transfers import Half, OpenFinding, Position
 from ledgerd.projections.usage import Usage
-from ledgerd.rules.agreement import AGREED, agree, parties_of, state_of
+from ledgerd.rules.agreement import (
+    AGREED,
+    Restated,
+    agree,
+    parties_of,
+    state_of,
+    take_back,
+)
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -113,7 +120,11 @@ def statements(
     if not ref:
         # Of a contract that nobody stated.
         return [], {}, []
-    row = transfers.get_transfer(snapshot, contract_row(ref)) or transfers.Transfer()
+    key = contract_row(ref)
+    row = transfers.get_transfer(snapshot, key) or transfers.Transfer()
+    for own, end in ((True, size), (False, anchor.taken_up)):
+        for taken, number, half in transfers.replaced_since(snapshot, key, Position(own, end)):
+            take_back(row.halves, taken, Restated(half, number))
     halves = known(row.halves)
     parties = parties_of(halves)
     states = dict(agree(halves, anchor.known_until, rules).states)
@@ -132,8 +143,8 @@ def statements(
 def _newest_terms(snapshot: Snapshot, contract: Contract) -> bytes:
     if not contract.versions:
         return b""
-    body = body_or_remains(snapshot, contract.versions[-1].position)
-    return encode_message(stated_terms(body or b""))
+    body = stored_body(snapshot, contract.versions[-1].position)
+    return encode_message(stated_terms(body))
 
 
 def statement(halves: Iterable[Half], outcome: int, state: str) -> StatementAnswer:

@@ -41,6 +41,8 @@ from ledgerd_client.core.remains import open_order, remains_of
 _OPEN: Final = frozenset((State.OPEN, State.REOPENED))
 # Of a body, beside its record: salt, origin, author, record_id, time.
 _ENVELOPE_BYTES: Final = 512
+# No order, with its signature, is shorter.
+_MAX_REMAINS: Final = MAX_BODY_BYTES - _ENVELOPE_BYTES - 128
 
 
 class Erasable(NamedTuple):
@@ -111,8 +113,8 @@ def judge(
     law: a version; empty: the newest one. erasure: the ERASURE that erases it, which a mirror knows
     before it comes to it.
     """
-    if header.kind not in BY_INSTITUTIONS:
-        return Erasable(False, 0, "NOT_ERASABLE", "only what institutions wrote is ever erased")
+    if why_never := _why_never(header, body):
+        return Erasable(False, 0, "NOT_ERASABLE", why_never)
     earlier = erasure_of(snapshot, header.index)
     if earlier is not None and earlier != erasure:
         return Erasable(False, 0, "ERASED", f"it was erased by entry {earlier}")
@@ -129,6 +131,16 @@ def judge(
         message = "the other half of its transfer may still come"
         return Erasable(False, to_date(until), "OPEN_TRANSFER", message)
     return Erasable(True, to_date(until))
+
+
+def _why_never(header: Header, body: bytes) -> str:
+    """Why a body is never erased, whatever its age; "" if nothing forbids it."""
+    if header.kind not in BY_INSTITUTIONS:
+        return "only what institutions wrote is ever erased"
+    # Remains are never longer than the body.
+    if len(body) > _MAX_REMAINS and len(remains_of(body)) > _MAX_REMAINS:
+        return "what remains of it is too large for an entry; it stays as it is"
+    return ""
 
 
 def refuse(found: Erasable, index: int) -> None:
@@ -151,19 +163,22 @@ def make_erasure(snapshot: Snapshot, order: bytes, signature: bytes) -> pb.Erasu
     """
     The ERASURE that an encoded order calls for.
 
-    Raises NotFoundError for an entry that is not there, TooLargeError when one entry can't hold it.
+    Raises NotFoundError for an entry that is not there, TooLargeError when one entry can't hold it,
+    ForbiddenError NOT_ERASABLE for a body whose remains no entry can hold.
     """
     erasure = pb.Erasure(order=order, signature=signature)
     for index in pb.ErasureOrder.FromString(order).indexes:
-        body = body_or_remains(snapshot, index)
-        if body is None:
+        header, body = snapshot.get(Table.HEADERS, u64(index)), body_or_remains(snapshot, index)
+        if header is None or body is None:
             raise NotFoundError(f"there is no entry {index}")
+        if why_never := _why_never(Header.parse(header), body):
+            refuse(Erasable(False, 0, "NOT_ERASABLE", why_never), index)
         erasure.remains.add(index=index, body=remains_of(body))
     if erasure.ByteSize() > MAX_BODY_BYTES - _ENVELOPE_BYTES:
         raise TooLargeError(
             "what remains of these bodies does not fit one entry",
             reason="BODY_TOO_LARGE",
-            action="order fewer of them at once",
+            action="order fewer of them at once, or give a shorter reason",
         )
     return erasure
 

@@ -11,7 +11,7 @@ from ledgerd.ledger.erasing import Erasable, judge, make_erasure
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.projections import findings, timers
-from ledgerd.projections.erased import body_or_remains, erasure_of
+from ledgerd.projections.erased import erasure_of, stored_body
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -90,7 +90,7 @@ class LawReader:
         """Whether the body of an entry may be erased at a time (µs); raises NotFoundError."""
         with self._store.snapshot() as snapshot:
             header = Header.parse(need(snapshot, Table.HEADERS, index))
-            body = body_or_remains(snapshot, index) or b""
+            body = stored_body(snapshot, index)
             return judge(snapshot, header, body, now, stored_rule_set(snapshot)[1].law)
 
     def erasure(self, order: bytes, signature: bytes) -> pb.Erasure | int:

@@ -19,7 +19,7 @@ from ledgerd.ledger.peer_log import AnchorState, PeerLog
 from ledgerd.ledger.reconciler import Reconciler
 from ledgerd.projections import findings, registry
 from ledgerd.projections.anchored import put_anchor
-from ledgerd.projections.erased import body_or_remains
+from ledgerd.projections.erased import stored_body
 from ledgerd.projections.records import Records
 from ledgerd.projections.row_keys import row_key
 from ledgerd.projections.transfers import Position, Transfer, Transfers
@@ -29,6 +29,7 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import StoreError
 from ledgerd_client.core.header import KINDS_WITH_HALVES, Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.record import Facts
@@ -75,7 +76,7 @@ class Machine:
 
         Raises NotReadyError NO_SUCH_LAW, ChainError when the law in force is not this program's.
         """
-        machine = cls(history, peer_log, _stored_body, _stored_header)
+        machine = cls(history, peer_log, stored_body, stored_header)
         machine._enter(*stored_rule_set(snapshot))
         machine._reconciler.anchor = AnchorState.load(snapshot)
         machine._law.load(snapshot)
@@ -218,13 +219,13 @@ def stored_rule_set(snapshot: Snapshot) -> tuple[int, pb.RuleSet]:
     index = snapshot.get(Table.META, RULE_SET_KEY)
     if index is None:
         return 0, pb.RuleSet()
-    body = pb.Body.FromString(snapshot.get(Table.BODIES, index) or b"")
-    return int.from_bytes(index, "big"), body.rule_set
+    position = int.from_bytes(index, "big")
+    return position, pb.Body.FromString(stored_body(snapshot, position)).rule_set
 
 
-def _stored_body(transaction: Transaction, position: int) -> bytes:
-    return body_or_remains(transaction, position) or b""
-
-
-def _stored_header(transaction: Transaction, position: int) -> bytes:
-    return transaction.get(Table.HEADERS, u64(position)) or b""
+def stored_header(snapshot: Snapshot, position: int) -> bytes:
+    """The header of an entry that the log has; raises StoreError NO_HEADER."""
+    header = snapshot.get(Table.HEADERS, u64(position))
+    if header is None:
+        raise StoreError(f"entry {position} has no header", reason="NO_HEADER")
+    return header

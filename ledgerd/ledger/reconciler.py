@@ -70,7 +70,7 @@ class Reconciler:
         """Take what an own party states of a contract; its row, None if it was stated before."""
         key = row_key(entry.facts, entry.facts.kind)
         row = self._transfers.get(transaction, key)
-        if not agreement.take(row.halves, _own_half(entry)):
+        if not self._take(key, row, _own_half(entry)):
             return None, []
         return row, self._changed(transaction, key, row)
 
@@ -112,7 +112,7 @@ class Reconciler:
         half = _peer_half(found.header, halves, found.institution)
         if is_contract(key):
             transfer = self._transfers.get(transaction, key)
-            if not agreement.take(transfer.halves, half):
+            if not self._take(key, transfer, half):
                 return
         else:
             room = self._transfers.with_room(transaction, key, own=False)
@@ -122,6 +122,15 @@ class Reconciler:
             transfer.halves.append(half)
         old_due, transfer.due = transfer.due, UNJUDGED
         self._transfers.put(key, transfer, old_due)
+
+    def _take(self, key: bytes, row: Transfer, half: Half) -> bool:
+        """Enter a half of a contract or disposal; whether it says anything new."""
+        earlier = agreement.restated(row.halves, half)
+        if not agreement.take(row.halves, half):
+            return False
+        if earlier is not None:
+            self._transfers.keep(key, half.place, earlier.number, earlier.half)
+        return True
 
     def _judge(
         self, transaction: Transaction, key: bytes, transfer: Transfer, old_due: int

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import islice
 from operator import or_
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
+from ledgerd.ledger.indexer import STANDS
 from ledgerd.ledger.law_reader import need
 from ledgerd.projections.findings import findings_on
 from ledgerd.projections.postings import (
@@ -24,15 +26,24 @@ from ledgerd.projections.postings import (
     code,
     left_since,
     next_block,
+    next_left,
     offsets_of,
 )
 from ledgerd.projections.transfers import get_transfer
+from ledgerd.rules.reconcile import State
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client.core.header import recorded_at_of
 
-# Fields whose values change.
-CHANGING: Final = (Field.STATE, Field.STANDING)
+# Fields whose values change, and the values that an entry may leave.
+_CHANGING: Final[Mapping[Field, Sequence[int]]] = MappingProxyType(
+    {Field.STATE: tuple(State), Field.STANDING: (STANDS,)}
+)
+
+
+# Entries that one page of states or findings passes: a third of a second where each has changed by
+# itself since, and some ms where anchors changed a thousand at once.
+MOST_PASSED: Final = 32 * BLOCK
 
 
 class Clause(NamedTuple):
@@ -71,63 +82,70 @@ class FoundBlock(NamedTuple):
     bits: int
 
 
-class Past:
-    """
-    What entries had as of a size in the fields whose values change.
+def bits_at(
+    snapshot: Snapshot, field: Field, values: Iterable[bytes], block: int, size: int
+) -> list[int]:
+    """Of each value, the entries of a block that had it when the log had so many entries."""
+    now = [bits(snapshot, field, value, block) for value in values]
+    if field not in _CHANGING:
+        return now
+    left, had = _left(snapshot, field, block, size)
+    return [each & ~left | had[value] for each, value in zip(now, values, strict=True)]
 
-    Good for the snapshots of one answer, each newer than the last.
-    """
 
-    def __init__(self, size: int) -> None:
-        self._read_to = dict.fromkeys(CHANGING, size)
-        # By field and block: the bits of entries that have left their value since; of those that
-        # had a value.
-        self._left: dict[tuple[Field, int], int] = defaultdict(int)
-        self._had: dict[tuple[Field, bytes], dict[int, int]] = defaultdict(dict)
-
-    def catch_up(self, snapshot: Snapshot, field: Field) -> None:
-        """Read what has changed since the last snapshot, in a field where anything does."""
-        if field not in CHANGING:
-            return
-        for at, index, value in left_since(snapshot, field, self._read_to[field]):
-            self._read_to[field] = at + 1
-            block, bit = index // BLOCK, 1 << index % BLOCK
-            # What an entry left first, it had.
-            if not self._left[field, block] & bit:
-                self._left[field, block] |= bit
-                had = self._had[field, code(value)]
-                had[block] = had.get(block, 0) | bit
-
-    def bits(self, snapshot: Snapshot, field: Field, value: bytes, block: int) -> int:
-        """The entries of a block that had a value, in any field; a snapshot caught up with."""
-        now = bits(snapshot, field, value, block)
-        if field not in CHANGING:
-            return now
-        return now & ~self._left[field, block] | self._had[field, value].get(block, 0)
-
-    def blocks(self, field: Field, value: bytes) -> Iterable[int]:
-        """Where entries had a value that they have left since."""
-        return self._had[field, value].keys()
+def _left(
+    snapshot: Snapshot, field: Field, block: int, size: int
+) -> tuple[int, Mapping[bytes, int]]:
+    """The entries of a block that have changed since a size; those that had each value then."""
+    rows = [
+        (at, code(value), gone)
+        for value in _CHANGING[field]
+        for at, gone in left_since(snapshot, field, value, block, size)
+    ]
+    left, had = 0, defaultdict[bytes, int](int)
+    # What an entry left first, it had.
+    for _, value, gone in sorted(rows):
+        had[value] |= gone & ~left
+        left |= gone
+    return left, had
 
 
 def find(snapshot: Snapshot, search: Search, start: int | None, count: int) -> Found:
     """
     The first matches, at most so many; start: where to go on, a `next`, or None.
 
-    What it costs does not depend on the log's size, but on the entries found and, for a size before
-    the newest, on the states and findings that have changed since.
+    It reads what it finds and, of each block of 4,096 entries that it passes, the postings of its
+    clauses; of states and findings at a size before the newest, also those of the block that have
+    changed since.
     """
     matches = list(islice(_matches(snapshot, search, start), count + 1))
     return Found(matches[:count], matches[count] if len(matches) > count else None)
 
 
-def find_block(snapshot: Snapshot, search: Search, block: int, past: Past) -> FoundBlock | None:
+def find_page(snapshot: Snapshot, search: Search, start: int | None, count: int) -> Found:
     """
-    The nearest block with matches, from one on in the search's order; None when there is none.
+    As find(), but by states and findings it passes so many entries at most, and then says `next`.
 
-    past: of the search's size, the same for each block.
+    So no page takes long, whatever has changed since the search's size; one may be short, or empty.
+    Where it ends follows from search and start alone.
     """
-    for found in _blocks(_sources(snapshot, search, past), search, block):
+    if not any(clause.field in _CHANGING for clause in search.clauses):
+        return find(snapshot, search, start, count)
+    if search.newest_first:
+        top = search.end if start is None else start + 1
+        near = search._replace(first=max(search.first, top - MOST_PASSED))
+        beyond, more = near.first - 1, near.first > search.first
+    else:
+        bottom = search.first if start is None else start
+        near = search._replace(end=min(search.end, bottom + MOST_PASSED))
+        beyond, more = near.end, near.end < search.end
+    found = find(snapshot, near, start, count)
+    return found._replace(next=beyond) if found.next is None and more else found
+
+
+def find_block(snapshot: Snapshot, search: Search, block: int) -> FoundBlock | None:
+    """The nearest block with matches, from one on in the search's order; None: there is none."""
+    for found in _blocks(_sources(snapshot, search), search, block):
         return found
     return None
 
@@ -160,14 +178,13 @@ class _Source(Protocol):
 
 
 class _Posted:
-    """Entries that meet a clause, at the size of past."""
+    """Entries that meet a clause, as of a size."""
 
-    def __init__(self, snapshot: Snapshot, clause: Clause, past: Past, *, reverse: bool) -> None:
+    def __init__(self, snapshot: Snapshot, clause: Clause, size: int, *, reverse: bool) -> None:
         self._snapshot = snapshot
         self._field, self._values = clause
+        self._size = size
         self._reverse = reverse
-        self._past = past
-        past.catch_up(snapshot, clause.field)
         # Of each value, the block that was found last.
         self._at: dict[bytes, int | None] = dict.fromkeys(clause.values, -1)
         self._sought = False
@@ -180,19 +197,22 @@ class _Posted:
         return _nearest((at for at in self._at.values() if at is not None), reverse=self._reverse)
 
     def bits(self, block: int) -> int:
-        return union(
-            self._past.bits(self._snapshot, self._field, value, block)
-            for value, at in self._at.items()
-            if at == block
-        )
+        values = [value for value, at in self._at.items() if at == block]
+        return union(bits_at(self._snapshot, self._field, values, block, self._size))
 
     def _next(self, value: bytes, block: int) -> int | None:
-        reverse = self._reverse
-        posted = next_block(self._snapshot, self._field, value, block, reverse=reverse)
-        known = [] if posted is None else [posted]
-        left = self._past.blocks(self._field, value)
-        known += [each for each in left if not self._is_behind(each, block)]
-        return _nearest(known, reverse=reverse)
+        where, reverse = (self._snapshot, self._field), self._reverse
+        posted = next_block(*where, value, block, reverse=reverse)
+        number = int.from_bytes(value, "big")
+        if number not in _CHANGING.get(self._field, ()):
+            return posted
+        # Of those that are nearer.
+        if reverse:
+            nearer = range(0 if posted is None else posted + 1, block + 1)
+        else:
+            nearer = range(block, self._size // BLOCK + 1 if posted is None else posted)
+        left = next_left(*where, number, nearer, self._size, reverse=reverse)
+        return posted if left is None else left
 
     def _is_behind(self, at: int, block: int) -> bool:
         return at > block if self._reverse else at < block
@@ -224,14 +244,16 @@ def union(sets: Iterable[int]) -> int:
     return reduce(or_, sets, 0)
 
 
-def _sources(snapshot: Snapshot, search: Search, past: Past) -> list[_Source]:
+def _sources(snapshot: Snapshot, search: Search) -> list[_Source]:
     reverse = search.newest_first
+    # What costs most is looked at last, and not where the others have nothing.
+    clauses = sorted(search.clauses, key=lambda clause: clause.field in _CHANGING)
     sources: list[_Source] = [
-        _Posted(snapshot, clause, past, reverse=reverse) for clause in search.clauses
+        _Posted(snapshot, clause, search.size, reverse=reverse) for clause in clauses
     ]
     if search.refs:
         indexes = (index for ref in search.refs for index in _about(snapshot, ref))
-        sources.append(_Listed(indexes, reverse=reverse))
+        sources.insert(0, _Listed(indexes, reverse=reverse))
     return sources
 
 
@@ -249,7 +271,7 @@ def _matches(snapshot: Snapshot, search: Search, start: int | None) -> Iterator[
         search = search._replace(first=start)
     if search.first >= search.end:
         return
-    sources = _sources(snapshot, search, Past(search.size))
+    sources = _sources(snapshot, search)
     begin = (search.end - 1 if search.newest_first else search.first) // BLOCK
     for block, matching in _blocks(sources, search, begin):
         for offset in offsets_of(matching, reverse=search.newest_first):
@@ -266,7 +288,7 @@ def _blocks(sources: list[_Source], search: Search, begin: int) -> Iterator[Foun
         if reached == block:
             matching = _within(search, block)
             for source in sources:
-                matching &= source.bits(block)
+                matching = matching and matching & source.bits(block)
             if matching:
                 yield FoundBlock(block, matching)
             reached = block + step

@@ -1,8 +1,9 @@
 """
 The Merkle tree of a log, kept as 256-hash tiles (C2SP tlog-tiles) in the store.
 
-A tile of level L holds up to 256 hashes, each the root of a complete subtree of 256**L leaves.
-Complete subtrees never change, so their hashes may be remembered for good.
+A tile of level L holds up to 256 hashes, each the root of a complete subtree of 256**L leaves. Once
+it is full, the nodes above them stand behind them, 128, 64, … 2, so that a proof hashes nothing of
+it again. Complete subtrees never change, so their hashes may be remembered for good.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ledgerd_client.core.merkle import Frontier, node_hash
 
 WIDTH: Final = 256
 HASH: Final = 32
+_LEVELS: Final = 8
+# Where each row of a full tile begins, in hashes; the last is its length.
+_ROWS: Final = tuple(2 * WIDTH - (2 * WIDTH >> row) for row in range(_LEVELS + 1))
 _CACHED_NODES: Final = 1 << 16
 
 NodeCache = dict[tuple[int, int], bytes]
@@ -35,31 +39,38 @@ class Nodes:
     between threads, but only for nodes that are committed.
     """
 
-    __slots__ = ("_cache", "_get")
+    __slots__ = ("_cache", "_get", "_key", "_tile")
 
     def __init__(self, get: Callable[[Table, bytes], bytes | None], cache: NodeCache) -> None:
         self._get = get
         self._cache = cache
+        # The tile that was read last.
+        self._key, self._tile = b"", b""
 
     def __call__(self, level: int, index: int) -> bytes:
         found = self._cache.get((level, index))
         if found is None:
-            found = self._read(level, index) if level % 8 == 0 else self._join(level, index)
+            found = self._read(level, index)
             if len(self._cache) >= _CACHED_NODES:
                 self._cache.clear()
             self._cache[level, index] = found
         return found
 
-    def _join(self, level: int, index: int) -> bytes:
-        return node_hash(self(level - 1, 2 * index), self(level - 1, 2 * index + 1))
-
     def _read(self, level: int, index: int) -> bytes:
-        number, place = divmod(index, WIDTH)
-        tile = self._get(Table.TILES, tile_key(level // 8, number)) or b""
-        node = tile[place * HASH : (place + 1) * HASH]
-        if len(node) != HASH:
-            raise StoreError(f"tile {level // 8}/{number} has no hash {place}", reason="BAD_TILE")
-        return node
+        tile_level, row = divmod(level, _LEVELS)
+        number, place = divmod(index, WIDTH >> row)
+        key = tile_key(tile_level, number)
+        if key != self._key:
+            self._key, self._tile = key, self._get(Table.TILES, key) or b""
+        full = len(self._tile) > WIDTH * HASH
+        # Of one that is not full, the node is the root over so many of its hashes.
+        start, count = (_ROWS[row] + place, 1) if full else (place << row, 1 << row)
+        hashes = self._tile[start * HASH : (start + count) * HASH]
+        if len(hashes) != count * HASH:
+            raise StoreError(
+                f"tile {tile_level}/{number} has no hash {place} of row {row}", reason="BAD_TILE"
+            )
+        return _above(hashes)[-1]
 
 
 class TileWriter:
@@ -102,11 +113,11 @@ class TileWriter:
         roots = []
         edge += b"".join(hashes)
         while len(edge) >= WIDTH * HASH:
-            tile = bytes(edge[: WIDTH * HASH])
+            tile, root = _fill(bytes(edge[: WIDTH * HASH]))
             del edge[: WIDTH * HASH]
             changed[tile_key(level, full)] = tile
             full += 1
-            roots.append(_tile_root(tile))
+            roots.append(root)
         self._full[level] = full
         if edge:
             changed[tile_key(level, full)] = bytes(edge)
@@ -124,8 +135,17 @@ def frontier(snapshot: Snapshot, size: int) -> Frontier:
     return Frontier(size, [nodes(level, (size >> level) - 1) for level in levels])
 
 
-def _tile_root(tile: bytes) -> bytes:
-    row = [tile[i : i + HASH] for i in range(0, len(tile), HASH)]
+def _fill(hashes: bytes) -> tuple[bytes, bytes]:
+    """A full tile of these hashes, and the root over them."""
+    *nodes, root = _above(hashes)
+    return b"".join(nodes), root
+
+
+def _above(hashes: bytes) -> list[bytes]:
+    """A power of two hashes, and all nodes above them, row by row up to the root."""
+    row = [hashes[i : i + HASH] for i in range(0, len(hashes), HASH)]
+    nodes = [*row]
     while len(row) > 1:
         row = [node_hash(a, b) for a, b in zip(row[::2], row[1::2], strict=True)]
-    return row[0]
+        nodes += row
+    return nodes

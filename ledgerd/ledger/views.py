@@ -11,10 +11,10 @@ from ledgerd.ledger.contract_reader import ContractAnswer, statement, statements
 from ledgerd.ledger.indexer import STANDS
 from ledgerd.ledger.law_reader import need
 from ledgerd.ledger.peer_log import AnchorState
-from ledgerd.ledger.search import Clause, Past, Search, covers, find, find_block
+from ledgerd.ledger.search import Clause, Search, covers, find, find_block
 from ledgerd.projections.anchored import anchor_before
 from ledgerd.projections.contracts import stated_terms
-from ledgerd.projections.erased import body_or_remains
+from ledgerd.projections.erased import stored_body
 from ledgerd.projections.findings import findings_on
 from ledgerd.projections.postings import BLOCK, Field, bits, code, text
 from ledgerd.projections.transfers import Half, get_transfer
@@ -131,13 +131,13 @@ def _newest_by_author(snapshot: Snapshot, statements: Search) -> dict[str, int]:
     However many one of them has made, the others are found: per block each costs one look.
     """
     newest: dict[str, int] = {}
-    past, block = Past(statements.size), (statements.end - 1) // BLOCK
-    while found := find_block(snapshot, statements, block, past):
+    block = (statements.end - 1) // BLOCK
+    while found := find_block(snapshot, statements, block):
         left = found.bits
         while left:
             offset = left.bit_length() - 1
             index = found.block * BLOCK + offset
-            author = pb.Body.FromString(body_or_remains(snapshot, index) or b"").author
+            author = pb.Body.FromString(stored_body(snapshot, index)).author
             newest.setdefault(author, index)
             by_him = bits(snapshot, Field.INSTITUTION, text(author), found.block)
             left &= ~(by_him | 1 << offset)
@@ -156,7 +156,7 @@ def _contract_at(
         ref,
         state_of(states),
         halves,
-        encode_message(stated_terms(body_or_remains(snapshot, stated) or b"")),
+        encode_message(stated_terms(stored_body(snapshot, stated))),
         [statement(halves, outcome, state) for outcome, state in states.items()],
         sorted(found),
         0,

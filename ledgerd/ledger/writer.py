@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ledgerd.ledger.call import Item
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.machine import Machine
+from ledgerd.ledger.machine import Machine, stored_header
 from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.store.base import Store, Transaction
@@ -285,7 +285,7 @@ class Writer:
         for number in call.repeated:
             position = call.outcomes[number]
             assert isinstance(position, int)  # noqa: S101 - repeated ones have an index
-            header = transaction.get(Table.HEADERS, u64(position)) or b""
+            header = stored_header(transaction, position)
             proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
             outcomes[number] = Receipt(header, proof, head.checkpoint)
         start, end = call.first - batch.first, call.end - batch.first

@@ -73,6 +73,7 @@ class Follower:
         with store.log.snapshot() as snapshot:
             self.head = Head.find(snapshot) or Head.empty(store.origin)
             self._held = store.held(snapshot)
+            self._anchored = store.anchored(snapshot)
             erased = erased_from(snapshot, self._held.size)
             self._awaits = max((each.erasure for _, each in erased), default=0)
             history = load_history(snapshot, store.origin, self._authority)
@@ -83,6 +84,11 @@ class Follower:
     def checkpoint(self) -> bytes:
         """The newest checkpoint whose root came out, a note; b"" before the first."""
         return self.head.checkpoint
+
+    @property
+    def cosigned(self) -> bytes:
+        """The newest checkpoint here that the peer has anchored, with its cosignature, or b""."""
+        return self._anchored.note
 
     @property
     def held(self) -> int:
@@ -224,10 +230,14 @@ class Follower:
             )
         if verifier.awaits:
             return
-        head = self._held._replace(checkpoint=known.note)
+        head, anchored = self._held._replace(checkpoint=known.note), self._anchored
+        if self.peer is not None:
+            with self._store.log.snapshot() as snapshot:
+                anchored = self.peer.compare(snapshot, replay.history, known.note, anchored)
         with self._store.log.write() as transaction:
+            self._store.put_anchored(transaction, anchored)
             head.put(transaction)
-        self.head = head
+        self.head, self._anchored = head, anchored
 
     def _load(self) -> LogVerifier:
         peer_log: PeerLog = self.peer.replica if self.peer else NoPeerLog()

@@ -147,7 +147,7 @@ class MirrorNode:
             reader=Reader(self._store.log),
             keys=self._keys,
             peer_keys=lambda: replica.verified_history() if replica.verified else None,
-            cosigned=lambda: b"",
+            cosigned=lambda: follower.cosigned,
             refused=_refused,
         )
         self._server = LocalServer(desk, public, self._caller)

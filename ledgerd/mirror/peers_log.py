@@ -1,4 +1,9 @@
-"""Following the log of a node's peer, as that node has replayed it."""
+"""
+Following the log of a node's peer, as that node has replayed it, and what it says of that node's.
+
+The peer anchors what it has cosigned of the node's log. A node that shows its regulator one history
+and its peer another has signed both.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,22 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
+from ledgerd.ledger.tree import NodeCache, Nodes
+from ledgerd.mirror.store import Anchored
 from ledgerd.mirror.stream import Way, first_note, judge
-from ledgerd.peer.notes import open_known, parse_known
+from ledgerd.peer.notes import open_known, parse_known, stripped
 from ledgerd.peer.replay import Page
 from ledgerd.peer.replica import Check, Replica
 from ledgerd.peer.store import PeerStore
+from ledgerd.store.base import Snapshot
+from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core import merkle
+from ledgerd_client.core.checkpoint import OpenedCheckpoint, open_checkpoint
 from ledgerd_client.core.errors import (
+    ForkError,
     InputError,
+    LedgerError,
     RefusedError,
     UnavailableError,
     VerificationError,
@@ -51,6 +64,47 @@ class PeersLog:
             # It replays its peer anew, and has not come so far as we are.
             if error.reason != "BEYOND_THE_END":
                 raise
+
+    def compare(
+        self, snapshot: Snapshot, history: KeyHistory, shown: bytes, so_far: Anchored
+    ) -> Anchored:
+        """
+        Compare the peer's next anchors of the mirrored log with its tree; history is its own.
+
+        shown: the checkpoint, a note, that the tree has come to; anchors beyond it wait. What the
+        log's own key has not signed proves nothing, and is passed over. Any thread may ask. Raises
+        ForkError with both notes as `__notes__`.
+        """
+        size, nodes = parse_known(shown).size, Nodes(snapshot.get, NodeCache())
+        after, note, newest = *so_far, b""
+        for index, body in self.replica.shared(after):
+            after = index + 1
+            given = body_pb2.Body.FromString(body).anchor.checkpoint
+            try:
+                anchored = parse_known(given).checkpoint
+            except LedgerError:
+                continue
+            if anchored.size <= size and anchored.root == merkle.root(nodes, anchored.size):
+                newest = given
+            elif not self._opened(given, history):
+                continue
+            elif anchored.size <= size:
+                raise _forked(anchored.size, index, given, shown)
+            else:
+                after = index
+                break
+        opened = self._opened(newest, history)
+        if opened and opened.cosigned:
+            note = stripped(newest, (*opened.signed, *opened.cosigned))
+        return Anchored(after, note)
+
+    def _opened(self, note: bytes, history: KeyHistory) -> OpenedCheckpoint | None:
+        """A checkpoint of the mirrored log; None for what it has not signed."""
+        cosigners = self.replica.verified_history().cosigner_verifiers()
+        try:
+            return open_checkpoint(note, log=history.log_verifiers(), cosigners=cosigners)
+        except LedgerError:
+            return None
 
     async def _take(self, note: bytes, stream: AsyncIterator[pb.FollowResponse]) -> None:
         replica = self.replica
@@ -99,3 +153,14 @@ async def _again(first: Page | None, pages: AsyncIterator[Page]) -> AsyncGenerat
         yield first
     async for page in pages:
         yield page
+
+
+def _forked(size: int, index: int, *notes: bytes) -> ForkError:
+    error = ForkError(
+        f"the node's first {size} entries are others than those that its peer anchored with entry"
+        f" {index} of its log: it has signed two histories",
+        action="keep both checkpoints and the mirror, and tell the authority",
+    )
+    for note in notes:
+        error.add_note(note.decode())
+    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ledgerd.ledger.head import Head
 from ledgerd.peer.store import PeerStore
@@ -20,6 +20,19 @@ from ledgerd_client.core.errors import InputError, StoreError
 from ledgerd_client.core.header import genesis_previous
 
 _HELD_KEY: Final = b"mirrored"
+_ANCHORED_KEY: Final = b"anchored"
+
+
+class Anchored(NamedTuple):
+    """
+    How far the peer's anchors of the log are compared with it.
+
+    next: the entry of the peer's log to go on from. note: the newest checkpoint of the mirrored log
+    that it has cosigned and that this mirror has come to; b"" for none.
+    """
+
+    next: int = 0
+    note: bytes = b""
 
 
 class MirrorStore:
@@ -53,6 +66,15 @@ class MirrorStore:
     def hold(self, transaction: Transaction, head: Head) -> None:
         value = u64(head.size) + u64(head.last_time) + head.last_leaf
         transaction.put(Table.META, _HELD_KEY, value)
+
+    def anchored(self, snapshot: Snapshot) -> Anchored:
+        value = snapshot.get(Table.META, _ANCHORED_KEY)
+        return (
+            Anchored() if value is None else Anchored(int.from_bytes(value[:8], "big"), value[8:])
+        )
+
+    def put_anchored(self, transaction: Transaction, anchored: Anchored) -> None:
+        transaction.put(Table.META, _ANCHORED_KEY, u64(anchored.next) + anchored.note)
 
     def close(self) -> None:
         """Close both stores, once nobody reads them any more, and free the directory."""

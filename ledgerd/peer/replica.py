@@ -149,6 +149,15 @@ class Replica:
                 headers = list(snapshot.scan(Table.HEADERS, *page))
             yield from ((raw, bodies.get(key, b"")) for key, raw in headers)
 
+    def shared(self, start: int) -> Iterator[tuple[int, bytes]]:
+        """The bodies that the peer shares, of verified entries from start on, each by its index."""
+        stop = self.verified_size
+        for first in range(start, stop, _PAGE):
+            page = u64(first), u64(min(first + _PAGE, stop))
+            with self._store.snapshot() as snapshot:
+                bodies = list(snapshot.scan(Table.BODIES, *page))
+            yield from ((int.from_bytes(key, "big"), body) for key, body in bodies)
+
     def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterator[PeerHalf]:
         """
         Implement PeerLog.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import StoreError
 
 _INDEX_BYTES = 8
 
@@ -63,3 +64,11 @@ def body_or_remains(snapshot: Snapshot, index: int) -> bytes | None:
         return body
     erased = find_erased(snapshot, index)
     return None if erased is None else erased.remains
+
+
+def stored_body(snapshot: Snapshot, index: int) -> bytes:
+    """As body_or_remains(), of an entry that the log has; raises StoreError NO_BODY."""
+    body = body_or_remains(snapshot, index)
+    if body is None:
+        raise StoreError(f"entry {index} has no body", reason="NO_BODY")
+    return body

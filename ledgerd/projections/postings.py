@@ -2,9 +2,10 @@
 Postings: which entries have a value in a field, in blocks of 4,096 entries.
 
 INDEX: u8 field ‖ lp8(value) ‖ u32 block → postings: fewer than 256 as ascending u16 offsets, from
-256 on a bitmap of 512 bytes, little-endian. LEFT: u8 field ‖ u64 at ‖ u64 index → u8 value: entry
-`index` had that value until entry `at` (STATE and STANDING only, whose values change). INDEX also:
-0xFE ‖ u64 index of a FINDING → u64 index of the entry that closed it; 0xFF ‖ lp8(author) ‖
+256 on a bitmap of 512 bytes, little-endian. LEFT: u8 field ‖ u8 value ‖ u32 block ‖ u64 at →
+postings of those that had that value until entry `at` (STATE and STANDING only, whose values
+change); by block before time, so that who looks at one block reads nothing of the others. INDEX
+also: 0xFE ‖ u64 index of a FINDING → u64 index of the entry that closed it; 0xFF ‖ lp8(author) ‖
 contract_id → what its author's newest statement says of a contract (`Stated`).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import enum
 import struct
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, Self
@@ -26,6 +28,7 @@ BLOCK: Final = 4096
 _BITMAP_FROM: Final = 256
 _BITMAP_BYTES: Final = BLOCK // 8
 _BLOCK_NUMBER: Final = struct.Struct(">I")
+_BLOCK_AND_TIME: Final = struct.Struct(">IQ")
 _OFFSET: Final = struct.Struct(">H")
 _PAST_ANY_BLOCK: Final = b"\xff" * 5
 # Blocks that stay in memory: some 700 bytes each.
@@ -91,11 +94,7 @@ class _Block:
         self._store(value)
 
     def remove(self, offset: int) -> None:
-        bits = _bits(self.encode()) & ~(1 << offset)
-        if bits.bit_count() >= _BITMAP_FROM:
-            self._store(bits.to_bytes(_BITMAP_BYTES, "little"))
-        else:
-            self._store(_list(list(offsets_of(bits))))
+        self._store(_spelled(_bits(self.encode()) & ~(1 << offset)))
 
     def encode(self) -> bytes:
         """Add what was collected; return how it is stored."""
@@ -147,6 +146,12 @@ def _bits(value: bytes) -> int:
     return _bits_of(_offsets(value))
 
 
+def _spelled(bits: int) -> bytes:
+    if bits.bit_count() >= _BITMAP_FROM:
+        return bits.to_bytes(_BITMAP_BYTES, "little")
+    return _list(list(offsets_of(bits)))
+
+
 def _bits_of(offsets: Iterable[int]) -> int:
     bitmap = bytearray(_BITMAP_BYTES)
     for offset in offsets:
@@ -181,7 +186,8 @@ class Postings:
         self._together: dict[tuple[bytes, ...], tuple[int, list[_Block]]] = {}
         # In the order of their changes, as a dictionary because a set has none.
         self._changed: dict[_Block, None] = {}
-        self._left: list[tuple[bytes, bytes]] = []
+        # By key of LEFT. What an entry moves, it moves in one commit.
+        self._left: dict[bytes, int] = defaultdict(int)
 
     def add(
         self, transaction: Transaction, names: tuple[bytes, ...], indexes: Sequence[int]
@@ -202,11 +208,12 @@ class Postings:
         self, transaction: Transaction, field: Field, old: int, new: int, index: int, at: int
     ) -> None:
         """Have an entry go from a value that it was posted under to another, with entry `at`."""
-        left = self._block(transaction, posting(field, code(old)), index // BLOCK)
-        left.remove(index % BLOCK)
+        number, offset = divmod(index, BLOCK)
+        left = self._block(transaction, posting(field, code(old)), number)
+        left.remove(offset)
         self._changed[left] = None
         self.add(transaction, (posting(field, code(new)),), (index,))
-        self._left.append((bytes((field,)) + u64(at) + u64(index), bytes((old,))))
+        self._left[_left_key(field, old, number, at)] |= 1 << offset
 
     def flush(self, transaction: Transaction) -> None:
         """Put what has changed."""
@@ -216,7 +223,8 @@ class Postings:
             if not value:
                 transaction.delete(Table.INDEX, key)
         if self._left:
-            transaction.put_many(Table.LEFT, self._left)
+            left = [(key, _spelled(bits)) for key, bits in self._left.items()]
+            transaction.put_many(Table.LEFT, left)
         self._changed.clear()
         self._left.clear()
         if max(len(self._blocks), len(self._together)) > _KEPT:
@@ -264,11 +272,36 @@ def next_block(
     return None
 
 
-def left_since(snapshot: Snapshot, field: Field, at: int) -> Iterator[tuple[int, int, int]]:
-    """(at, index, value) of entries that left a value at entry `at` or later, in that order."""
-    name = bytes((field,))
-    for key, value in snapshot.scan(Table.LEFT, name + u64(at), name + u64(U64_MAX)):
-        yield int.from_bytes(key[1:9], "big"), int.from_bytes(key[9:], "big"), value[0]
+def left_since(
+    snapshot: Snapshot, field: Field, value: int, block: int, size: int
+) -> Iterator[tuple[int, int]]:
+    """(at, bits) of a block's entries that left a value at an entry from size on, in log order."""
+    bounds = (_left_key(field, value, block, at) for at in (size, U64_MAX))
+    for key, left in snapshot.scan(Table.LEFT, *bounds):
+        yield int.from_bytes(key[-8:], "big"), _bits(left)
+
+
+def next_left(
+    snapshot: Snapshot, field: Field, value: int, blocks: range, size: int, *, reverse: bool
+) -> int | None:
+    """The first of some blocks, or the last, that entries have left since a size."""
+    low, high = blocks.start, blocks.stop
+    while low < high:
+        first = _left_key(field, value, low, 0 if reverse else size)
+        rows = snapshot.scan(Table.LEFT, first, _left_key(field, value, high, 0), reverse=reverse)
+        found = next(iter(rows), None)
+        if found is None:
+            return None
+        block, at = map(int, _BLOCK_AND_TIME.unpack_from(found[0], 2))
+        if at >= size:
+            return block
+        # Upwards it is the block's oldest row, and newer ones may follow; downwards its newest.
+        low, high = (low, block) if reverse else (block, high)
+    return None
+
+
+def _left_key(field: Field, value: int, block: int, at: int) -> bytes:
+    return bytes((field, value)) + _BLOCK_AND_TIME.pack(block, at)
 
 
 class Stated(NamedTuple):

@@ -26,9 +26,16 @@ def load_history(snapshot: Snapshot, origin: str, authority: bytes) -> KeyHistor
 
 
 def newest_key_header(snapshot: Snapshot) -> bytes:
-    """The header of the newest of them, which its chain makes stand for them all; b"" for none."""
+    """
+    The header of the newest of them, which its chain makes stand for them all; b"" for none.
+
+    Raises StoreError.
+    """
     for key, _ in snapshot.scan(Table.KEYS, reverse=True):
-        return snapshot.get(Table.HEADERS, key) or b""
+        header = snapshot.get(Table.HEADERS, key)
+        if header is None:
+            raise _missing(key)
+        return header
     return b""
 
 
@@ -38,5 +45,9 @@ def key_entries(snapshot: Snapshot, start: int = 0) -> Iterator[tuple[bytes, byt
         header = snapshot.get(Table.HEADERS, key)
         body = snapshot.get(Table.BODIES, key)
         if header is None or body is None:
-            raise StoreError(f"entry {int.from_bytes(key, 'big')} of the key history is missing")
+            raise _missing(key)
         yield header, body
+
+
+def _missing(key: bytes) -> StoreError:
+    return StoreError(f"entry {int.from_bytes(key, 'big')} of the key history is missing")

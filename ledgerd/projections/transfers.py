@@ -2,7 +2,9 @@
 Transfers by ref: the halves that both logs hold, and what is open about them. Contracts likewise.
 
 TRANSFERS: ref, or "C" ‖ contract_ref, or of a disposal "C" ‖ contract_ref ‖ its terms' digest → the
-row below. DEADLINES: u64 due (µs) ‖ that key → "".
+row below. DEADLINES: u64 due (µs) ‖ that key → "". LEFT: 0xFF ‖ a contract's key ‖ u8 own ‖ u64
+position of a half that says again what its author had said before → u8 number ‖ the half that it
+took the place of (rules.agreement): a row of TRANSFERS holds the newest of equal halves only.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 from ledgerd.projections.row_keys import contract_row
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
-from ledgerd_client.core.encoding import lp8, u64
+from ledgerd_client.core.encoding import U64_MAX, lp8, u64
 
 # Halves that count: on a transfer, of one log; on a contract, of one author and sort. A transfer
 # needs two or three; without a bound, one institution could make a row as long as it likes, and
@@ -33,6 +35,8 @@ _HALF = struct.Struct(">?BQQ32sB")
 _POSITION = struct.Struct(">?Q")
 _NUMBER = struct.Struct(">Q")
 _MOVE = struct.Struct(">QB")
+# In LEFT, above every field of the index.
+_REPLACED: Final = b"\xff"
 
 
 class Position(NamedTuple):
@@ -114,7 +118,7 @@ class Transfer:
         parts = [b""]
         for half in self.halves:
             own += half.own
-            parts += (_HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty))
+            parts += _packed(half)
         counts = own, len(self.halves) - own, len(self.findings), len(self.moves)
         parts[0] = _ROW.pack(self.state, self.due, *counts)
         for finding in self.findings:
@@ -132,10 +136,7 @@ class Transfer:
         return cls(
             state,
             due,
-            [
-                Half(*(*reader.take(_HALF), reader.text(), reader.text()))
-                for _ in range(own + peers)
-            ],
+            [reader.half() for _ in range(own + peers)],
             [
                 OpenFinding(reader.bytes(32), reader.text(), reader.positions(), reader.numbers())
                 for _ in range(findings)
@@ -161,6 +162,8 @@ class Transfers:
         self._deadlines: dict[bytes, bool] = {}
         # By key: a transfer that moves twice at one entry has moved once.
         self._moved: dict[bytes, Moved] = {}
+        # Rows of LEFT.
+        self._replaced: dict[bytes, bytes] = {}
 
     def read(self, transaction: Transaction, refs: Iterable[bytes]) -> None:
         """Read at once the rows that get() will be asked for."""
@@ -195,6 +198,11 @@ class Transfers:
                 self._deadlines[u64(old_due) + ref] = False
             if transfer.due:
                 self._deadlines[u64(transfer.due) + ref] = True
+
+    def keep(self, key: bytes, taken: Position, number: int, earlier: Half) -> None:
+        """Keep a half of a contract whose place in the row another one took."""
+        value = bytes((number,)) + b"".join(_packed(earlier))
+        self._replaced[_replaced_key(key, taken)] = value
 
     def _move(self, ref: bytes, transfer: Transfer, old: int) -> None:
         transfer.was = transfer.state
@@ -232,9 +240,12 @@ class Transfers:
         for key, there in self._deadlines.items():
             if not there:
                 transaction.delete(Table.DEADLINES, key)
+        if self._replaced:
+            transaction.put_many(Table.LEFT, self._replaced.items())
         self._rows.clear()
         self._read.clear()
         self._deadlines.clear()
+        self._replaced.clear()
 
 
 def count_own(row: bytes) -> int:
@@ -260,11 +271,29 @@ def disposals_of(snapshot: Snapshot, ref: bytes) -> Iterator[Transfer]:
         yield Transfer.parse(value)
 
 
+def replaced_since(
+    snapshot: Snapshot, key: bytes, since: Position
+) -> Iterator[tuple[Position, int, Half]]:
+    """Of a contract, the halves of one log from a position on, newest first; and as by keep()."""
+    bounds = (_replaced_key(key, since._replace(entry=entry)) for entry in (since.entry, U64_MAX))
+    for each, value in snapshot.scan(Table.LEFT, *bounds, reverse=True):
+        taken = Position(since.own, int.from_bytes(each[-8:], "big"))
+        yield taken, value[0], _Reader(value, 1).half()
+
+
 def next_deadline(snapshot: Snapshot) -> int | None:
     """The earliest deadline, µs; None when nothing is awaited."""
     for key, _ in snapshot.scan(Table.DEADLINES):
         return int.from_bytes(key[:8], "big")
     return None
+
+
+def _replaced_key(key: bytes, taken: Position) -> bytes:
+    return _REPLACED + key + _POSITION.pack(*taken)
+
+
+def _packed(half: Half) -> tuple[bytes, bytes, bytes]:
+    return _HALF.pack(*half[:6]), _text(half.institution), _text(half.counterparty)
 
 
 @lru_cache(maxsize=4096)
@@ -283,6 +312,9 @@ class _Reader:
         values = layout.unpack_from(self._data, self._offset)
         self._offset += layout.size
         return values
+
+    def half(self) -> Half:
+        return Half(*(*self.take(_HALF), self.text(), self.text()))
 
     def bytes(self, size: int) -> bytes:
         self._offset += size

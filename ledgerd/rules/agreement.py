@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from ledgerd.projections.transfers import MAX_HALVES, Half
+from ledgerd.projections.transfers import MAX_HALVES, Half, Position
 from ledgerd.rules.reconcile import Condition
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.contract import CONTRACT, SUPPLEMENT
@@ -44,6 +44,22 @@ class _Sort(NamedTuple):
     due: int = 0
 
 
+class Restated(NamedTuple):
+    """What a half took the place of, and how many its author had said before that."""
+
+    half: Half
+    number: int
+
+
+def restated(halves: Iterable[Half], half: Half) -> Restated | None:
+    """What a half will take the place of when it is taken; None: of nothing."""
+    said = [each for each in halves if _author(each) == _author(half)]
+    for number, each in enumerate(said):
+        if each.terms_digest == half.terms_digest:
+            return Restated(each, number)
+    return None
+
+
 def take(halves: list[Half], half: Half) -> bool:
     """
     Enter a half among those of a contract, or of one disposal; whether it says anything new.
@@ -68,6 +84,21 @@ def take(halves: list[Half], half: Half) -> bool:
     for place, each in zip(like, kept, strict=False):
         halves[place] = each
     return True
+
+
+def take_back(halves: list[Half], taken: Position, back: Restated) -> None:
+    """
+    Put back what a half that was taken had taken the place of.
+
+    As take() had it, once that is done for whatever was taken later, and what was said for the
+    first time since is left out.
+    """
+    at = next(place for place, each in enumerate(halves) if each.place == taken)
+    like = [place for place, each in enumerate(halves) if _author(each) == _author(back.half)]
+    said = [halves[place] for place in like if place != at]
+    said.insert(back.number, back.half)
+    for place, each in zip(like, said, strict=True):
+        halves[place] = each
 
 
 def parties_of(halves: Iterable[Half]) -> Half | None:

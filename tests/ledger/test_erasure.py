@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,8 +11,11 @@ from builders import HONG_KONG, MAINLAND, new_key
 from ledger.law_world import LawWorld, at
 from ledger.world import Node
 
+from ledgerd.ledger.call import Call
+from ledgerd.ledger.committer import Committer
 from ledgerd.ledger.erasing import why_erased
 from ledgerd.ledger.verifying import AuditError
+from ledgerd.ledger.writer import AppendResult, Outcome
 from ledgerd.projections.erased import ErasedBody, erase, erasure_of, find_erased
 from ledgerd.store.base import Transaction
 from ledgerd.store.memory import MemoryStore
@@ -32,6 +35,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.receipt import Receipt, verify_receipt
+from ledgerd_client.core.record import Admitted
 from ledgerd_client.core.remains import order_digest, remains_of
 
 # The contract of `old` ends on 2026-09-01: three years on is the last day of its records.
@@ -273,7 +277,74 @@ class TestAnOrder:
             law.mainland.place(law.supplement(n, third_parties=parties)) for n in (1, 2, 3, 4)
         ]
         law.clock.now = at("2050-01-01")
-        assert isinstance(refusal(law, *indexes), TooLargeError)
+        error = refusal(law, *indexes)
+        assert isinstance(error, TooLargeError)
+        assert "order fewer" in error.action
+
+    def test_of_a_body_whose_remains_no_entry_can_hold_is_refused(self, law: LawWorld) -> None:
+        parties = [f"hkbr.{n:08}" for n in range(2020)]
+        index = law.mainland.place(law.supplement(1, third_parties=parties))
+        law.clock.now = at("2050-01-01")
+        error = refusal(law, index)
+        assert (type(error), error.reason) == (ForbiddenError, "NOT_ERASABLE")
+        assert "too large for an entry" in error.message
+        assert law.mainland.reader.erasable(index, law.clock()).reason == "NOT_ERASABLE"
+
+
+class TestInOneCommit:
+    """With a record that reopens the transfer: each could be applied alone."""
+
+    def outcomes(self, law: LawWorld, *calls: Sequence[Admitted]) -> list[Outcome]:
+        node = law.mainland
+        committer = Committer(node.store, lambda: node.new_writer(node.store), reserve_bytes=0)
+        committer.start()
+        results = committer.commit([Call.of(items) for items in calls]).results
+        assert not any(isinstance(result, LedgerError) for result in results), results
+        return [o for r in results if isinstance(r, AppendResult) for o in r.outcomes]
+
+    def made(self, law: LawWorld, old: int) -> tuple[Admitted, Admitted]:
+        """The correction of a transfer, and its erasure."""
+        ordered = order(law, old)
+        erasure = law.mainland.reader.erasure(ordered, sign(law, ordered))
+        terms = law.terms(subjects=5, subjects_first_this_year=5)
+        body = law.mainland.body(old)
+        given = pb.Terms.FromString(terms.terms)
+        given.nonce = pb.Terms.FromString(body.transfer.terms).nonce
+        correction = pb.Correction(terms=encode_message(given), corrects=body.record_id)
+        return law.by_exporter(correction=correction), law.mainland.by_node(erasure=erasure)
+
+    @pytest.mark.parametrize("together", [True, False], ids=["one call", "two calls"])
+    def test_the_record_is_stored_and_the_erasure_after_it_refused(
+        self, law: LawWorld, old: int, together: bool
+    ) -> None:
+        correction, erasure = self.made(law, old)
+        calls = [[correction, erasure]] if together else [[correction], [erasure]]
+        stored, refused = self.outcomes(law, *calls)
+        assert isinstance(stored, int)
+        assert isinstance(refused, NotReadyError)
+        assert refused.reason == "OPEN_TRANSFER"
+
+    def test_the_erasure_is_carried_out_and_the_record_after_it_stored(
+        self, law: LawWorld, old: int
+    ) -> None:
+        correction, erasure = self.made(law, old)
+        done, stored = self.outcomes(law, [erasure], [correction])
+        assert isinstance(done, int)
+        assert isinstance(stored, int)
+
+    def test_of_two_erasures_of_one_body_the_first_is_carried_out(
+        self, law: LawWorld, old: int
+    ) -> None:
+        _, first = self.made(law, old)
+        _, second = self.made(law, old)
+        done, refused = self.outcomes(law, [first, second])
+        assert isinstance(done, int)
+        assert isinstance(refused, NotReadyError)
+        assert refused.reason == "ERASED"
+
+    def test_the_log_passes_the_audit(self, law: LawWorld, old: int) -> None:
+        self.outcomes(law, list(self.made(law, old)))
+        assert law.mainland.audit().entries == law.mainland.size
 
 
 class TestAnErasure:

@@ -15,11 +15,20 @@ from ledger.world import Node, World
 from ledgerd.ledger.indexer import CLOSED, NOT_COUNTED, STANDS, asked_by
 from ledgerd.ledger.search import Clause, Search, covers, find, first_at
 from ledgerd.projections.anchored import anchor_before
-from ledgerd.projections.postings import Field, closed_by, code, text
+from ledgerd.projections.postings import (
+    BLOCK,
+    Field,
+    Postings,
+    closed_by,
+    code,
+    posting,
+    text,
+)
 from ledgerd.projections.transfers import MAX_HALVES, get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.base import Snapshot, Store
+from ledgerd.store.memory import MemoryStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.grant import PUBLIC
@@ -533,6 +542,43 @@ class TestCost:
                 reads(node.store, search(node, each, newest_first=newest_first)) for each in common
             ])  # fmt: skip
         assert all(abs(a - b) <= 2 for a, b in zip(*costs, strict=True)), costs
+
+
+class TestCostOfTheStatesOfThen:
+    """Every entry left its state since: what is read of that is the page's, not the log's."""
+
+    def reads(self, entries: int, together: int, state: State, *, newest_first: bool) -> int:
+        """Of a page at the size at which all of so many transfers were open."""
+        store, postings = MemoryStore(instance=bytes(16)), Postings()
+        open_, matched = (posting(Field.STATE, code(each)) for each in (0, 1))
+        with store.write() as transaction:
+            postings.add(transaction, (open_,), range(entries))
+            for index in range(entries):
+                at = entries + index // together
+                postings.move(transaction, Field.STATE, State.OPEN, State.MATCHED, index, at)
+            # What came later is matched too.
+            postings.add(transaction, (matched,), range(2 * entries, 3 * entries))
+            postings.flush(transaction)
+        clause = Clause(Field.STATE, frozenset((code(state),)))
+        return reads(store, Search((clause,), (), 0, entries, entries, newest_first=newest_first))
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_of_those_that_an_anchor_moved_together(self, newest_first: bool) -> None:
+        costs = [
+            self.reads(entries, 2 * BLOCK, State.OPEN, newest_first=newest_first)
+            for entries in (2 * BLOCK, 10 * BLOCK)
+        ]
+        assert abs(costs[0] - costs[1]) <= 2
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_of_those_that_moved_one_by_one(self, newest_first: bool) -> None:
+        """A block is read, and no more of the log."""
+        cost = self.reads(6 * BLOCK, 1, State.OPEN, newest_first=newest_first)
+        assert cost <= BLOCK + 10
+
+    def test_where_nothing_was_in_the_state(self) -> None:
+        """Some rows a block."""
+        assert self.reads(6 * BLOCK, 2 * BLOCK, State.MATCHED, newest_first=False) <= 6 * 5
 
 
 def fields_of(node: Node, index: int) -> set[tuple[Field, bytes]]:

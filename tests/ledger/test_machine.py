@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from ledger.world import Found, Node, World
 
 from ledgerd.ledger.finding_maker import Concerned, derive_finding_id
-from ledgerd.ledger.machine import Machine
+from ledgerd.ledger.machine import Machine, stored_header, stored_rule_set
 from ledgerd.ledger.peer_log import ANCHOR_STEP
+from ledgerd.projections.erased import stored_body
+from ledgerd.projections.registry import newest_key_header
 from ledgerd.projections.transfers import MAX_HALVES, get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import lp8, u64
-from ledgerd_client.core.errors import ChainError, LedgerError
+from ledgerd_client.core.errors import ChainError, LedgerError, StoreError
 from ledgerd_client.core.transfer import parse_terms, ref_of
 
 
@@ -583,3 +585,39 @@ class TestPeerLog:
         with pytest.raises(LedgerError, match="replica"):
             writer.commit([[node.anchor(3)]])
         assert node.size == 3
+
+
+class TestDamage:
+    """A part of the log that is not there is the store's damage, and no empty header or body."""
+
+    def lose(self, node: Node, table: Table, index: int) -> None:
+        with node.store.write() as transaction:
+            transaction.delete(table, u64(index))
+
+    def test_of_a_repeated_record_its_header(self, world: World) -> None:
+        node, item = world.mainland, world.transfer()
+        self.lose(node, Table.HEADERS, node.place(item))
+        with pytest.raises(StoreError, match="entry 3 has no header"):
+            node.append(item)
+
+    def test_of_the_rule_set_in_force_its_body(self, world: World) -> None:
+        node = world.mainland
+        self.lose(node, Table.BODIES, 1)
+        with node.store.snapshot() as snapshot, pytest.raises(StoreError, match="entry 1 has no"):
+            stored_rule_set(snapshot)
+
+    def test_of_what_is_to_be_erased_its_header(self, world: World) -> None:
+        with world.mainland.store.snapshot() as snapshot, pytest.raises(StoreError) as caught:
+            stored_header(snapshot, 10**6)
+        assert caught.value.reason == "NO_HEADER"
+
+    def test_of_what_a_rule_reads_its_body(self, world: World) -> None:
+        with world.mainland.store.snapshot() as snapshot, pytest.raises(StoreError) as caught:
+            stored_body(snapshot, 10**6)
+        assert caught.value.reason == "NO_BODY"
+
+    def test_of_the_newest_key_event_its_header(self, world: World) -> None:
+        node = world.mainland
+        self.lose(node, Table.HEADERS, 2)
+        with node.store.snapshot() as snapshot, pytest.raises(StoreError, match="entry 2 of the"):
+            newest_key_header(snapshot)

@@ -9,8 +9,9 @@ from ledger.law_world import CONTRACT_ID, EXPORTER, RECIPIENT, LawWorld, at
 from ledger.world import Node, World, make_record_id
 
 from ledgerd.ledger import summary
+from ledgerd.ledger.dimensions import Dimension
 from ledgerd.ledger.search import Clause, Search
-from ledgerd.ledger.summary import Dimension, Group, Summary
+from ledgerd.ledger.summary import Group, Summary
 from ledgerd.projections.postings import Field, code
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._proto import service_pb2

@@ -83,10 +83,25 @@ def grown(store: MemoryStore) -> MemoryStore:
     return copy
 
 
+def nodes_above(tile: bytes) -> bytes:
+    """The roots over 2, 4, … 128 hashes of a full tile, each row from left to right."""
+    hashes = [tile[i : i + HASH] for i in range(0, WIDTH * HASH, HASH)]
+    widths = [2, 4, 8, 16, 32, 64, 128]
+    parts = [hashes[i : i + width] for width in widths for i in range(0, WIDTH, width)]
+    return b"".join(map(naive_root, parts))
+
+
 class TestTiles:
     @pytest.mark.parametrize("size", SIZES)
     def test_they_are_those_of_the_specification(self, size: int) -> None:
-        assert tiles_of(stored(size)) == naive_tiles(LEAVES[:size])
+        tiles = {key: tile[: WIDTH * HASH] for key, tile in tiles_of(stored(size)).items()}
+        assert tiles == naive_tiles(LEAVES[:size])
+
+    @pytest.mark.parametrize("size", [255, 256, 70_000])
+    def test_behind_a_full_one_are_the_nodes_above_it(self, size: int) -> None:
+        for tile in tiles_of(stored(size)).values():
+            above = nodes_above(tile) if len(tile) >= WIDTH * HASH else b""
+            assert tile[WIDTH * HASH :] == above
 
     @pytest.mark.parametrize(("old", "new"), STEPS)
     def test_a_tree_that_grew_is_the_tree_made_at_once(self, old: int, new: int) -> None:
@@ -130,7 +145,9 @@ class TestTiles:
 
 
 def widths(level: int, size: int) -> list[int]:
-    return [len(t) // HASH for key, t in tiles_of(stored(size)).items() if key[0] == level]
+    return [
+        min(len(t) // HASH, WIDTH) for key, t in tiles_of(stored(size)).items() if key[0] == level
+    ]
 
 
 def full(level: int, size: int = 70_000) -> int:
@@ -189,6 +206,34 @@ class TestProofs:
         with stored(new).snapshot() as snapshot:
             proof = merkle.consistency_proof(Nodes(snapshot.get, {}), old, new)
         merkle.verify_consistency(old, root_of(old), new, root_of(new), proof)
+
+
+class TestCost:
+    """What a proof costs who has no node at hand."""
+
+    def reads_and_nodes(self, index: int, size: int) -> tuple[int, int]:
+        """Tiles that are read, and nodes that are looked at, for the proof of a leaf."""
+        reads, cache = [], NodeCache()
+        with stored(size).snapshot() as snapshot:
+
+            def get(table: Table, key: bytes) -> bytes | None:
+                reads.append(key)
+                return snapshot.get(table, key)
+
+            merkle.inclusion_proof(Nodes(get, cache), index, size)
+        return len(reads), len(cache)
+
+    def test_of_full_tiles_each_is_read_once_and_nothing_is_hashed(self) -> None:
+        assert self.reads_and_nodes(12_345, 65_536) == (2, 16)
+
+    def test_of_a_tree_with_a_right_edge_each_is_read_once(self) -> None:
+        """Leaves 0 to 65,535 are of two levels of full tiles; what is right of them, of three."""
+        reads, _ = self.reads_and_nodes(0, 70_000)
+        assert reads <= 2 + 3
+
+    def test_a_partial_tile_is_read_once(self) -> None:
+        reads, _ = self.reads_and_nodes(0, 255)
+        assert reads == 1
 
 
 class TestCache:

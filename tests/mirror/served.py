@@ -157,9 +157,8 @@ def rows_of(store: Store) -> Rows:
     """Everything in a store, but what is its own alone."""
     with store.snapshot() as snapshot:
         rows = {table: list(snapshot.scan(table)) for table in Table}
-    rows[Table.META] = [
-        (key, value) for key, value in rows[Table.META] if key not in {INSTANCE_KEY, b"mirrored"}
-    ]
+    own = {INSTANCE_KEY, b"mirrored", b"anchored"}
+    rows[Table.META] = [(key, value) for key, value in rows[Table.META] if key not in own]
     return rows
 
 

@@ -18,10 +18,17 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import encode_message
-from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
+from ledgerd_client.core.checkpoint import (
+    Checkpoint,
+    add_signatures,
+    cosign,
+    open_checkpoint,
+    sign_checkpoint,
+)
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
     ForbiddenError,
+    ForkError,
     InputError,
     LedgerError,
     SignatureError,
@@ -30,7 +37,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.merkle import Frontier, leaf_hash
-from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.remains import order_digest, remains_of
 
 
@@ -321,6 +328,91 @@ class TestANodeThatLiesOfItsPeer:
         async with mirror.open() as (store, _):
             with store.peer.snapshot() as snapshot:
                 assert snapshot.get(Table.BODIES, u64(by_institution)) is None
+
+
+def anchored(law: LawWorld, note: bytes) -> None:
+    """Have the peer's log anchor a checkpoint of the Mainland's, whatever it says."""
+    peer = law.hong_kong
+    law.clock.advance(1)
+    anchor = body_pb2.Anchor(
+        peer_origin=law.mainland.log.origin, checkpoint=note, fetched_at=law.clock()
+    )
+    # Not by way of its node, which anchors what it has replayed.
+    peer.place(peer.by_node(anchor=anchor))
+    law.mainland.place(law.mainland.anchor(peer.size))
+
+
+class TestWhatThePeerAnchored:
+    """Of the log that is mirrored: a node may have shown its peer another one."""
+
+    def forked(self, law: LawWorld, size: int) -> bytes:
+        """What the node signed for its peer, and the peer cosigned."""
+        checkpoint = Checkpoint(law.mainland.log.origin, size, bytes(32))
+        note = sign_checkpoint(checkpoint, law.mainland.log_key)
+        peer = law.hong_kong.log
+        cosigner = Signer(peer.origin, COSIGNATURE_V1, peer.cosigner_key)
+        return add_signatures(note, [cosign(checkpoint, cosigner, law.clock() // 1_000_000)])
+
+    async def test_is_another_history(self, law: LawWorld, mirror: Mirror) -> None:
+        await mirror.step()
+        size = await mirror.shown()
+        anchored(law, self.forked(law, 5))
+        error = await error_of(mirror)
+        assert (type(error), await mirror.shown()) == (ForkError, size)
+
+    async def test_is_shown_with_both_checkpoints(self, law: LawWorld, mirror: Mirror) -> None:
+        forked = self.forked(law, 5)
+        anchored(law, forked)
+        notes = (await error_of(mirror)).__notes__
+        assert notes == [forked.decode(), note_at(law.mainland, law.mainland.size).decode()]
+
+    async def test_is_compared_once_the_mirror_has_come_so_far(
+        self, law: LawWorld, mirror: Mirror
+    ) -> None:
+        size = law.mainland.size + 3
+        anchored(law, self.forked(law, size))
+        await mirror.step()
+        law.mainland.append(law.transfer(), law.transfer(), law.transfer())
+        assert isinstance(await error_of(mirror), ForkError)
+
+    async def test_proves_nothing_that_the_node_did_not_sign(
+        self, law: LawWorld, mirror: Mirror
+    ) -> None:
+        checkpoint = Checkpoint(law.mainland.log.origin, 5, bytes(32))
+        forger = Signer(law.mainland.log.origin, ED25519, new_key())
+        anchored(law, sign_checkpoint(checkpoint, forger))
+        assert await mirror.step() == law.mainland.size
+
+    async def test_waits_for_nothing_that_the_node_did_not_sign(
+        self, law: LawWorld, mirror: Mirror
+    ) -> None:
+        checkpoint = Checkpoint(law.mainland.log.origin, 10**9, bytes(32))
+        forger = Signer(law.mainland.log.origin, ED25519, new_key())
+        anchored(law, sign_checkpoint(checkpoint, forger))
+        anchored(law, self.forked(law, 5))
+        assert isinstance(await error_of(mirror), ForkError)
+
+    async def test_is_its_newest_cosigned_checkpoint(self, law: LawWorld, mirror: Mirror) -> None:
+        law.anchor(law.hong_kong)
+        size = law.mainland.size
+        law.anchor(law.mainland)
+        await mirror.step()
+        async with mirror.open() as (_, follower):
+            opened = open_checkpoint(
+                follower.cosigned,
+                log=law.mainland.history().log_verifiers(),
+                cosigners=law.hong_kong.history().cosigner_verifiers(),
+                strict=True,
+            )
+        assert (opened.checkpoint.size, len(opened.cosigned)) == (size, 1)
+
+    async def test_is_none_where_it_has_anchored_nothing(self, tmp_path: Path) -> None:
+        law = LawWorld()
+        law.anchor(law.mainland)
+        mirror = Mirror(tmp_path / "mirror", law, Served(law))
+        await mirror.step()
+        async with mirror.open() as (_, follower):
+            assert follower.cosigned == b""
 
 
 class TestErasure:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledgerd.ledger.search import Clause, Found, Search, find
+from ledgerd.ledger import search
+from ledgerd.ledger.search import Clause, Found, Search, find, find_page
 from ledgerd.projections.postings import (
     BLOCK,
     Field,
@@ -17,6 +18,7 @@ from ledgerd.projections.postings import (
     code,
     left_since,
     next_block,
+    next_left,
     offsets_of,
     posting,
 )
@@ -38,9 +40,12 @@ class Posted:
             self.postings.add(transaction, (name,), indexes)
             self.postings.flush(transaction)
 
-    def move(self, index: int, at: int, old: int = 1, new: int = 2) -> None:
+    def move(
+        self, *indexes: int, at: int, old: int = 1, new: int = 2, field: Field = Field.KIND
+    ) -> None:
         with self.store.write() as transaction:
-            self.postings.move(transaction, Field.KIND, old, new, index, at)
+            for index in indexes:
+                self.postings.move(transaction, field, old, new, index, at)
             self.postings.flush(transaction)
 
     def rows(self, table: Table = Table.INDEX) -> dict[bytes, bytes]:
@@ -125,13 +130,37 @@ class TestReading:
             block = next_block(snapshot, Field.KIND, code(1), start, reverse=reverse)
         assert block == found
 
-    def test_who_left_is_told_since_an_entry(self) -> None:
+    def test_who_left_is_told_since_a_size(self) -> None:
         posted = Posted()
-        posted.add(1, 2)
+        posted.add(1, 2, 3)
         posted.move(1, at=10)
-        posted.move(2, at=20)
+        posted.move(2, 3, at=20)
         with posted.store.snapshot() as snapshot:
-            assert list(left_since(snapshot, Field.KIND, 11)) == [(20, 2, 1)]
+            assert list(left_since(snapshot, Field.KIND, 1, 0, 11)) == [(20, 0b1100)]
+            assert list(left_since(snapshot, Field.KIND, 1, 1, 0)) == []
+
+    @pytest.mark.parametrize(
+        ("blocks", "size", "reverse", "found"),
+        [(range(9), 0, False, 1), (range(2, 9), 0, False, 5), (range(9), 21, False, 5),
+         (range(9), 31, False, None), (range(6, 9), 0, False, None), (range(2, 5), 0, False, None),
+         (range(10), 0, True, 5), (range(5), 0, True, 1), (range(10), 31, True, None),
+         (range(5), 20, True, 1), (range(5), 21, True, None), (range(1), 0, True, None),
+         (range(2, 5), 0, True, None), (range(5, 5), 0, True, None)],
+    )  # fmt: skip
+    def test_the_next_block_that_was_left(
+        self, blocks: range, size: int, reverse: bool, found: int | None
+    ) -> None:
+        posted = Posted()
+        posted.add(BLOCK, BLOCK + 1, 5 * BLOCK)
+        posted.move(BLOCK, at=10)
+        posted.move(BLOCK + 1, at=20)
+        posted.move(5 * BLOCK, at=30)
+        # Its neighbours in the table.
+        posted.add(3 * BLOCK, name=posting(Field.KIND, code(0)))
+        posted.move(3 * BLOCK, at=40, old=0)
+        posted.move(3 * BLOCK, at=50, old=2, new=0)
+        with posted.store.snapshot() as snapshot:
+            assert next_left(snapshot, Field.KIND, 1, blocks, size, reverse=reverse) == found
 
 
 SIZE = 3 * BLOCK + 100
@@ -179,6 +208,92 @@ class TestFinding:
         search = Search((), (), 4090, 4100, SIZE, newest_first)
         found = pages(Posted().store, search, 4)
         assert found == sorted(range(4090, 4100), reverse=newest_first)
+
+
+class TestFindingThen:
+    """States of a few entries that change one after the other, over a few blocks."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        INDEXES.map(sorted).filter(bool),
+        st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0, 1, 2])), max_size=30),
+        st.integers(0, 31),
+        st.sets(st.sampled_from([0, 1, 2, 255]), min_size=1),
+        st.booleans(),
+    )
+    def test_pages_are_what_was_so_at_the_size(
+        self,
+        entries: list[int],
+        changes: list[tuple[int, int]],
+        known: int,
+        asked: set[int],
+        newest_first: bool,
+    ) -> None:
+        posted = Posted()
+        posted.add(*entries, name=posting(Field.STATE, code(0)))
+        state = dict.fromkeys(entries, 0)
+        then = dict(state)
+        for number, (which, new) in enumerate(changes):
+            index = entries[which % len(entries)]
+            if state[index] != new:
+                old, at = state[index], SIZE + number
+                posted.move(index, at=at, old=old, new=new, field=Field.STATE)
+            state[index] = new
+            then = dict(state) if number < known else then
+        clause = Clause(Field.STATE, frozenset(map(code, asked)))
+        search = Search((clause,), (), 0, SIZE, SIZE + known, newest_first)
+        wanted = sorted((i for i, each in then.items() if each in asked), reverse=newest_first)
+        assert pages(posted.store, search, 3) == wanted
+
+
+class TestAPageOfStates:
+    """Is cut after so many entries, so that none takes long."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(search, "MOST_PASSED", BLOCK + 10)
+
+    def posted(self) -> Posted:
+        posted = Posted()
+        posted.add(5, BLOCK + 9, BLOCK + 10, SIZE - 1, name=posting(Field.STATE, code(0)))
+        return posted
+
+    def wanted(self, *, newest_first: bool, field: Field = Field.STATE) -> Search:
+        clause = Clause(field, frozenset((code(0),)))
+        return Search((clause,), (), 0, SIZE, SIZE, newest_first)
+
+    @pytest.mark.parametrize("newest_first", [False, True])
+    def test_all_is_found_in_the_end(self, newest_first: bool) -> None:
+        found: list[int] = []
+        start: int | None = None
+        with self.posted().store.snapshot() as snapshot:
+            while True:
+                page = find_page(snapshot, self.wanted(newest_first=newest_first), start, 10)
+                found += page.indexes
+                if (start := page.next) is None:
+                    break
+        assert found == sorted([5, BLOCK + 9, BLOCK + 10, SIZE - 1], reverse=newest_first)
+
+    @pytest.mark.parametrize(
+        ("newest_first", "page"),
+        [(False, Found([5, BLOCK + 9], BLOCK + 10)),
+         (True, Found([SIZE - 1], SIZE - BLOCK - 11))],
+    )  # fmt: skip
+    def test_it_says_where_to_go_on(self, newest_first: bool, page: Found) -> None:
+        with self.posted().store.snapshot() as snapshot:
+            assert find_page(snapshot, self.wanted(newest_first=newest_first), None, 10) == page
+
+    def test_a_full_one_goes_on_at_the_next_match(self) -> None:
+        with self.posted().store.snapshot() as snapshot:
+            page = find_page(snapshot, self.wanted(newest_first=False), None, 1)
+        assert page == Found([5], BLOCK + 9)
+
+    def test_one_of_what_never_changes_is_not_cut(self) -> None:
+        posted = Posted()
+        posted.add(SIZE - 1, name=posting(Field.KIND, code(0)))
+        with posted.store.snapshot() as snapshot:
+            page = find_page(snapshot, self.wanted(newest_first=False, field=Field.KIND), None, 10)
+        assert page == Found([SIZE - 1], None)
 
 
 def pages(store: MemoryStore, search: Search, count: int) -> list[int]:
