@@ -8,6 +8,7 @@ them: nothing that they sign proves anything.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import signal
@@ -42,6 +43,8 @@ from ledgerd_client.keyfile import KeyFile, write_key_file, write_new
 from ledgerd_client.pki import CertificateRequest, TlsKey, Validity
 
 HOST = "127.0.0.1"
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
+_PR_SET_PDEATHSIG = 1
 LIFE = timedelta(days=30)
 
 
@@ -175,7 +178,17 @@ def run_border(directory: Path) -> int:
 def _start_node(config: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ledgerd", "serve", "--config", str(config), "--throwaway"]
     # A session of its own: Ctrl-C is for us, who end both in order.
-    return subprocess.Popen(command, start_new_session=True)  # noqa: S603 - our own program
+    return subprocess.Popen(  # noqa: S603 - our own program
+        command,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs here, and it calls C alone
+    )
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process in order should its parent be killed; of Linux alone."""
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _make_authority(directory: Path, side: Side) -> Authority:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from ledgerd_client.config import LOCAL_ENDPOINT, Settings
-from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.errors import InputError, UnavailableError
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_file, read_secret
 
@@ -20,6 +21,9 @@ CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 # Of one message that a node takes: 1,000 records of 4 KiB, which is several times what they have.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+# A socket of this machine answers at once.
+_PROBE_S = 5
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -61,9 +65,11 @@ def connect(settings: Settings, trust: Trust) -> grpc.aio.Channel:
     """
     Open a channel as settings say; the first call connects. Raises as read_tls_pair does.
 
-    A mirror's socket is its owner's alone, so that there is nobody to prove anything to.
+    A mirror's socket is its owner's alone, so that there is nobody to prove anything to; raises
+    UnavailableError NO_MIRROR where nobody listens.
     """
     if settings.endpoint.startswith(LOCAL_ENDPOINT):
+        _check_listening(settings.endpoint.removeprefix(LOCAL_ENDPOINT))
         # Without it, the path of the socket would be named as the server's host.
         local = (*_OPTIONS, ("grpc.default_authority", "localhost"))
         return grpc.aio.insecure_channel(settings.endpoint, local)
@@ -75,6 +81,20 @@ def connect(settings: Settings, trust: Trust) -> grpc.aio.Channel:
         key=key,
         use_proxy=settings.use_proxy,
     )
+
+
+def _check_listening(path: str) -> None:
+    """Nobody starts a mirror by waiting for it, and gRPC says in many words what it tried."""
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_PROBE_S)
+            probe.connect(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or half a character
+        raise UnavailableError(
+            f"no mirror answers at {path}: {getattr(error, 'strerror', None) or error}",
+            reason="NO_MIRROR",
+            action="start it with `ledgerd mirror`, or name its socket: mirror.sock in its --data",
+        ) from None
 
 
 def read_tls_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:

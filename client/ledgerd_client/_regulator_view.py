@@ -29,9 +29,10 @@ from ledgerd_client._shown import check_half, to_contract, to_transfer
 from ledgerd_client._values import make
 from ledgerd_client._view import LogView
 from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint
-from ledgerd_client.core.errors import ChainError, VerificationError
+from ledgerd_client.core.errors import ChainError, FieldError, VerificationError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.regulator_transport import RegulatorTransport
@@ -142,6 +143,13 @@ class RegulatorView(LogView):
 
     async def open_kept(self, note: bytes) -> OpenedCheckpoint:
         """Verify a checkpoint that somebody kept, and that the log extends it, or is its part."""
+        origin = Checkpoint.parse(parse_note(note).text).origin
+        if origin != self.origin:
+            raise FieldError(
+                f"the checkpoint is of {origin}, this is {self.origin}",
+                reason="WRONG_ORIGIN",
+                action="name a checkpoint of this log, or ask the node of that one",
+            )
         opened = await self._judge(partial(open_log_checkpoint, note))
         await self._shown()
         await self._believe(note, 0)
@@ -151,6 +159,14 @@ class RegulatorView(LogView):
         self, end: OpenedCheckpoint, start: OpenedCheckpoint | None
     ) -> AsyncGenerator[Header, None]:
         """Every header between two checkpoints; what is yielded is proven when it ends."""
+        if start is not None and start.checkpoint.size > end.checkpoint.size:
+            raise FieldError(
+                f"it begins at {start.checkpoint.size} entries, after its end at"
+                f" {end.checkpoint.size}: a newer checkpoint than the one it is made at",
+                reason="BEGINS_LATER",
+                action="end at a newer checkpoint (--newest, or once the other side's node has"
+                " cosigned it), or begin at an older one",
+            )
         stretch = Stretch(self.origin, end.checkpoint)
         if start is not None and start.checkpoint.size:
             await self._begin(stretch, start.checkpoint)

@@ -138,6 +138,14 @@ class LogView:
         entry = await self._transport.get_entry(pb.GetEntryRequest(index=receipt.index))
         return await self._judge(lambda _: _read_record_id(entry, receipt))
 
+    async def prove(self, header: bytes, under: OpenedCheckpoint) -> Receipt:
+        """The receipt of an entry under an earlier checkpoint, which verify_receipt can refuse."""
+        request = pb.GetInclusionProofRequest(
+            index=Header.parse(header).index, size=under.checkpoint.size
+        )
+        proof = (await self._transport.get_inclusion_proof(request)).proof
+        return Receipt(header, tuple(proof), under.note)
+
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
         """The newest checkpoint, or the newest that the other side's node cosigned."""
         floor = 0 if cosigned else await self._shown()

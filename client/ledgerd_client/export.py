@@ -20,6 +20,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import harmless
 from ledgerd_client.core.body import parse_message
 from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.keyfile import cannot_write, check_free
 from ledgerd_client.regulator import FoundEntry, Query, RegulatorClient
 
 # What is nested as bytes, by the record and the field that holds it.
@@ -91,8 +92,7 @@ def _new_file(out: Path | None) -> Iterator[IO[bytes]]:
     if out is None:
         yield sys.stdout.buffer
         return
-    if out.exists():
-        raise InputError(f"{out} is there already", action="name another file, or move it away")
+    check_free(out)
     try:
         with tempfile.NamedTemporaryFile(
             dir=out.parent, prefix=f".{out.name}.", delete=False
@@ -107,7 +107,7 @@ def _new_file(out: Path | None) -> Iterator[IO[bytes]]:
                 part.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}") from error
+        raise cannot_write(out, error) from error
 
 
 class _Writer(Protocol):

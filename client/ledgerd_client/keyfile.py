@@ -6,8 +6,10 @@ A file is made once and whole, or not at all; a secret one is for its owner's ey
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,6 +25,7 @@ THROWAWAY_HEAD = "ledgerd-throwaway-key/v1"
 # Key histories are the largest: 600 bytes a key.
 _MAX_BYTES = 64 * 1024 * 1024
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,45 @@ def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
             raise
         _sync_directory(path.parent)
     except FileExistsError:
-        raise InputError(
-            f"{path} is there already",
-            reason="FILE_EXISTS",
-            action="give another name: this program writes over no file",
-        ) from None
+        raise _is_there(path) from None
     except (OSError, ValueError) as error:  # as in _read
-        why = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write {path}: {why}") from error
+        raise cannot_write(path, error) from error
+
+
+def write_together(files: Mapping[Path, bytes], *, mode: int) -> None:
+    """As write_new, of several files: where one cannot be made, none is left."""
+    made: list[Path] = []
+    try:
+        for path, data in files.items():
+            write_new(path, data, mode=mode)
+            made.append(path)
+    except InputError:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def check_free(*paths: Path) -> None:
+    """Refuse names of files that are there already, before the work; raises InputError."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise _is_there(path)
+
+
+def cannot_write(path: Path, error: OSError | ValueError) -> InputError:
+    """Why a file cannot be made, and what to do."""
+    why = getattr(error, "strerror", None) or error
+    full = getattr(error, "errno", None) in _FULL
+    action = "make room there, or name another place" if full else None
+    return InputError(f"cannot write {path}: {why}", action=action)
+
+
+def _is_there(path: Path) -> InputError:
+    return InputError(
+        f"{path} is there already",
+        reason="FILE_EXISTS",
+        action="give another name: this program writes over no file",
+    )
 
 
 def _write_durably(descriptor: int, data: bytes) -> None:

@@ -34,6 +34,7 @@ from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import FieldError, NotReadyError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.regulator_transport import GrpcRegulatorTransport, RegulatorTransport
 from ledgerd_client.transport import GrpcTransport, Transport
@@ -172,8 +173,16 @@ class RegulatorClient:
         """The newest checkpoint, or the newest one that the other side's node cosigned."""
         return await self._opened().checkpoint(cosigned=cosigned)
 
+    async def prove(self, header: bytes, under: OpenedCheckpoint) -> Receipt:
+        """The receipt of an entry under an earlier checkpoint; verify_receipt judges it."""
+        return await self._opened().prove(header, under)
+
     async def open(self, note: bytes) -> OpenedCheckpoint:
-        """Verify a checkpoint of this log that somebody kept, and that today's log extends it."""
+        """
+        Verify a checkpoint of this log that somebody kept, and that today's log extends it.
+
+        Raises InputError for what is none, or another log's.
+        """
         return await self._opened().open_kept(note)
 
     async def history(self, origin: str = "") -> KeyHistory:
@@ -191,7 +200,8 @@ class RegulatorClient:
         Every header below one checkpoint, or between two: nothing is missing, changed or added.
 
         Each is verified to follow from the one before and to be signed by whom it says; with the
-        last one the tree is end's. Raises VerificationError where it is not.
+        last one the tree is end's. Raises VerificationError where it is not, and FieldError
+        BEGINS_LATER where start is the larger one.
         """
         return self._opened().replayed(end, start)
 

@@ -155,6 +155,7 @@ class RegulatorClient(_Blocking[regulator.RegulatorClient]):
     summarize = _blocking(regulator.RegulatorClient.summarize)
     as_of = _blocking(regulator.RegulatorClient.as_of)
     checkpoint = _blocking(regulator.RegulatorClient.checkpoint)
+    prove = _blocking(regulator.RegulatorClient.prove)
     open = _blocking(regulator.RegulatorClient.open)
     history = _blocking(regulator.RegulatorClient.history)
     info = _blocking(regulator.RegulatorClient.info)

@@ -113,7 +113,7 @@ def _check_life(validity: Validity, limit: timedelta, within: Validity | None = 
     ):
         raise FieldError(
             f"the TLS authority is valid from {within.not_before} to {within.not_after}",
-            action="ask for fewer days, or make a new TLS authority and trust files with it",
+            action="ask for fewer (--days), or make a new TLS authority and trust files with it",
         )
 
 

@@ -127,8 +127,10 @@ def grant_clauses(asker: Asker, query: pb.Query | None = None) -> Iterator[Claus
     ):
         named: Sequence[int] = getattr(query, name) if query is not None else ()
         if granted and (outside := sorted(set(named) - set(granted))):
+            table = _NUMBERS[name][1]
             raise ForbiddenError(
-                f"{name}: the grant does not cover {', '.join(map(str, outside))}",
+                f"{name}: the grant does not cover"
+                f" {', '.join(table.get(number, str(number)) for number in outside)}",
                 reason="GRANT",
                 action="ask for what it covers, or the authority for another grant",
             )

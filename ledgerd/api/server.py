@@ -111,7 +111,8 @@ class Server:
             raise UnavailableError(
                 f"cannot listen at {listen}",
                 reason="CANNOT_LISTEN",
-                action="see whether the address is this machine's and the port is free",
+                action="see whether the address is this machine's and the port is free: an earlier"
+                " node may still run",
             )
         await self._server.start()
         return port

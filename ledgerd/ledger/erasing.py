@@ -87,12 +87,15 @@ class Erasing:
                 raise NotFoundError(f"there is no entry {each.index} yet")
             header = Header.parse(self._header_of(transaction, each.index))
             body = self._body_of(transaction, each.index)
-            found = judge(transaction, header, body, now, law, erasure=entry.position)
-            refuse(found, each.index)
+            # Whose it is comes first: of another's, no waiting makes it what was ordered.
             if pb.Body.FromString(body).author != order.institution:
                 raise ForbiddenError(
-                    f"entry {each.index} is not by {order.institution}", reason="NOT_ERASABLE"
+                    f"entry {each.index} is not by {order.institution}",
+                    reason="NOT_ERASABLE",
+                    action="nothing was erased; order entries of one institution, and name it",
                 )
+            found = judge(transaction, header, body, now, law, erasure=entry.position)
+            refuse(found, each.index)
             if remains_of(body) != each.body:
                 raise ChainError(f"entry {each.index} has other remains than the erasure says")
             erase(transaction, each.index, ErasedBody(entry.position, each.body))
@@ -125,12 +128,17 @@ def judge(
         message = "the contract has no end yet, and is kept for three years after it"
         return Erasable(False, 0, "RETENTION", message)
     if today <= until:
-        message = f"the record is kept until {to_date(until)}"
+        message = f"the record is kept until {_iso(until)}"
         return Erasable(False, to_date(until), "RETENTION", message)
     if _is_open(snapshot, header):
         message = "the other half of its transfer may still come"
         return Erasable(False, to_date(until), "OPEN_TRANSFER", message)
     return Erasable(True, to_date(until))
+
+
+def _iso(day: int) -> str:
+    date = to_date(day)
+    return f"{date // 10_000}-{date // 100 % 100:02}-{date % 100:02}"
 
 
 def _why_never(header: Header, body: bytes) -> str:

@@ -235,7 +235,7 @@ class Replica:
             raise BusyError(
                 "the replica has used up its quota, or the disk is nearly full",
                 reason="REPLICA_FULL",
-                action="raise limits.replica_quota_bytes, or make room on the disk",
+                action="make room on the disk; a node's quota is limits.replica_quota_bytes",
             )
         head = Head(staged.end, staged.last_time, staged.last_leaf, self._head.checkpoint)
         with self._store.write() as transaction:

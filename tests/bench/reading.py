@@ -36,10 +36,11 @@ from scenarios.records import ORIGINS, Event, micros
 
 from ledgerd.ledger.answers import Answers, Part
 from ledgerd.ledger.child import tune_collector
+from ledgerd.ledger.dimensions import Dimension
 from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.search import Clause, Search, first_at
-from ledgerd.ledger.summary import Dimension, Summary
+from ledgerd.ledger.summary import Summary
 from ledgerd.projections.postings import Field, code, text
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR, make_rule_set

@@ -391,6 +391,21 @@ class TestApproval:
         validity = Approval.parse(side.path("approval.json").read_bytes()).tls_certificate.validity
         assert validity.not_after - validity.not_before == timedelta(days=2)
 
+    def test_a_certificate_ends_with_the_authority_that_issues_it(self, tool: Tool) -> None:
+        tool.ok("authority", "init", "--dir", "authority", "--origin", ORIGIN, "--days", 60)
+        tool.ok(*APPLY, "--dir", "me")
+        assert approve(tool) == 0
+        issued = Approval.parse(tool.path("approval.json").read_bytes()).tls_certificate
+        authority = Authority.load(tool.path("authority")).tls.certificate
+        assert issued.validity.not_after == authority.not_valid_after_utc
+
+    def test_a_life_beyond_the_authoritys_own_names_the_option(self, tool: Tool) -> None:
+        tool.ok("authority", "init", "--dir", "authority", "--origin", ORIGIN, "--days", 60)
+        tool.ok(*APPLY, "--dir", "me")
+        args = ("me/request.json", "--dir", "authority", "--out", "approval.json", "--yes")
+        ran = tool("enrol", "approve", *args, "--days", 90)
+        assert (ran.code, "--days" in ran.err) == (2, True)
+
     @pytest.mark.parametrize("days", [0, -1, 399, 10**9, 10**12])
     def test_a_life_beyond_the_bounds_is_refused(self, side: Tool, days: int) -> None:
         assert approve(side, "--days", days) == 2

@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import WHOLE
 from cli.tool import Ran, Tool
 from client.sdk import EXPORTER, RECIPIENT
 from client.supervised import Planted, admit, config_of, planted_border
 
+from ledgerd_client._proto.body_pb2 import Grant
 from ledgerd_client.catalogue import LANGUAGES, Catalogue
 from ledgerd_client.cli.output import speak
+from ledgerd_client.core.supervision import KIND_NUMBERS
 from ledgerd_client.reports import REPORTS
 from ledgerd_client.reports.model import Report
 
@@ -111,6 +115,47 @@ class TestAReport:
         made = json.loads(cac("report", "complete", "--newest", "--from", note, "--json").out)
         assert made["tables"][0]["rows"][0][0] == int(note.read_text().split("\n")[1])
 
+    def test_from_a_checkpoint_that_is_newer_is_a_mistake_and_no_tampering(
+        self, cac: Ask, tool: Tool, planted: Planted
+    ) -> None:
+        kept, late = tool.path("kept.json"), tool.path("late.note")
+        kept.write_text(cac("report", "volumes", "--json").out)
+        admit(planted.mainland, "later.from")
+        late.write_text(cac("checkpoint").out)
+        ran = cac("report", "complete", "--from", late, "--at", kept)
+        assert (ran.code, "BEGINS_LATER" in ran.err, "--newest" in ran.err) == (2, True, True)
+
+    @pytest.mark.parametrize("options", [("--at", "kept.note", "--newest"), ("--csv", "--json")])
+    def test_is_not_asked_with_options_that_exclude_each_other(
+        self, cac: Ask, options: tuple[str, ...]
+    ) -> None:
+        ran = cac("report", "scope", *options)
+        named = [option for option in options if option.startswith("--")]
+        assert (ran.code, "CONTRADICTION" in ran.err) == (2, True)
+        assert [option for option in named if option not in ran.err] == []
+
+    def test_of_no_time_at_all_names_the_options(self, cac: Ask) -> None:
+        ran = cac("report", "flows", "--since", "2027-01-01", "--until", "2026-01-01")
+        assert (ran.code, "--since and --until contradict" in ran.err) == (2, True)
+
+    @pytest.mark.parametrize("option", ["--at", "--from"])
+    @pytest.mark.parametrize("content", ["", "# A page\n", "ledgerd-trust/v1\norigin a\n", "{}"])
+    def test_is_as_of_no_file_that_is_no_checkpoint(
+        self, cac: Ask, tool: Tool, option: str, content: str
+    ) -> None:
+        tool.path("wrong").write_text(content)
+        ran = cac("report", "complete", option, "wrong")
+        assert (ran.code, "MALFORMED" in ran.err, "authority" in ran.err) == (2, True, False)
+
+    def test_is_as_of_no_checkpoint_of_another_log(
+        self, cac: Ask, tool: Tool, planted: Planted
+    ) -> None:
+        tool.path("there.note").write_text(
+            tool.ok("checkpoint", "--config", config_of(planted.dpo)).out
+        )
+        ran = cac("report", "complete", "--at", "there.note")
+        assert (ran.code, "WRONG_ORIGIN" in ran.err) == (2, True)
+
     def test_is_not_asked_with_what_it_does_not_take(self, cac: Ask) -> None:
         ran = cac("report", "complete", "--sector", "BANK")
         assert (ran.code, "is not asked with 'sector'" in ran.err) == (2, True)
@@ -158,7 +203,8 @@ class TestVerify:
     def test_one_that_cannot_be_made_again_is_neither(
         self, tool: Tool, cac: Ask, made: Path
     ) -> None:
-        assert cac("report", "verify", made, "--mirror", tool.path("no.sock")).code == 3
+        ran = cac("report", "verify", made, "--mirror", tool.path("no.sock"))
+        assert (ran.code, "start it with `ledgerd mirror`" in ran.err) == (3, True)
 
 
 def _with_rows(report: Report, rows: tuple[Any, ...]) -> Report:
@@ -210,6 +256,42 @@ class TestEntries:
         self, cac: Ask, options: tuple[str, ...]
     ) -> None:
         assert cac("entries", *options).code == 2
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            (("--since", "2027-01-01", "--until", "2026-01-01"), "--since and --until contradict"),
+            (("--kind", "transfer", "--rule", "K4"), "--rule and --kind contradict"),
+            (("--tail", "--newest-first"), "--tail and --newest-first contradict"),
+            (("--tail", "--at", "client.toml"), "--tail is of what comes, --at of what was"),
+            (("--kind", "no-such"), "--kind: 'no-such'"),
+        ],
+    )
+    def test_that_cannot_be_asked_for_are_named_as_they_were_given(
+        self, cac: Ask, options: tuple[str, ...], named: str
+    ) -> None:
+        assert named in cac("entries", *options).err
+
+    def test_outside_of_the_grant_are_named_in_words(self, tool: Tool, planted: Planted) -> None:
+        grant = Grant(places=[440100], kinds=[KIND_NUMBERS["transfer"]])
+        grant.MergeFrom(WHOLE)
+        narrow = config_of(admit(planted.mainland, f"narrow.{os.urandom(4).hex()}", grant=grant))
+        for options, named in (
+            (("--kind", "finding"), "--kind: the grant does not cover finding"),
+            (("--place", "Shenzhen"), "--place: the grant does not cover Shenzhen"),
+        ):
+            assert named in tool("entries", *options, "--config", narrow).err
+
+
+class TestADossier:
+    def test_of_which_one_file_is_there_makes_neither(
+        self, cac: Ask, tool: Tool, planted: Planted
+    ) -> None:
+        pytest.importorskip("fpdf", reason="needs the extra [reports]")
+        tool.path("d.pdf").write_text("mine")
+        ran = cac("dossier", planted.contract_id, "--pdf", "d.pdf")
+        assert (ran.code, "FILE_EXISTS" in ran.err) == (2, True)
+        assert not tool.path("d.json").exists()
 
 
 class TestATransfer:

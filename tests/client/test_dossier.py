@@ -103,6 +103,13 @@ class TestAFile:
         places = [last.index(EN.word(word)) for word in ("proves_title", "cannot_show", "seal")]
         assert places == sorted(places)
 
+    @pytest.mark.parametrize("rows", range(0, 40, 5))
+    def test_names_the_contract_on_the_sheet_that_is_signed(self, log: Log, rows: int) -> None:
+        (sheet,) = (
+            page for page in pages(render(dossier(log, rows), EN)) if EN.word("seal") in page
+        )
+        assert "GBA-2026-0042" in sheet
+
     def test_counts_findings_by_age(self, log: Log) -> None:
         lines = pages(render(dossier(log), EN))[0].split("\n")
         bars = {label: lines[lines.index(label) + 1] for label in ("0 - 30 days", "31 - 90 days")}

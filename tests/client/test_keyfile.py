@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from base64 import b64encode
 from pathlib import Path
@@ -18,6 +19,7 @@ from ledgerd_client.keyfile import (
     read_secret,
     write_key_file,
     write_new,
+    write_together,
 )
 
 SEED = bytes(range(32))
@@ -134,7 +136,30 @@ class TestPathsThatCannotBe:
         assert read_file(tmp_path / "pipe") == b""
 
 
+class TestWritingTogether:
+    def test_makes_all(self, tmp_path: Path) -> None:
+        files = {tmp_path / "a": b"1", tmp_path / "b": b"2"}
+        write_together(files, mode=0o644)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+    def test_leaves_none_where_one_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "b").write_bytes(b"mine")
+        with pytest.raises(InputError):
+            write_together({tmp_path / "a": b"1", tmp_path / "b": b"2"}, mode=0o644)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"b": b"mine"}
+
+
 class TestWriting:
+    def test_where_there_is_no_room_advises_to_make_some(self, path: Path) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+        try:
+            with pytest.raises(InputError) as caught:
+                write_new(path, b"too much", mode=0o600)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert ("make room" in caught.value.action, path.exists()) == (True, False)
+
     def test_a_key_file_is_for_its_owner_only(self, path: Path) -> None:
         write_key_file(path, KeyFile(SigningKey(SEED)))
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -20,7 +20,7 @@ from client.sdk import EXPORTER, RECIPIENT
 from client.supervised import SPLIT, THIRD_PARTY, Planted, admit, planted_border
 from client.test_regulator import Liar, asking_through_a_liar, erase
 
-from ledgerd_client import Catalogue, FieldError, ForbiddenError, MalformedError
+from ledgerd_client import Catalogue, FieldError, ForbiddenError, MalformedError, NotFoundError
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.body_pb2 import Grant
 from ledgerd_client.catalogue import LANGUAGES
@@ -230,6 +230,21 @@ class TestAsOfACheckpoint:
         made = await make("complete", cac, {"from": (start.note.decode(),)}, end)
         assert rows(made, "from_size", "to_size") == [(start.checkpoint.size, end.checkpoint.size)]
 
+    async def test_complete_from_a_later_one_is_a_mistake_and_no_tampering(
+        self, cac: RegulatorClient, planted: Planted
+    ) -> None:
+        end = await cac.checkpoint()
+        admit(planted.mainland, "later.complete.end")
+        start = await cac.checkpoint()
+        with pytest.raises(FieldError) as caught:
+            await make("complete", cac, {"from": (start.note.decode(),)}, end)
+        assert caught.value.reason == "BEGINS_LATER"
+
+    async def test_complete_from_the_same_one_is_of_nothing(self, cac: RegulatorClient) -> None:
+        end = await cac.checkpoint()
+        made = await make("complete", cac, {"from": (end.note.decode(),)}, end)
+        assert rows(made, "entries", "unbroken") == [(0, "yes")]
+
 
 class TestAParameter:
     async def test_narrows_what_is_found(self, cac: RegulatorClient, planted: Planted) -> None:
@@ -350,6 +365,19 @@ class TestANarrowGrant:
         tables = (await report(narrow, "complete")).tables
         assert [table.name for table in tables] == ["stretch", "authors"]
 
+    async def test_makes_a_contracts_file_of_what_it_covers(
+        self, narrow: RegulatorClient, planted: Planted
+    ) -> None:
+        made = await report(narrow, "contract-file", contract=(planted.contract_id,))
+        kinds = {kind for (kind,) in rows(made, "kind", table=1)}
+        assert (made.tables[0].rows, kinds) == ((), {"transfer", "finding"})
+
+    async def test_makes_none_of_a_contract_that_nobody_names(
+        self, narrow: RegulatorClient
+    ) -> None:
+        with pytest.raises(NotFoundError):
+            await report(narrow, "contract-file", contract=("no-such",))
+
     async def test_that_covers_nothing_of_a_report_is_refused(
         self, narrow: RegulatorClient
     ) -> None:
@@ -399,6 +427,12 @@ class TestAsJson:
     def test_nor_is_anything_else(self, data: bytes) -> None:
         with pytest.raises(MalformedError):
             Report.parse(data)
+
+    @pytest.mark.parametrize("parameters", [[1], None, "since", {"since": 1}, {"since": None}])
+    def test_nor_is_a_report_that_asks_nothing(self, parameters: Any) -> None:
+        found = json.loads(A_REPORT.to_json()) | {"parameters": parameters}
+        with pytest.raises(MalformedError):
+            Report.parse(json.dumps(found).encode())
 
     def test_another_question_has_another_digest(self) -> None:
         assert replace(A_REPORT, parameters={}).digest != A_REPORT.digest

@@ -49,7 +49,7 @@ NODE = (
 # beyond the end, which the SDK does not ask for; and to regulators (regulators.md), and operators.
 NOT_MET = {
     "FILE_EXISTS", "KEY_KNOWN", "NO_POSSESSION", "BEYOND_THE_END", "GRANT_NOT_YET",
-    "GRANT_EXPIRED", "NOT_ORDERED",
+    "GRANT_EXPIRED", "NOT_ORDERED", "BEGINS_LATER", "NO_MIRROR",
 }  # fmt: skip
 
 

@@ -45,9 +45,7 @@ class TestDev:
                 env={**os.environ, "NOTIFY_SOCKET": mark}, stdout=said, stderr=said,
             )  # fmt: skip
             try:
-                for _ in ("mainland", "hongkong"):
-                    while b"READY=1" not in notify.recv(4096).split(b"\n"):
-                        pass
+                both_ready(notify)
                 lines = (home / "said").read_text().splitlines()
                 (talk,) = (line for line in lines if line.startswith("  ledgerctl "))
                 talked = run(str(Path(LEDGERD).with_name("ledgerctl")), *talk.split()[1:])
@@ -74,6 +72,31 @@ class TestDev:
         # What multiprocessing cleans up with ends a moment after its parent.
         left = until(lambda: processes_with(played.mark), lambda left: not left)
         assert (played.ran >= 3, left) == (True, [])
+
+
+class TestDevKilled:
+    def test_takes_both_nodes_with_it(self, tmp_path: Path) -> None:
+        mark = str(tmp_path / "notify.sock")
+        with listening(mark) as notify:
+            dev = subprocess.Popen(
+                [LEDGERD, "dev", "--dir", str(tmp_path / "border")],
+                env={**os.environ, "NOTIFY_SOCKET": mark},
+            )
+            try:
+                both_ready(notify)
+                dev.kill()
+                dev.wait()
+                assert until(lambda: processes_with(mark), lambda left: not left) == []
+            finally:
+                for number in processes_with(mark):
+                    with suppress(ProcessLookupError):
+                        os.kill(number, signal.SIGKILL)
+
+
+def both_ready(notify: socket.socket) -> None:
+    for _ in ("mainland", "hongkong"):
+        while b"READY=1" not in notify.recv(4096).split(b"\n"):
+            pass
 
 
 def listening(path: str) -> socket.socket:

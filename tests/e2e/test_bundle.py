@@ -89,6 +89,9 @@ class TestABundle:
         found = (proven["ref"], proven["state"], len(proven["halves"]))
         assert found == (case.ref, "matched", 2)
 
+    def test_says_that_more_may_be_there_than_is_in_it(self, case: Case) -> None:
+        assert "the logs may hold more" in case.verify("p2.json").stderr
+
     def test_has_no_bodies_unless_they_are_asked_for(self, case: Case) -> None:
         halves = json.loads(case.verify("p2.json").stdout)["halves"]
         assert [half["body"] for half in halves] == ["", ""]

@@ -263,6 +263,19 @@ class TestAnOrder:
         )
         assert refusal(law, index).reason == "NOT_ERASABLE"
 
+    def test_of_anothers_record_is_refused_as_such_though_it_is_kept_too(
+        self, law: LawWorld
+    ) -> None:
+        law.agree()
+        index = law.mainland.place(law.pipia())
+        assert refusal(law, index, institution="uscc.OTHER").reason == "NOT_ERASABLE"
+
+    def test_that_is_too_early_says_until_when_the_record_is_kept(
+        self, law: LawWorld, old: int
+    ) -> None:
+        law.clock.now = KEPT
+        assert "kept until 2029-09-01" in refusal(law, old).message
+
     def test_of_anothers_record_is_refused(self, law: LawWorld, old: int) -> None:
         error = refusal(law, old, institution="uscc.OTHER")
         assert (type(error), error.reason) == (ForbiddenError, "NOT_ERASABLE")

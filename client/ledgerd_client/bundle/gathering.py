@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 
 from ledgerd_client._channel import connect
 from ledgerd_client._law_view import LawView
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._replies import to_receipt
-from ledgerd_client.bundle.model import BundledEntry, BundledSide
+from ledgerd_client.bundle.model import BundledEntry, BundledGenesis, BundledSide
 from ledgerd_client.config import Settings
-from ledgerd_client.core.body import encode_message
+from ledgerd_client.core.body import encode_message, parse_body
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import LedgerError, NotFoundError, NotReadyError
+from ledgerd_client.core.header import Header
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.regulator import FoundEntry, Query, RegulatorClient
@@ -21,6 +24,9 @@ from ledgerd_client.transport import GrpcTransport, Transport
 
 # Where a log's first rule set stands.
 _FIRST_RULE_SET = 1
+
+Prove = Callable[[bytes], Awaitable[Receipt]]
+"""The receipt of an entry of this log, of which the header is known, under one checkpoint."""
 
 
 async def gather_as_institution(
@@ -44,7 +50,8 @@ async def gather_as_institution(
 
 async def gather_as_regulator(client: RegulatorClient, ref: bytes, *, bodies: bool) -> BundledSide:
     """As gather_as_institution, of every party on this side that the grant covers."""
-    note = (await client.checkpoint(cosigned=True)).note
+    under = await client.checkpoint(cosigned=True)
+    note = under.note
     file = await client.transfer(ref, note)
     halves = tuple(
         BundledEntry(half.receipt, _encoded(half.body) if bodies else b"")
@@ -62,10 +69,12 @@ async def gather_as_regulator(client: RegulatorClient, ref: bytes, *, bodies: bo
         async for found in client.entries(Query(kinds=["rule_set"]), at=note, proof=True)
     ]
     named = _rule_sets_of(findings)
+    parties = {half.institution for half in file.halves if half.origin == client.origin}
+    history = await client.history()
     return BundledSide(
         client.origin,
-        (await client.history()).format(),
-        (await client.history((await client.info()).peer_origin)).format(),
+        await _keys(history, parties, under, partial(client.prove, under=under)),
+        _genesis(await client.history(history.need_genesis().peer_origin)),
         tuple(entry for entry in rule_sets if entry.receipt.index in named),
         halves,
         tuple(findings),
@@ -91,11 +100,11 @@ class _Party:
         indexes = [each.index async for each in found if each.finding.ref == ref]
         findings = [await self._entry(index) for index in indexes]
         rule_sets = [await self._entry(index) for index in sorted(_rule_sets_of(findings))]
-        peer = await view.histories.peer()
+        history = await view.histories.refresh(origin)
         return BundledSide(
             origin,
-            (await view.histories.refresh(origin)).format(),
-            (await view.histories.refresh(peer)).format(),
+            await _keys(history, {institution}, self._under, self._prove),
+            _genesis(await view.histories.refresh(history.need_genesis().peer_origin)),
             tuple(rule_sets),
             tuple(halves if bodies else (BundledEntry(half.receipt) for half in halves)),
             tuple(findings),
@@ -112,9 +121,34 @@ class _Party:
             )
         reply = await self._transport.get_entry(pb.GetEntryRequest(index=index))
         header = to_receipt(reply.receipt).header
-        request = pb.GetInclusionProofRequest(index=index, size=size)
-        proof = (await self._transport.get_inclusion_proof(request)).proof
-        return BundledEntry(Receipt(header, tuple(proof), self._under.note), reply.body)
+        return BundledEntry(await self._prove(header), reply.body)
+
+    async def _prove(self, header: bytes) -> Receipt:
+        return await self._view.prove(header, self._under)
+
+
+async def _keys(
+    history: KeyHistory, institutions: Collection[str], under: OpenedCheckpoint, prove: Prove
+) -> tuple[BundledEntry, ...]:
+    """GENESIS and the key events of some institutions, as far as the checkpoint reaches."""
+    return tuple([
+        BundledEntry(await prove(header), body)
+        for header, body in history.entries
+        if Header.parse(header).index < under.checkpoint.size
+        and _is_of(parse_body(body), institutions)
+    ])  # fmt: skip
+
+
+def _is_of(body: body_pb2.Body, institutions: Collection[str]) -> bool:
+    event = body.key_event
+    if body.HasField("genesis"):
+        return True
+    return event.role == body_pb2.ROLE_INSTITUTION and event.subject in institutions
+
+
+def _genesis(history: KeyHistory) -> BundledGenesis:
+    header, body = history.entries[0]
+    return BundledGenesis(Header.parse(header).signature, body)
 
 
 def _rule_sets_of(findings: Iterable[BundledEntry]) -> set[int]:

@@ -33,17 +33,32 @@ class BundledEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class BundledGenesis:
+    """Of the other log's GENESIS what its authority signed, and nothing that it did not."""
+
+    signature: bytes
+    body: bytes = field(repr=False)
+
+    def to_json(self) -> dict[str, str]:
+        return {"signature": encode_base64(self.signature), "body": encode_base64(self.body)}
+
+    @classmethod
+    def read(cls, found: Any) -> Self:
+        return cls(parse_base64(found["signature"]), parse_base64(found["body"]))
+
+
+@dataclass(frozen=True, slots=True)
 class BundledSide:
     """
     What one log holds of the transfer; believed by nobody yet.
 
-    keys, peer_keys: key-history files of this log, and of the other one, whose node cosigned.
-    rule_sets: those that the findings name. halves, findings: in log order.
+    keys: GENESIS, and the key events of the institutions whose halves these are. peer_genesis: of
+    the other log, whose node cosigned. rule_sets: those that the findings name. In log order.
     """
 
     origin: str
-    keys: bytes = field(repr=False)
-    peer_keys: bytes = field(repr=False)
+    keys: tuple[BundledEntry, ...]
+    peer_genesis: BundledGenesis
     rule_sets: tuple[BundledEntry, ...]
     halves: tuple[BundledEntry, ...]
     findings: tuple[BundledEntry, ...]
@@ -51,8 +66,8 @@ class BundledSide:
     def to_json(self) -> dict[str, object]:
         return {
             "origin": self.origin,
-            "keys": self.keys.decode(),
-            "peer_keys": self.peer_keys.decode(),
+            "keys": [entry.to_json() for entry in self.keys],
+            "peer_genesis": self.peer_genesis.to_json(),
             "rule_sets": [entry.to_json() for entry in self.rule_sets],
             "halves": [entry.to_json() for entry in self.halves],
             "findings": [entry.to_json() for entry in self.findings],
@@ -62,15 +77,11 @@ class BundledSide:
     def read(cls, found: Any) -> Self:
         origin = found["origin"]
         check_origin(origin)
-        return cls(
-            origin,
-            _text(found["keys"]),
-            _text(found["peer_keys"]),
-            *(
-                tuple(map(BundledEntry.read, found[name]))
-                for name in ("rule_sets", "halves", "findings")
-            ),
+        keys, *others = (
+            tuple(map(BundledEntry.read, found[name]))
+            for name in ("keys", "rule_sets", "halves", "findings")
         )
+        return cls(origin, keys, BundledGenesis.read(found["peer_genesis"]), *others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from ledgerd_client._histories import as_verification
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.bundle.model import Bundle, BundledEntry, BundledSide
+from ledgerd_client.bundle.model import Bundle, BundledEntry, BundledGenesis, BundledSide
 from ledgerd_client.core.body import kind_of, parse_body
 from ledgerd_client.core.derivation import HalfFacts, derive
 from ledgerd_client.core.errors import (
@@ -18,8 +18,9 @@ from ledgerd_client.core.errors import (
     TrustError,
     VerificationError,
 )
-from ledgerd_client.core.header import Kind
+from ledgerd_client.core.header import Header, Kind, genesis_previous
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import key_id
 from ledgerd_client.core.receipt import VerifiedReceipt, check_body, verify_receipt
 from ledgerd_client.core.record import read_facts
 from ledgerd_client.core.trust import Trust
@@ -50,7 +51,7 @@ class VerifiedSide:
     """
     What a bundle proves of one log; rule_sets: by the index of their entries.
 
-    entries: the proofs of all that it carries, halves, findings and rule sets.
+    entries: the proofs of all that it carries, keys, halves, findings and rule sets.
     """
 
     origin: str
@@ -66,7 +67,8 @@ class VerifiedBundle:
     """
     What a bundle proves: these halves stand in these logs, and they come to this state.
 
-    It can't prove that there are no others: that is what a mirror of each log is for.
+    It can't prove that there are no others, nor no further findings and key events: that is what a
+    mirror of each log is for.
     """
 
     ref: bytes
@@ -145,6 +147,7 @@ def _verify_side(side: BundledSide, ref: bytes, trust: Trust) -> VerifiedSide:
 
 def _side(side: BundledSide, ref: bytes, trust: Trust) -> VerifiedSide:
     own, peer = _histories(side, trust)
+    keys = [_proven(entry, own, peer) for entry in side.keys]
     halves = [_half(entry, ref, own, peer) for entry in side.halves]
     if not halves:
         raise ChainError(f"{side.origin} shows no half of this transfer")
@@ -158,6 +161,7 @@ def _side(side: BundledSide, ref: bytes, trust: Trust) -> VerifiedSide:
     if missing := {found.finding.rule_set for found in findings} - sets.keys():
         raise ChainError(f"the rule set of entry {min(missing)} is missing")
     entries = (
+        *keys,
         *(half.proven for half in halves),
         *(found.proven for found in findings),
         *(proven for proven, _ in rule_sets),
@@ -166,14 +170,22 @@ def _side(side: BundledSide, ref: bytes, trust: Trust) -> VerifiedSide:
 
 
 def _histories(side: BundledSide, trust: Trust) -> tuple[KeyHistory, KeyHistory]:
-    own = KeyHistory.parse(side.keys, trust.authority(side.origin))
+    entries = [(entry.receipt.header, entry.body) for entry in side.keys]
+    own = KeyHistory.of(side.origin, trust.authority(side.origin), entries)
     genesis = own.need_genesis()
-    peer = KeyHistory.parse(side.peer_keys, trust.authority(genesis.peer_origin))
-    if (own.origin, peer.origin) != (side.origin, genesis.peer_origin):
-        raise TrustError("its key histories are of other logs")
-    if genesis.peer_authority_key != trust.authority(genesis.peer_origin):
+    authority = trust.authority(genesis.peer_origin)
+    if genesis.peer_authority_key != authority:
         raise TrustError(f"{own.origin} names another authority of {genesis.peer_origin}")
-    return own, peer
+    return own, _begun(side.peer_genesis, genesis.peer_origin, authority)
+
+
+def _begun(genesis: BundledGenesis, origin: str, authority: bytes) -> KeyHistory:
+    """A log's first entry, of which only what its authority signed is known: not when it was."""
+    header = Header(
+        0, 0, genesis_previous(origin), Kind.GENESIS, sha256(genesis.body).digest(),
+        0, key_id(authority), genesis.signature, None,
+    )  # fmt: skip
+    return KeyHistory.of(origin, authority, [(header.encode(), genesis.body)])
 
 
 def _proven(entry: BundledEntry, own: KeyHistory, peer: KeyHistory) -> VerifiedReceipt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,13 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import LOCAL, codes_of, from_micros, to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
-from ledgerd_client.cli.authority import AuthorityDir, Days, make_directory, say_throwaway
+from ledgerd_client.cli.authority import (
+    AuthorityDir,
+    Days,
+    life_of,
+    make_directory,
+    say_throwaway,
+)
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
 from ledgerd_client.core import codes
 from ledgerd_client.core.encoding import encode_base64, parse_base64
@@ -34,7 +40,7 @@ def approve(
     request: Annotated[Path, typer.Argument(help="The request.json that you were sent.")],
     directory: AuthorityDir,
     out: Annotated[Path, typer.Option(help="The approval to make.")],
-    days: Days = 397,
+    days: Days = None,
     replaces: Annotated[
         str, typer.Option(help="The public key that this one takes the place of, in base64.")
     ] = "",
@@ -85,7 +91,7 @@ def approve(
     approval = authority.approve(
         asked,
         now=now,
-        life=timedelta(days=days),
+        life=life_of(authority, days, now),
         replaces=old_key,
         compromised_since=parse_time(compromised_since),
         renewal=renewal,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.errors import FieldError, LedgerError, MalformedError
 from ledgerd_client.keyfile import read_file
 
 if TYPE_CHECKING:
@@ -66,11 +66,22 @@ def ask_as_regulator(
 
 
 def read_note(path: Path) -> bytes:
-    """A checkpoint as it was kept: the signed note itself, or within a report."""
+    """A checkpoint as it was kept: the signed note itself, or within a report; InputError."""
+    from ledgerd_client.core.checkpoint import Checkpoint
+    from ledgerd_client.core.note import parse_note
     from ledgerd_client.reports.model import Report
 
     data = read_file(path)
-    return Report.parse(data).checkpoint if data.startswith(b"{") else data
+    if data.startswith(b"{"):
+        return Report.parse(data).checkpoint
+    try:
+        Checkpoint.parse(parse_note(data).text)
+    except LedgerError as error:
+        raise MalformedError(
+            f"{path} holds no checkpoint: {error.message}",
+            action="name what `ledgerctl checkpoint` or `ledgerctl report NAME --json` wrote",
+        ) from None
+    return data
 
 
 async def checkpoint_at(client: RegulatorClient, at: Path | None) -> OpenedCheckpoint | None:

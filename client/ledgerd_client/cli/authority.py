@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority import CERTIFICATE_LIFE, Authority
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import InputError, MalformedError
@@ -23,7 +23,14 @@ app = typer.Typer(no_args_is_help=True, help="For the authority of a side; works
 AuthorityDir = Annotated[
     Path, typer.Option("--dir", help="The authority's directory, from `ledgerctl authority init`.")
 ]
-Days = Annotated[int, typer.Option(min=1, max=398, help="How long the certificate is valid.")]
+Days = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=398,
+        help="How long the certificate is valid; else 397, or to the authority's end.",
+    ),
+]
 
 
 @app.command()
@@ -65,7 +72,7 @@ def genesis(
     peer_origin: Annotated[str, typer.Option(help="The name of the other side's log.")],
     peer_authority: Annotated[str, typer.Option(help="Verifier key of the other authority.")],
     out: Annotated[Path, typer.Option(help="The approval to make, for `ledgerd init`.")],
-    days: Days = 397,
+    days: Days = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -85,15 +92,26 @@ def genesis(
     say(f"  peer             {peer_origin}, authority {peer.vkey}")
     say(f"  fingerprint      {fingerprint(data)}")
     confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    now = datetime.now(UTC)
     approval = authority.begin(
         asked,
         peer_origin=peer_origin,
         peer_authority=peer.public,
-        now=datetime.now(UTC),
-        life=timedelta(days=days),
+        now=now,
+        life=life_of(authority, days, now),
     )
     write_new(out, approval.format(), mode=0o644)
     emit({"origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+def life_of(authority: Authority, days: int | None, now: datetime) -> timedelta:
+    """Of a certificate: as asked for, else as long as the TLS authority itself at most."""
+    if days is not None:
+        return timedelta(days=days)
+    end = Validity.of(authority.tls.certificate).not_after
+    left = end - Validity.starting(now, timedelta()).not_before
+    # Of one that has ended, the TLS authority says so.
+    return min(left, CERTIFICATE_LIFE) if left > timedelta() else CERTIFICATE_LIFE
 
 
 def domain_of(origin: str) -> str:

@@ -28,12 +28,12 @@ from ledgerd_client.cli.asking import (
     checkpoint_at,
     parse_hex,
 )
-from ledgerd_client.cli.output import Json, Term, Yes, confirm, emit, to_iso, words
+from ledgerd_client.cli.output import Json, Term, Yes, confirm, emit, say, to_iso, words
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import InputError
 from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import read_file, write_new
+from ledgerd_client.keyfile import check_free, read_file, write_new, write_together
 from ledgerd_client.regulator import RegulatorClient
 from ledgerd_client.reports import default_checkpoint, make
 from ledgerd_client.reports.model import Report
@@ -98,10 +98,11 @@ def verify(
     Verify a bundle with nothing but the keys of the two authorities; asks no node.
 
     Exit code 0: these halves stand in these logs and come to this state. 1: a part of it does not
-    verify. 3: it does, but is not cosigned.
+    verify. 3: it does, but is not cosigned. What was left out of it, a mirror of the log shows.
     """
     bundle = Bundle.parse(read_file(file))
     verified = verify_bundle(bundle, Trust.parse(read_file(trust)), uncosigned=uncosigned)
+    say(words().word("bundle_shows"))
     emit(
         {
             "verified": _in_words(verified),
@@ -136,16 +137,16 @@ def dossier(
     The same contract at the same checkpoint is the same file, byte for byte. The report beside it
     is what `report verify` reads.
     """
-    render = _renderer()
+    render, side_file = _renderer(), pdf.with_suffix(".json")
+    check_free(pdf, side_file)
 
     async def asked(client: RegulatorClient) -> Report:
         checkpoint = await checkpoint_at(client, at) or await default_checkpoint(client)
         return await make("dossier", client, {"contract": (contract,)}, checkpoint)
 
     report = ask_as_regulator(config, mirror, asked)
-    printed, side_file = render(report, words(), font), pdf.with_suffix(".json")
-    write_new(side_file, report.to_json(), mode=0o644)
-    write_new(pdf, printed, mode=0o644)
+    printed = render(report, words(), font)
+    write_together({side_file: report.to_json(), pdf: printed}, mode=0o644)
     emit(
         {"pdf": str(pdf), "report": str(side_file), "report_digest": report.digest},
         as_json=as_json,

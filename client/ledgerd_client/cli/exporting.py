@@ -47,7 +47,9 @@ def export_entries(
 
     async def write(client: RegulatorClient) -> Exported:
         note = b"" if at is None else read_note(at)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        console = Console(stderr=True)
+        # Where nobody looks on, it would leave an empty line.
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task(words().word("exporting"), total=1.0)
 
             def show(along: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, cast
@@ -11,9 +13,23 @@ import typer
 
 from ledgerd_client._asking import moment_of
 from ledgerd_client.cli.asking import parse_hex
+from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.regulator import Query
 
 Texts = list[str] | None
+
+# Errors whose message may begin with fields of the query; and the options of those.
+_FIELDS = re.compile(r"\w+( and \w+)?(?=:| contradict )")
+_OF_FIELDS = frozenset(("CONTRADICTION", "GRANT", "UNKNOWN_CODE"))
+_OPTIONS = {
+    "from": "--since", "until": "--until", "first": "--first", "end": "--end", "tail": "--tail",
+    "checkpoint": "--at", "newest_first": "--newest-first", "standing": "--standing",
+    "institutions": "--institution", "counterparties": "--counterparty", "kinds": "--kind",
+    "contract_ids": "--contract", "directions": "--direction", "places": "--place",
+    "sectors": "--sector", "categories": "--category", "sensitive_categories": "--sensitive",
+    "purposes": "--purpose", "mechanisms": "--mechanism", "rules": "--rule",
+    "severities": "--severity", "states": "--state", "refs": "--ref",
+}  # fmt: skip
 
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,10 +48,32 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def call(**given: Any) -> None:
         query = _query(**{name: given.pop(name) for name in ours})
-        command(query=query, **given)
+        with naming_options():
+            command(query=query, **given)
 
     call.__signature__ = signature(command).replace(parameters=options)  # type: ignore[attr-defined] # what Typer reads
     return call
+
+
+@contextmanager
+def naming_options(*without: str) -> Iterator[None]:
+    """
+    What is wrong with a field of a query, as that of the option that it came from.
+
+    without: fields that no option of the command is of.
+    """
+
+    def option(field: re.Match[str]) -> str:
+        return field[0] if field[0] in without else _OPTIONS.get(field[0], field[0])
+
+    try:
+        yield
+    except LedgerError as error:
+        fields = _FIELDS.match(error.message) if error.reason in _OF_FIELDS else None
+        if fields:
+            named = re.sub(r"\w+", option, fields[0])
+            error.message = named + error.message[fields.end() :]
+        raise
 
 
 def _query(

@@ -57,7 +57,11 @@ def entries(
     left out, a mirror shows.
     """
     if tail and at is not None:
-        raise FieldError("--tail is of what comes, --at of what was", action="give one of them")
+        raise FieldError(
+            "--tail is of what comes, --at of what was",
+            reason="CONTRADICTION",
+            action="leave one of them out",
+        )
     asked = replace(query, newest_first=newest_first)
     most = limit or (None if tail else _LIMIT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from ledgerd_client.cli.asking import (
     read_note,
 )
 from ledgerd_client.cli.deferred import Deferred
+from ledgerd_client.cli.filters import naming_options
 from ledgerd_client.cli.output import Json, emit, pad, say, shorten, words
 from ledgerd_client.core.errors import FieldError, VerificationError
 from ledgerd_client.keyfile import read_file
@@ -136,6 +137,8 @@ def _command(name: str, told: ReportWords) -> Callable[..., None]:
         as_json: Json = False,
         as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet.")] = False,
     ) -> None:
+        _check_exclusive({"--at": at, "--newest": newest})
+        _check_exclusive({"--json": as_json, "--csv": as_csv})
         parameters = {
             "since": (since,) if since else (),
             "until": (until,) if until else (),
@@ -157,10 +160,21 @@ def _command(name: str, told: ReportWords) -> Callable[..., None]:
                     say(words().word("not_cosigned_yet"))
             return await make(name, client, parameters, checkpoint)
 
-        _print(ask_as_regulator(config, mirror, asked), as_json=as_json, as_csv=as_csv)
+        with naming_options("kinds"):
+            made = ask_as_regulator(config, mirror, asked)
+        _print(made, as_json=as_json, as_csv=as_csv)
 
     report.__doc__ = "\n\n".join(told)
     return report
+
+
+def _check_exclusive(options: Mapping[str, object]) -> None:
+    if all(options.values()):
+        raise FieldError(
+            f"{' and '.join(options)} exclude each other",
+            reason="CONTRADICTION",
+            action="leave one of them out",
+        )
 
 
 def _print(report: Report, *, as_json: bool, as_csv: bool) -> None:

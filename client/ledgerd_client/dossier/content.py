@@ -58,8 +58,9 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """A box to sign and seal in; what is to be filled in."""
+    """A box to sign and seal in: what is signed, above it, and what is to be filled in."""
 
+    what: str
     lines: tuple[str, ...]
 
 
@@ -77,7 +78,8 @@ def compose(report: Report, words: Catalogue) -> list[Block]:
     blocks += [Heading(words.word("cannot_show")), Paragraph(told.cannot)]
     blocks.append(Paragraph(words.word("cannot_prove")))
     lines = tuple(words.word(name) for name in ("seal", "seal_name", "seal_date"))
-    blocks.append(Seal(lines))
+    named = report.parameters.get("contract", ())
+    blocks.append(Seal(" ".join((told.title, *named)), lines))
     return blocks
 
 
@@ -96,8 +98,8 @@ def texts_of(blocks: Iterable[Block]) -> Iterator[str]:
                     yield from row
             case Bars(bars):
                 yield from (label for label, _ in bars)
-            case Seal(seal):
-                yield from seal
+            case Seal(what, lines_within):
+                yield from (what, *lines_within)
 
 
 def _of_table(table: Table, words: Catalogue) -> Iterator[Block]:

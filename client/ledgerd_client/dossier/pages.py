@@ -72,8 +72,8 @@ class Paper:
                 self._grid(block)
             case Bars(bars):
                 self._bars(bars)
-            case Seal(lines):
-                self._seal(lines)
+            case Seal(what, lines):
+                self._seal(what, lines)
 
     def _heading(self, text: str) -> None:
         pdf = self._pdf
@@ -128,12 +128,14 @@ class Paper:
             pdf.cell(22, _LINE, f"{value:,}", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         pdf.ln(3)
 
-    def _seal(self, lines: tuple[str, ...]) -> None:
+    def _seal(self, what: str, lines: tuple[str, ...]) -> None:
         pdf = self._pdf
         wide, high = _SEAL
-        if pdf.will_page_break(high + 6):
+        if pdf.will_page_break(high + 6 + 2 * _LINE):
             pdf.add_page()
         pdf.ln(4)
+        # The sheet may stand alone: whoever signs it sees of what.
+        pdf.write_text(what)
         left, top = pdf.get_x(), pdf.get_y()
         pdf.rect(left, top, wide, high)
         pdf.letters(_SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledgerd_client._results import ContractView
+from ledgerd_client.core.errors import NotFoundError
 from ledgerd_client.regulator import FoundEntry
 from ledgerd_client.reports.findings import about, said
 from ledgerd_client.reports.model import Cell, Column, Row, Table
@@ -24,12 +25,19 @@ _ENTRIES = (
 
 
 async def contract_file(source: Source) -> tuple[Table, ...]:
-    contract_id = source.one("contract")
-    views = await source.client.contract(contract_id, source.checkpoint.note)
+    contract_id, unknown = source.one("contract"), None
+    views: list[ContractView] = []
+    try:
+        views = await source.client.contract(contract_id, source.checkpoint.note)
+    except NotFoundError as error:
+        # It may be known by transfers that name it, and the grant may cover no more than those.
+        unknown = error
     # Today's log extends the tree that this rests on, or nothing is shown.
     await source.client.checkpoint()
     found = source.entries(proof=True, contract_ids=(contract_id,))
     entries = [entry async for entry in found]
+    if unknown and not entries:
+        raise unknown
     refs = [e.header.halves.ref for e in entries if e.kind in TRANSFERS and e.header.halves]
     entries += await about(source, refs, kinds=("finding",), proof=True)
     rows = tuple(_row(entry) for entry in sorted(entries, key=lambda entry: entry.index))

@@ -83,7 +83,7 @@ class Report:
             if len(data) > MAX_BYTES:
                 raise ValueError  # noqa: TRY301 -- one message for all that is no report
             report = cls._read(json.loads(data))
-        except (ValueError, KeyError, TypeError, RecursionError, LedgerError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, LedgerError):
             raise _no_report() from None
         if report.to_json() != data:
             raise MalformedError(
