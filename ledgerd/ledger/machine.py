@@ -35,6 +35,7 @@ from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.record import Facts
 
 RULE_SET_KEY = b"rule_set"
+_HALVES_OF_TRANSFERS = KINDS_WITH_HALVES - {Kind.CONTRACT}
 
 
 class Machine:
@@ -55,6 +56,8 @@ class Machine:
         self.history = history
         self.records = Records()
         self.transfers = Transfers()
+        # Whether a law is in force.
+        self._judging = False
         self._body_of = body_of
         # Of the entries since the last flush().
         self._bodies: dict[int, bytes] = {}
@@ -111,7 +114,7 @@ class Machine:
         A key event or GENESIS was checked by history.check before it was given its place.
         """
         facts = entry.facts
-        self._law.pass_time(transaction, entry.recorded_at, ticking=bool(self.rules.law))
+        self._law.pass_time(transaction, entry.recorded_at, ticking=self._judging)
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         self._bodies[entry.position] = entry.body
         self.transfers.at = entry.position
@@ -120,7 +123,8 @@ class Machine:
             self._indexer.take(transaction, entry, transfer)
         else:
             due = self._apply_other(transaction, entry)
-        self._indexer.move(transaction, entry.position, self.transfers.take_moves())
+        if moved := self.transfers.take_moves():
+            self._indexer.move(transaction, entry.position, moved)
         return due
 
     def flush(self, transaction: Transaction) -> None:
@@ -139,6 +143,7 @@ class Machine:
     def _enter(self, position: int, rules: pb.RuleSet) -> None:
         self._law.enter(rules)
         self._maker.rule_set, self._reconciler.rules = position, rules
+        self._judging = bool(rules.law)
 
     def _apply_record(
         self, transaction: Transaction, entry: Entry
@@ -147,16 +152,16 @@ class Machine:
         facts = entry.facts
         transfer = None
         due: list[pb.Finding] = []
-        if facts.kind == Kind.CONTRACT:
-            transfer, due = self._reconciler.on_statement(transaction, entry)
-        elif facts.kind in KINDS_WITH_HALVES:
+        if facts.kind in _HALVES_OF_TRANSFERS:
             transfer = self.transfers.with_room(transaction, facts.ref, own=True)
             # Of too many it was found that they are: what follows is in the log and no more.
             if transfer is None:
                 return None, []
             due = self._reconciler.on_half(transaction, transfer, entry)
+        elif facts.kind == Kind.CONTRACT:
+            transfer, due = self._reconciler.on_statement(transaction, entry)
         due += self._lateness(entry)
-        if self.rules.law:
+        if self._judging:
             due += self._law.apply(transaction, entry, transfer)
         return transfer, due
 
@@ -171,13 +176,13 @@ class Machine:
             header = Header.parse(entry.header)
             self.history.apply(header, body, raw=(entry.header, entry.body))
             registry.add_key_entry(transaction, entry.position)
-            if self.rules.law and body.key_event.role == pb.ROLE_INSTITUTION:
+            if self._judging and body.key_event.role == pb.ROLE_INSTITUTION:
                 return self._law.on_key(transaction, body.key_event.subject, entry.recorded_at)
         elif record == "rule_set":
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))
         elif record == "tick":
-            return self._law.tick(transaction, entry.recorded_at) if self.rules.law else []
+            return self._law.tick(transaction, entry.recorded_at) if self._judging else []
         elif record == "erasure":
             # Whether it may be erased is asked of the tables as of this entry.
             self.transfers.flush(transaction)

@@ -248,7 +248,7 @@ class Writer:
                     action="make a new record_id for a new record",
                 )
             return known.position
-        if facts.kind == Kind.ACK and facts.outcome == pb.OUTCOME_ACCEPTED:
+        if facts.outcome == pb.OUTCOME_ACCEPTED and facts.kind == Kind.ACK:
             for half in self.machine.transfers.get(transaction, facts.ref).halves:
                 same = (half.terms_digest, half.outcome) == (facts.terms_digest, facts.outcome)
                 if half.own and half.kind == Kind.ACK and same:
@@ -258,12 +258,14 @@ class Writer:
     def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
+        if batch.next and facts.kind in BY_INSTITUTIONS:
+            check_clock(facts, batch.last_time)
+            self.machine.history.institution_key(item.key_id, item.key_index, batch.next)
+            return
         if (facts.kind == Kind.GENESIS) != (batch.next == 0):
             raise ChainError("GENESIS stands at index 0 and nowhere else")
         check_clock(facts, batch.last_time)
-        if facts.kind in BY_INSTITUTIONS:
-            self.machine.history.institution_key(item.key_id, item.key_index, batch.next)
-        elif facts.kind in {Kind.GENESIS, Kind.KEY}:
+        if facts.kind in {Kind.GENESIS, Kind.KEY}:
             raw = header_bytes(batch.next, batch.last_time, batch.last_leaf, item.tail)
             self.machine.history.check(Header.parse(raw), pb.Body.FromString(item.body))
 

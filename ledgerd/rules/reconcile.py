@@ -59,6 +59,9 @@ OWN_RULES: Final = frozenset(
 
 _BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL, Kind.CORRECTION))
 _BY_RECIPIENT = frozenset((Kind.ACK, Kind.CORRECTION))
+# By these most transfers are judged, and Python 3.11 runs a function to look up an enum's member.
+_TRANSFER: Final = Kind.TRANSFER
+_OPEN: Final = State.OPEN
 # Outcomes that say that data arrived: a CANCEL does not undo it.
 RECEIVED = frozenset((pb.OUTCOME_ACCEPTED, pb.OUTCOME_PARTIAL))
 
@@ -70,10 +73,10 @@ def judge(halves: Sequence[Half], known_until: int, rules: pb.RuleSet) -> Verdic
     known_until: µs, when the newest anchored checkpoint of the peer was fetched. The first
     MAX_HALVES of each log count; the next one is found, and what follows may be left out.
     """
-    if len(halves) == 1 and halves[0].own and halves[0].kind == Kind.TRANSFER:
+    if len(halves) == 1 and halves[0].own and halves[0].kind == _TRANSFER:
         due = halves[0].recorded_at + rules.acknowledge_within
         if known_until <= due:
-            return Verdict(State.OPEN, (), due)
+            return Verdict(_OPEN, (), due)
     return _Case.of(halves, known_until, rules).verdict()
 
 
