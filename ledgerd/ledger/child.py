@@ -26,6 +26,7 @@ from ledgerd_client.core.errors import LedgerError, UnavailableError
 
 _LENGTH: Final = 4
 _BUFFER: Final = 256 * 1024
+_SENT: Final = 1024 * 1024
 # Given to a process that should end by itself before it is killed, in seconds.
 _PATIENCE_S: Final = 30.0
 _REAP_S: Final = 1.0
@@ -72,6 +73,9 @@ class Child:
     async def start(self) -> None:
         """Return when it is ready for questions; raises what make raised, UnavailableError."""
         ours, theirs = socket.socketpair()
+        for end in (ours, theirs):
+            # As far as the system allows: who sends a whole call at once need not wait for us.
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT)
         # Whatever ends us early: it must not wait for a question while we wait for its end.
         Finalize(None, ours.close, exitpriority=1)
         with theirs:

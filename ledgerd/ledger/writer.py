@@ -17,7 +17,7 @@ from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import Machine, stored_header
 from ledgerd.ledger.peer_log import PeerLog
-from ledgerd.ledger.tree import TileWriter
+from ledgerd.ledger.tree import Nodes, TileWriter
 from ledgerd.store.base import Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -187,7 +187,8 @@ class Writer:
         placed = [self._place_call(transaction, batch, call) for call in calls]
         if not batch.headers:
             # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.
-            return self.head, [self._result(transaction, batch, self.head, call) for call in placed]
+            nodes = self._tree.nodes(transaction)
+            return self.head, [_result(transaction, nodes, batch, self.head, c) for c in placed]
         batch.put(transaction)
         self.machine.flush(transaction)
         self._tree.append(transaction, batch.leaves)
@@ -196,7 +197,7 @@ class Writer:
         note = sign_checkpoint(Checkpoint(self._origin, batch.next, root), self._log_key)
         head = Head(batch.next, batch.last_time, batch.last_leaf, note)
         head.put(transaction)
-        return head, [self._result(transaction, batch, head, call) for call in placed]
+        return head, [_result(transaction, nodes, batch, head, call) for call in placed]
 
     def _check_unchanged(self, transaction: Transaction) -> None:
         stored = Head.find(transaction) or Head.empty(self._origin)
@@ -279,24 +280,22 @@ class Writer:
     def _make_finding(self, finding: pb.Finding, now: int) -> Admitted:
         return sign_own(self._entry_key, self._origin, now, self._random, finding=finding)
 
-    def _result(
-        self, transaction: Transaction, batch: _Batch, head: Head, call: _Placed
-    ) -> AppendResult:
-        nodes = self._tree.nodes(transaction)
-        outcomes: list[Outcome] = list(call.outcomes)
-        for number in call.repeated:
-            position = call.outcomes[number]
-            assert isinstance(position, int)  # noqa: S101 - repeated ones have an index
-            header = stored_header(transaction, position)
-            proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
-            outcomes[number] = Receipt(header, proof, head.checkpoint)
-        start, end = call.first - batch.first, call.end - batch.first
-        proof_of_all = (
-            merkle.range_proof(nodes, call.first, call.end, head.size) if start < end else []
-        )
-        return AppendResult(
-            outcomes, call.first, batch.headers[start:end], proof_of_all, head.checkpoint
-        )
+
+def _result(
+    transaction: Transaction, nodes: Nodes, batch: _Batch, head: Head, call: _Placed
+) -> AppendResult:
+    outcomes: list[Outcome] = list(call.outcomes)
+    for number in call.repeated:
+        position = call.outcomes[number]
+        assert isinstance(position, int)  # noqa: S101 - repeated ones have an index
+        header = stored_header(transaction, position)
+        proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
+        outcomes[number] = Receipt(header, proof, head.checkpoint)
+    start, end = call.first - batch.first, call.end - batch.first
+    proof_of_all = merkle.range_proof(nodes, call.first, call.end, head.size) if start < end else []
+    return AppendResult(
+        outcomes, call.first, batch.headers[start:end], proof_of_all, head.checkpoint
+    )
 
 
 class _TakenBackError(Exception):

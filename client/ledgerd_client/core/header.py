@@ -70,8 +70,7 @@ class Halves(NamedTuple):
     counterparty_origin: str
 
     def encode(self) -> bytes:
-        name = _name(self.counterparty_origin)
-        return self.ref + self.terms_digest + bytes((self.outcome,)) + name
+        return self.ref + self.terms_digest + _said(self.outcome, self.counterparty_origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +210,11 @@ def encode_halves(halves: Halves | None) -> bytes:
 @lru_cache(maxsize=256)
 def _signed_prefix(origin: str, kind: int) -> bytes:
     return _ENTRY_TAG + _name(origin) + bytes((kind,))
+
+
+@lru_cache(maxsize=256)
+def _said(outcome: int, counterparty_origin: str) -> bytes:
+    return bytes((outcome,)) + _name(counterparty_origin)
 
 
 @lru_cache(maxsize=256)

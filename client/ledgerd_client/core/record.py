@@ -26,6 +26,8 @@ from ledgerd_client.core.usual import read_usual
 
 _WITH_TERMS = frozenset(("transfer", "ack", "cancel", "correction"))
 _BY_EXPORTER = frozenset((Kind.TRANSFER, Kind.CANCEL))
+# Most records' kind, and Python 3.11 runs a function to look up an enum's member.
+_TRANSFER = Kind.TRANSFER
 
 
 class SignedRecord(NamedTuple):
@@ -144,7 +146,7 @@ def read_facts(data: bytes) -> tuple[str, Facts]:
         return read_any(data)
     origin, author, record_id, occurred_at, ref, terms_digest, other, like = usual
     return origin, Facts(
-        Kind.TRANSFER, author, record_id, occurred_at, ref, terms_digest, 0, *other, like
+        _TRANSFER, author, record_id, occurred_at, ref, terms_digest, 0, *other, like
     )
 
 

@@ -76,7 +76,7 @@ def read_usual(data: bytes) -> Usual | None:
     if shared is None or (_length(of_transfer), _length(of_terms)) != (size + 3, size):
         return None
     occurred_at = pb.Body.FromString(time).occurred_at
-    if occurred_at >= MAX_TIME or not _plausible(pb.Terms.FromString(counts)):
+    if occurred_at >= MAX_TIME or not _plausible(counts):
         return None
     ref = sha256(shared.ref_prefix + nonce).digest()
     return (
@@ -89,7 +89,9 @@ def _length(varint: bytes) -> int:
     return varint[0] & 0x7F | varint[1] << 7
 
 
-def _plausible(people: pb.Terms) -> bool:
+@lru_cache(maxsize=4096)
+def _plausible(counts: bytes) -> bool:
+    people = pb.Terms.FromString(counts)
     return (
         people.subjects_first_this_year <= people.subjects <= MAX_COUNT
         and people.sensitive_first_this_year <= people.sensitive_subjects <= MAX_COUNT
