@@ -60,10 +60,10 @@ class Committer:
         Raises StoreError when the process must end: nobody may then say what was written.
         """
         started = perf_counter()
-        results = self._results([call.items() for call in calls])
+        results = self._results(calls)
         return Committed(results, self._writer.head, perf_counter() - started)
 
-    def _results(self, calls: list[list[Item]]) -> list[AppendResult | LedgerError]:
+    def _results(self, calls: Sequence[Call]) -> list[AppendResult | LedgerError]:
         if self._store.free_bytes() < self._reserve:
             full = BusyError(
                 "the disk is nearly full", reason="DISK_FULL", action="tell the node's operator"
@@ -71,15 +71,16 @@ class Committer:
             return [full] * len(calls)
         return self._commit(calls)
 
-    def _commit(self, calls: list[list[Item]]) -> list[AppendResult | LedgerError]:
+    def _commit(self, calls: Sequence[Call]) -> list[AppendResult | LedgerError]:
         """Commit calls together; where a record can't be applied, halved until each is alone."""
         try:
-            return [*self._writer.commit(calls)]
+            # One call's items after the other's: thousands at once are more than a cache holds.
+            return [*self._writer.commit(call.items() for call in calls)]
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - one of the records did it; the others must not suffer
             if len(calls) == 1:
-                return [self._commit_alone(calls[0])]
+                return [self._commit_alone(calls[0].items())]
             middle = len(calls) // 2
             return [*self._commit(calls[:middle]), *self._commit(calls[middle:])]
 

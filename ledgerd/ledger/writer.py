@@ -7,9 +7,8 @@ from the store again, so that recovery is the path that every start takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import NamedTuple
 
 from ledgerd.ledger.call import Item
@@ -131,9 +130,11 @@ class Writer:
             self._check_unchanged(transaction)
             Head.load(transaction).put(transaction)
 
-    def commit(self, calls: Sequence[Sequence[Item]]) -> list[AppendResult]:
+    def commit(self, calls: Iterable[Sequence[Item]]) -> list[AppendResult]:
         """
         Append the records of some calls; when this returns they are on the disk.
+
+        Each call is let go of before the next one is asked for.
 
         Raises StoreError "COMMIT_FAILED" when the process must end. Any other exception means
         that nothing was written, and that the state was loaded anew.
@@ -175,15 +176,11 @@ class Writer:
             raise StoreError(f"the store can't be taken up again: {error.message}") from error
 
     def _write(
-        self, transaction: Transaction, calls: Sequence[Sequence[Item]]
+        self, transaction: Transaction, calls: Iterable[Sequence[Item]]
     ) -> tuple[Head, list[AppendResult]]:
         self._check_unchanged(transaction)
         now = max(self._clock(), self.head.last_time)
         batch = _Batch(self.head.size, now, self.head.last_leaf, self.head.size)
-        items = chain.from_iterable(calls)
-        self.machine.read(
-            transaction, [item.facts for item in items if not isinstance(item, LedgerError)]
-        )
         placed = [self._place_call(transaction, batch, call) for call in calls]
         if not batch.headers:
             # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.
@@ -209,6 +206,9 @@ class Writer:
 
     def _place_call(self, transaction: Transaction, batch: _Batch, call: Sequence[Item]) -> _Placed:
         """Give each good record its place, then the findings that they raise theirs."""
+        self.machine.read(
+            transaction, [item.facts for item in call if not isinstance(item, LedgerError)]
+        )
         first = batch.next
         outcomes: list[int | LedgerError] = []
         repeated: set[int] = set()
