@@ -17,7 +17,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from io import IOBase
+from io import BytesIO
 from multiprocessing.context import SpawnProcess
 from multiprocessing.util import Finalize
 from typing import Any, Final
@@ -90,7 +90,7 @@ class Child:
         self._process = process
         loop = asyncio.get_running_loop()
         _, self._link = await loop.create_connection(lambda: _Link(self._on_death), sock=ours)
-        _open(await self._link.answer())
+        await self._link.answer()
 
     async def ask(self, *question: object) -> Any:
         """
@@ -101,7 +101,7 @@ class Child:
         """
         if self._link is None:
             raise _died()
-        return _open(await self._link.ask(pickle.dumps(question, pickle.HIGHEST_PROTOCOL)))
+        return await self._link.ask(question)
 
     async def close(self) -> None:
         """Let it finish what it was asked, and end it."""
@@ -119,21 +119,21 @@ class _Link(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray(_BUFFER)
         self._filled = 0
-        self._awaited: deque[asyncio.Future[bytes]] = deque()
+        self._awaited: deque[asyncio.Future[Any]] = deque()
         self._ended = False
 
     @property
     def stands(self) -> bool:
         return self._transport is not None and not self._ended
 
-    def ask(self, question: bytes) -> asyncio.Future[bytes]:
+    def ask(self, question: tuple[object, ...]) -> asyncio.Future[Any]:
         if self._transport is not None and self.stands:
-            self._transport.writelines((len(question).to_bytes(_LENGTH, "big"), question))
+            self._transport.write(_frame(question))
         return self.answer()
 
-    def answer(self) -> asyncio.Future[bytes]:
+    def answer(self) -> asyncio.Future[Any]:
         """The next answer that nobody awaits yet."""
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if not self.stands:
             future.set_exception(_died())
         else:
@@ -160,7 +160,7 @@ class _Link(asyncio.BufferedProtocol):
         received = memoryview(self._buffer)[: self._filled]
         rest = received
         while (end := _LENGTH + int.from_bytes(rest[:_LENGTH], "big")) <= len(rest):
-            self._settle(bytes(rest[_LENGTH:end]))
+            self._settle(rest[_LENGTH:end])
             rest = rest[end:]
         if len(rest) < self._filled:
             self._filled = len(rest)
@@ -173,14 +173,18 @@ class _Link(asyncio.BufferedProtocol):
         if not self._ended:
             self._on_death()
 
-    def _settle(self, answer: bytes | LedgerError) -> None:
+    def _settle(self, answer: memoryview | LedgerError) -> None:
         future = self._awaited.popleft()
         if future.done():  # whoever asked went away
             return
-        if isinstance(answer, bytes):
-            future.set_result(answer)
-        else:
+        if isinstance(answer, LedgerError):
             future.set_exception(answer)
+            return
+        went_well, value = pickle.loads(answer)  # noqa: S301 - our own process wrote it
+        if went_well:
+            future.set_result(value)
+        else:
+            future.set_exception(value)
 
 
 def _join(process: SpawnProcess) -> None:
@@ -193,11 +197,19 @@ def _died() -> UnavailableError:
     return UnavailableError("a process of the node died; try again", reason="CHILD_DIED")
 
 
-def _open(answer: bytes) -> Any:
-    went_well, value = pickle.loads(answer)  # noqa: S301 - our own process wrote it
-    if went_well:
-        return value
-    raise value
+def _frame(value: object) -> memoryview:
+    """
+    A value pickled behind its length.
+
+    Here and where frames are read, nothing large is copied that need not be: new memory for a
+    call's records, handed back and got anew for each, costs more than the copy itself.
+    """
+    frame = BytesIO()
+    frame.write(bytes(_LENGTH))
+    pickle.dump(value, frame, pickle.HIGHEST_PROTOCOL)
+    view = frame.getbuffer()
+    view[:_LENGTH] = (len(view) - _LENGTH).to_bytes(_LENGTH, "big")
+    return view
 
 
 # -- in the process ---------------------------------------------------------------------------
@@ -209,12 +221,13 @@ def _serve(
     # The parent drains first and ends us itself, also when a terminal signals both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with link, link.makefile("rb", _BUFFER) as questions:
+    with link:
+        questions = _Questions(link)
         went_well, answerer = _try(make, *args)
         tune_collector()
         _send(link, went_well, None if went_well else answerer)
         # A parent that was killed, and one that has closed the link, look the same: the end.
-        while went_well and (question := _receive(questions)) is not None:
+        while went_well and (question := questions.next()) is not None:
             _send(link, *_try(answerer, *pickle.loads(question)))  # noqa: S301 - our parent's
 
 
@@ -239,18 +252,29 @@ def _try(function: Callable[..., Any], *args: Any) -> tuple[bool, Any]:
         return False, LedgerError(f"a process of the node failed: {type(error).__name__}")
 
 
-def _receive(questions: IOBase) -> bytes | None:
-    try:
-        length = questions.read(_LENGTH)
-        size = int.from_bytes(length, "big")
-        question = questions.read(size)
-    except ConnectionResetError:
-        return None
-    return question if length and len(question) == size else None
+class _Questions:
+    """The parent's frames."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._buffer = bytearray(_BUFFER)
+
+    def next(self) -> memoryview | None:
+        """A question, good until the next one; None when there are no more."""
+        length = self._read(_LENGTH)
+        return length and self._read(int.from_bytes(length, "big"))
+
+    def _read(self, size: int) -> memoryview | None:
+        if size > len(self._buffer):
+            self._buffer = bytearray(size)
+        found = left = memoryview(self._buffer)[:size]
+        with suppress(ConnectionResetError):
+            while left and (count := self._link.recv_into(left)):
+                left = left[count:]
+        return None if left else found
 
 
 def _send(link: socket.socket, went_well: bool, value: object) -> None:
-    answer = pickle.dumps((went_well, value), pickle.HIGHEST_PROTOCOL)
     # Otherwise nobody waits for it any more.
     with suppress(BrokenPipeError, ConnectionResetError):
-        link.sendall(len(answer).to_bytes(_LENGTH, "big") + answer)
+        link.sendall(_frame((went_well, value)))

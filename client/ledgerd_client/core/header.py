@@ -69,9 +69,6 @@ class Halves(NamedTuple):
     outcome: int
     counterparty_origin: str
 
-    def encode(self) -> bytes:
-        return self.ref + self.terms_digest + _said(self.outcome, self.counterparty_origin)
-
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -201,9 +198,12 @@ def signed_bytes(origin: str, kind: int, body_digest: bytes, key_id: bytes, halv
     return _signed_prefix(origin, kind) + body_digest + key_id + halves
 
 
-def encode_halves(halves: Halves | None) -> bytes:
+def encode_halves(halves: Halves | tuple[bytes, bytes, int, str] | None) -> bytes:
     """The end of a header, and of what is signed: the halves, or that there are none."""
-    return b"\x00" if halves is None else b"\x01" + halves.encode()
+    if halves is None:
+        return b"\x00"
+    ref, terms_digest, outcome, counterparty_origin = halves
+    return b"\x01" + ref + terms_digest + _said(outcome, counterparty_origin)
 
 
 # There are two logs.

@@ -275,7 +275,9 @@ def verified(
             reason="KEY_UNKNOWN",
             action="enrol the key with the authority of this side",
         )
-    digest, halves = sha256(record.body).digest(), encode_halves(facts.halves)
+    digest = sha256(record.body).digest()
+    # As of facts.halves, without making them first.
+    halves = encode_halves(facts[4:8] if facts.ref else None)
     message = signed_bytes(origin, facts.kind, digest, record.key_id, halves)
     verify(key.public, message, record.signature)
     return _admitted(record, facts, digest, key.admitted_at, halves)
