@@ -20,6 +20,7 @@ from ledgerd.ledger.admission import (
 )
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.workers import Workers
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._proto import service_pb2
 from ledgerd_client.core.errors import (
     ForbiddenError,
@@ -181,6 +182,24 @@ class TestRequestsTogether:
         strange = good._replace(keys=None)  # type: ignore[arg-type]  # what no caller passes
         results = check_requests(MAINLAND, [good, strange, good])
         assert [type(result) for result in results] == [Call, LedgerError, Call]
+
+
+class TestCall:
+    def test_items_come_out_as_they_went_in(self, border: Border) -> None:
+        """Alike, of another contract, of another kind, and refused."""
+        bodies = [
+            {"transfer": border.transfer()},
+            {"transfer": border.transfer()},
+            {"transfer": border.transfer(contract_id="GBA-SC-2026-777")},
+            {"cancel": pb.Cancel(terms=border.transfer().terms)},
+        ]
+        author = border.exporter
+        signed = [sign_record(author.body(**body), author.key) for body in bodies]
+        forged = signed[0]._replace(signature=bytes(64))
+        items = check_request(MAINLAND, request(border, *signed, forged))
+        *admitted, refused = Call.of(items).items()
+        assert admitted == items[:-1]
+        assert isinstance(refused, SignatureError)
 
 
 async def started(count: int) -> Workers:
