@@ -7,7 +7,8 @@ PROTO := client/ledgerd_client/_proto
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledger/v1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only
+.PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
+	adversary stateful model interop
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -20,7 +21,7 @@ $(STAMP): requirements/dev.txt pyproject.toml client/pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e ./client -e .
 	touch $@
 
-demo: setup  ## two nodes, five transfers, two lies caught, a contract's life, and what regulators see of it
+demo: setup  ## two nodes, five transfers, two lies caught, a contract's life, regulators, a lying node, a lost disk
 	PYTHONPATH=tests $(BIN)/python -m demo.play
 
 test: setup  ## the whole suite
@@ -51,6 +52,18 @@ scenarios: setup  ## a year on both nodes, 200,000 transfers: every rule finds w
 
 mutants: setup  ## break each promise by one line; a named test must turn red
 	$(BIN)/python tests/mutants/run.py
+
+adversary: setup  ## a node that lies in every way we know, against an honest one: each lie is met
+	$(BIN)/python -m pytest -q tests/adversary
+
+stateful: setup  ## two nodes through crashes, backups, restores and recoveries in any order, 2,000 times
+	$(BIN)/python -m pytest -q tests/stateful
+
+model: setup  ## the protocol as a model: every order of steps, and each guard removed (needs spin and gcc)
+	$(BIN)/python tests/model/run.py
+
+interop: setup  ## other people's tools check a live border and its published tiles
+	PYTHONPATH=tests $(BIN)/python -m interop.live.run
 
 client-only: setup  ## the SDK in an environment of its own: no lmdb, no daemon
 	bash tests/client_only.sh

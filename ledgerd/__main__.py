@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ledgerd.commands.publish import publish
+from ledgerd.commands.recover import recover, restore
+from ledgerd.commands.rotate import rotate
 from ledgerd_client.core.errors import InputError, LedgerError, StoreError
 
 if TYPE_CHECKING:
@@ -207,6 +210,12 @@ def mirror(
             bar.stop()
             _explain(error)
             raise typer.Exit(STORE_FAILED) from None
+
+
+app.command()(publish)
+app.command()(rotate)
+app.command()(restore)
+app.command()(recover)
 
 
 @app.command("adopt-rules")

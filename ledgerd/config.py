@@ -47,6 +47,10 @@ class Keys(Table):
     log: FilePath = Field(description="signs checkpoints of this log")
     entry: FilePath = Field(description="signs the node's own entries: findings, anchors, rules")
     cosigner: FilePath = Field(description="cosigns the peer's checkpoints")
+    passphrase: FilePath | None = Field(
+        default=None,
+        description="file with the passphrase that opens sealed key files",
+    )
 
 
 class Tls(Table):
@@ -83,6 +87,12 @@ class Timing(Table):
     )
     call_timeout_s: float = Field(
         default=10, gt=0, le=600, description="how long one call to the peer may take"
+    )
+    fetch_timeout_s: float = Field(
+        default=60,
+        gt=0,
+        le=3_600,
+        description="how long a stream of the peer's headers may take; the next goes on from there",
     )
     drain_s: float = Field(
         default=10, ge=0, le=300, description="how long calls in flight may take once we stop"

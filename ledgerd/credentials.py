@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
 
 from ledgerd.config import Config
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import read_file, read_key_file
+from ledgerd_client.keyfile import KeyFile, read_file, read_key_file
 from ledgerd_client.pki import Certificate
 from ledgerd_client.transport import read_tls_pair
+
+# Beside a key's file: the one that is to replace it, and the one that it replaced.
+NEXT: Final = ".next"
+RETIRED: Final = ".retired"
+
+_NAMES: Final[Mapping[int, str]] = {
+    pb.ROLE_LOG: "log",
+    pb.ROLE_ENTRY: "entry",
+    pb.ROLE_COSIGNER: "cosigner",
+}
+
+
+def key_path(config: Config, role: int) -> Path:
+    """Where the node's key of a role lies."""
+    path: Path = getattr(config.keys, _NAMES[role])
+    return path
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Where the next key lies, or the retired one, of one at path."""
+    return path.with_name(path.name + suffix)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeKeys:
-    """The three keys that GENESIS names, and whether one of them was made for a trial."""
+    """The node's three keys, and whether one was made for a trial."""
 
     origin: str
     log: SigningKey
     entry: SigningKey
     cosigner: SigningKey
     throwaway: bool
+    # Of each role: keys that are to replace these, and those that they replaced. The latter sign
+    # only beside the former: a store from before a rotation must not go on under a retired key.
+    coming: Mapping[int, Sequence[SigningKey]] = field(default_factory=dict)
+    retired: Mapping[int, Sequence[SigningKey]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, config: Config) -> Self:
-        """Read the key files; raises InputError."""
-        paths = (config.keys.log, config.keys.entry, config.keys.cosigner)
-        log, entry, cosigner = files = [read_key_file(path) for path in paths]
+        """Read the key files, with those beside them that are there; raises InputError."""
+        files: list[KeyFile] = []
+        coming: dict[int, list[SigningKey]] = {}
+        retired: dict[int, list[SigningKey]] = {}
+        for role in _NAMES:
+            path = key_path(config, role)
+            # A key that is lost is missing; if nothing is there, the message names it.
+            there = [each for each in (path, beside(path, NEXT)) if each.exists()] or [path]
+            own, *following = (read_key_file(each, config.keys.passphrase) for each in there)
+            files.append(own)
+            coming[role] = [file.key for file in following]
+            old = beside(path, RETIRED)
+            retired[role] = [read_key_file(old, config.keys.passphrase).key] if old.exists() else []
+        log, entry, cosigner = (file.key for file in files)
         throwaway = any(file.throwaway for file in files)
-        return cls(config.origin, log.key, entry.key, cosigner.key, throwaway)
+        return cls(config.origin, log, entry, cosigner, throwaway, coming, retired)
+
+    def held(self, role: int) -> tuple[SigningKey, ...]:
+        """The key of a role, and those that are to replace it."""
+        own: SigningKey = getattr(self, _NAMES[role])
+        return (own, *self.coming.get(role, ()))
+
+    def with_next(self, role: int, key: SigningKey) -> NodeKeys:
+        """The same, and a key that is to replace the one of a role."""
+        return replace(self, coming={**self.coming, role: (*self.coming.get(role, ()), key)})
 
     @property
     def log_signer(self) -> Signer:
@@ -48,11 +96,29 @@ class NodeKeys:
         """Refuse keys that are not those of the ledger's GENESIS; raises FieldError."""
         named = (genesis.log_key, genesis.entry_key, genesis.cosigner_key)
         if named != (self.log.public, self.entry.public, self.cosigner.public):
-            raise FieldError(
-                "GENESIS names other keys than the key files hold",
-                reason="WRONG_KEYS",
-                action="name the key files that this ledger was made with",
-            )
+            raise _wrong_keys("GENESIS names other keys than the key files hold")
+
+    def in_force(self, history: KeyHistory) -> NodeKeys:
+        """
+        The same, each that the log says is in force in its place.
+
+        Raises FieldError WRONG_KEYS when one of them is not here.
+        """
+        present: list[SigningKey] = []
+        coming: dict[int, Sequence[SigningKey]] = {}
+        retired: dict[int, Sequence[SigningKey]] = {}
+        for role, named in _NAMES.items():
+            held = self.held(role)
+            publics = [key.public for key in held]
+            wanted = history.key_in_force(role).public
+            if wanted not in publics:
+                raise _wrong_keys(f"the log names another {named} key than the key files hold")
+            place = publics.index(wanted)
+            present.append(held[place])
+            coming[role] = held[place + 1 :]
+            retired[role] = (*self.retired.get(role, ()), *held[:place])
+        log, entry, cosigner = present
+        return NodeKeys(self.origin, log, entry, cosigner, self.throwaway, coming, retired)
 
     def check_throwaway(self, config: Config, *, allowed: bool) -> None:
         """Refuse keys that were made for a trial, unless it is one; raises InputError."""
@@ -70,6 +136,14 @@ class NodeKeys:
                 reason="THROWAWAY_KEY",
                 action="listen on 127.0.0.1",
             )
+
+
+def _wrong_keys(message: str) -> FieldError:
+    return FieldError(
+        message,
+        reason="WRONG_KEYS",
+        action="name the key files that this ledger was made with, or that it was rotated to",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +171,16 @@ class NodeTls:
             )
         certificate.check_issuer(trust[config.origin].certificates)
         return cls(pem, key)
+
+    @staticmethod
+    def made_at(config: Config) -> tuple[int, ...]:
+        """What changes when either file is replaced; empty while one is not there."""
+        try:
+            return tuple(
+                path.stat().st_mtime_ns for path in (config.tls.certificate, config.tls.key)
+            )
+        except OSError:
+            return ()
 
 
 @dataclass(frozen=True, slots=True)

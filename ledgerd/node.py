@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
 from ledgerd.api.peer_client import PeerClient
@@ -21,7 +22,7 @@ from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.background import Background
 from ledgerd.config import Config
-from ledgerd.credentials import NodeFiles
+from ledgerd.credentials import NodeFiles, NodeTls
 from ledgerd.ledger.admission import Admission
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.checker import Checker
@@ -33,16 +34,18 @@ from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
-from ledgerd.ledger.writer import sign_own
 from ledgerd.metrics import OPEN, Metrics
 from ledgerd.notify import Notifier
 from ledgerd.peer.node import PeerSide
+from ledgerd.signing import LiveKeys, OwnEntries
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd.writing import WriterProcess, Writing
-from ledgerd_client.core.errors import NotReadyError
+from ledgerd_client._proto import body_pb2
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import LedgerError, NotReadyError
 from ledgerd_client.core.header import Header
-from ledgerd_client.core.record import Admitted, sign_admitted
+from ledgerd_client.core.opening import open_log_checkpoint
 
 # In the node's data directory: what regulators asked while nothing was appended.
 SPOOL_FILE: Final = "queries.spool"
@@ -78,6 +81,7 @@ class Node:
     ) -> None:
         """Open whatever lies on the disk; raises LedgerError when it does not fit together."""
         self.config = config
+        self._certificate_made_at = NodeTls.made_at(config)
         self.files = files = NodeFiles.load(config, throwaway=throwaway)
         lock = stack.enter_context(DirectoryLock(config.data))
         # Only the writer's process writes it.
@@ -87,22 +91,32 @@ class Node:
         self.reader = Reader(self.store)
         self.keyring = Keyring(self.store, config.origin, files.trust.authority(config.origin))
         self.genesis = self.keyring.history.need_genesis()
-        files.keys.check_named(self.genesis)
+        history = self.keyring.history
+        self.keys = files.keys.in_force(history)
+        self.own_entries = OwnEntries(
+            config.origin,
+            self.keys.entry,
+            history.key_in_force(body_pb2.ROLE_ENTRY).admitted_at,
+            clock=now,
+            random=os.urandom,
+        )
         self.metrics = Metrics()
         self.standing = Standing(
             config.data,
             self.reader,
             self.store.instance,
-            files.keys.log_signer.verifier,
+            self._open_own,
             on_change=self._standing_changed,
         )
+        self._server: Server | None = None
         self._stack = stack
         self._background = background
         self._notifier = notifier
         self.workers = Workers(config.limits.workers)
         stack.push_async_callback(self.workers.close)
+        writer = WriterProcess(self._writing(lock))
         self.sequencer = Sequencer(
-            WriterProcess(self._writing(lock)),
+            writer,
             on_commit=self._committed,
             on_fatal=background.fail,
         )
@@ -111,6 +125,14 @@ class Node:
         stack.push_async_callback(self.client.close)
         self.peer = self._make_peer()
         stack.callback(self.peer.close)
+        self.live_keys = LiveKeys(
+            config,
+            self.keys,
+            history,
+            own=self.own_entries,
+            hold=writer.hold,
+            cosign_by=self.peer.cosign_by,
+        )
 
     @property
     def status(self) -> str:
@@ -154,8 +176,9 @@ class Node:
             peer=config.peer.id,
             clock=now,
             last_time=lambda: self.reader.head().last_time,
+            peer_keys=lambda: self.peer.replica.history,
         )
-        server = Server(
+        self._server = server = Server(
             Services(
                 log=Log(
                     origin=config.origin,
@@ -175,7 +198,11 @@ class Node:
                 metrics=self.metrics,
                 in_thread=in_thread,
                 clock=now,
-                sign=self._sign,
+                sign=self.own_entries.sign,
+                prepare=self.live_keys.prepare,
+                evidence=EvidenceDesk(self.peer.accusations, self.peer.witness.refused, in_thread),
+                heard=self.peer.mentioned,
+                settled=self.peer.monitor.settled,
             )
         )
         port = await server.start(
@@ -189,10 +216,8 @@ class Node:
             self._stack.enter_context(self.metrics.serve(config.metrics_listen))
         return port
 
-    def _sign(self, **record: object) -> Admitted:
-        """An entry of the node's own."""
-        key, origin = self.files.keys.entry, self.config.origin
-        return sign_own(key, origin, now(), os.urandom, **record)
+    def _open_own(self, note: bytes) -> Checkpoint:
+        return open_log_checkpoint(note, self.keyring.history).checkpoint
 
     # -- composing ------------------------------------------------------------------------
 
@@ -203,9 +228,10 @@ class Node:
             origin=config.origin,
             peer_origin=self.genesis.peer_origin,
             trust=files.trust,
-            log_key=files.keys.log_signer.verifier,
-            cosigner=files.keys.cosigner_signer,
-            entry_key=files.keys.entry,
+            keys=lambda: self.keyring.history,
+            cosigner=self.keys.cosigner_signer,
+            sign=self.own_entries.sign,
+            sign_body=self.own_entries.sign_body,
             reader=self.reader,
             sequencer=self.sequencer,
             workers=self.workers,
@@ -216,6 +242,7 @@ class Node:
             quota=config.limits.replica_quota_bytes,
             anchor_interval_s=config.timing.anchor_interval_s,
             poll_interval_s=config.timing.poll_interval_s,
+            fetch_timeout_s=config.timing.fetch_timeout_s,
             ledger_reserve=config.limits.reserve_bytes,
         )
 
@@ -223,8 +250,8 @@ class Node:
         return QueryLog(
             self.sequencer,
             self.config.data / SPOOL_FILE,
-            sign=self._sign,
-            sign_body=lambda body: sign_admitted(body, self.files.keys.entry, key_index=0),
+            sign=self.own_entries.sign,
+            sign_body=self.own_entries.sign_body,
             clock=now,
         )
 
@@ -232,7 +259,7 @@ class Node:
         return Desk(
             origin=self.config.origin,
             peer_origin=self.genesis.peer_origin,
-            answers=Answers(self.store, self.files.keys.log_signer.verifier),
+            answers=Answers(self.store, self._open_own),
             replica=self.peer.replica,
             grants=access,
             recorder=self.query_log,
@@ -241,14 +268,7 @@ class Node:
         )
 
     def _make_ticker(self) -> Ticker:
-        return Ticker(
-            self.config.origin,
-            self.files.keys.entry,
-            self.reader,
-            self.sequencer,
-            clock=now,
-            random=os.urandom,
-        )
+        return Ticker(self.own_entries.sign, self.reader, self.sequencer, clock=now)
 
     def _make_client(self) -> PeerClient:
         return PeerClient.connect(
@@ -266,8 +286,10 @@ class Node:
             store=config.store,
             map_size=config.limits.map_size,
             reserve_bytes=config.limits.reserve_bytes,
-            log_key=files.keys.log_signer,
-            entry_key=files.keys.entry,
+            log_key=self.keys.log_signer,
+            entry_key=self.keys.entry,
+            coming=self.keys.coming,
+            retired=self.keys.retired,
             authority=self.keyring.history.authority,
             peer_store=config.peer_store,
             peer_map_size=config.limits.replica_quota_bytes,
@@ -282,6 +304,7 @@ class Node:
         self.metrics.commit_seconds.observe(committed.seconds)
         self.standing.grown(head.size)
         self.keyring.refresh()
+        self.live_keys.follow(self.keyring.history)
         self.peer.on_commit(head)
         self.metrics.size.set(head.size)
 
@@ -295,8 +318,11 @@ class Node:
             _log.error("appends_refused", reason=refusal.reason, message=refusal.message)
 
     async def _sample(self) -> None:
-        """Bring up to date once a second what no event tells the metrics."""
+        """Bring up to date once a second what no event tells."""
         while True:
+            if self._server is not None:
+                self._server.cut()
+                await self._follow_certificate(self._server)
             peer = self.peer.status()
             self.metrics.follow({
                 "cosigned_entries": peer.own_cosigned_size,
@@ -309,6 +335,21 @@ class Node:
                 "evidence_latched": peer.latched,
             })  # fmt: skip
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
+
+    async def _follow_certificate(self, server: Server) -> None:
+        """Go over to a certificate that was put in the place of ours."""
+        made_at = NodeTls.made_at(self.config)
+        if made_at in {(), self._certificate_made_at}:
+            return
+        self._certificate_made_at = made_at
+        try:
+            tls = NodeTls.load(self.config, self.files.trust)
+        except LedgerError as error:
+            _log.warning("certificate_not_taken", reason=error.reason, error=error.message)
+            return
+        server.renew(certificate=tls.certificate, key=tls.key)
+        await self.client.renew(certificate=tls.certificate, key=tls.key)
+        _log.info("certificate_renewed")
 
     def _cosign_lag_s(self, cosigned: int) -> float:
         """For how long the oldest entry has waited that the peer has not cosigned."""

@@ -43,6 +43,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "C3": "Corrections",
     "L1": "Late records",
     "L2": "Codes out of use",
+    "S1": "Stolen keys",
 }
 
 _HEAD: Final = """\
@@ -79,7 +80,7 @@ def render_rules(version: str) -> str:
 def _order(rule: Rule) -> tuple[str, int]:
     """K before C and L, and K2 before K10; within a group as the rulebook has them."""
     letter, number = rule.id[0], rule.id[1:].partition(".")[0]
-    return str("KCL".index(letter)), int(number)
+    return str("KCLS".index(letter)), int(number)
 
 
 _RULE_COLUMNS: Final = ("Rule", "Finds", "Severity", "Where", "Source", "Figures", "Cured by")

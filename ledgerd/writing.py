@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.stored import StoredPeerLog
+from ledgerd.peer.submit import cosigned_size
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import StoreError, UnavailableError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import Signer
@@ -42,6 +44,9 @@ class Writing:
     peer_map_size: int
     peer_origin: str
     peer_authority: bytes
+    # By role: keys that are to replace log_key and entry_key, and those that were replaced.
+    coming: Mapping[int, Sequence[SigningKey]] = field(default_factory=dict)
+    retired: Mapping[int, Sequence[SigningKey]] = field(default_factory=dict)
 
 
 class WriterProcess:
@@ -72,6 +77,10 @@ class WriterProcess:
             raise self._death() from None
         return committed
 
+    async def hold(self, role: int, key: SigningKey) -> None:
+        """Have another key at hand before a rotation names it; role: ROLE_LOG or ROLE_ENTRY."""
+        await self._child.ask("hold", role, key)
+
     async def close(self) -> None:
         """Let it finish its commit, and end it."""
         await self._child.close()
@@ -98,21 +107,24 @@ def _make_committer(writing: Writing) -> Callable[..., Any]:
     """In the process: open the stores; returns what answers."""
     store = LmdbStore.open(writing.store, map_size=writing.map_size)
     replica = LmdbStore.open(writing.peer_store, map_size=writing.peer_map_size, readonly=True)
-    committer = Committer(
+    peer_store = PeerStore(replica)
+    writer = Writer(
         store,
-        lambda: Writer(
-            store,
-            log_key=writing.log_key,
-            entry_key=writing.entry_key,
-            authority=writing.authority,
-            peer_log=StoredPeerLog(PeerStore(replica), writing.peer_origin, writing.peer_authority),
-            clock=lambda: time.time_ns() // 1000,
-            random=os.urandom,
-        ),
-        reserve_bytes=writing.reserve_bytes,
+        log_key=writing.log_key,
+        entry_key=writing.entry_key,
+        authority=writing.authority,
+        peer_log=StoredPeerLog(peer_store, writing.peer_origin, writing.peer_authority),
+        clock=lambda: time.time_ns() // 1000,
+        random=os.urandom,
+        cosigned=lambda: cosigned_size(peer_store),
     )
+    for role, keys in writing.coming.items():
+        writer.hold(role, keys)
+    writer.hold_retired(writing.retired.get(pb.ROLE_LOG, ()))
+    committer = Committer(store, lambda: writer, reserve_bytes=writing.reserve_bytes)
     questions: dict[str, Callable[..., Any]] = {
         "start": committer.start,
         "commit": committer.commit,
+        "hold": lambda role, key: writer.hold(role, [key]),
     }
     return lambda name, *args: questions[name](*args)

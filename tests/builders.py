@@ -8,7 +8,7 @@ to hold what no node would take. Entry i is recorded i minutes after START.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
@@ -16,6 +16,7 @@ from typing import Any
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
+from ledgerd_client.core.admission import admission_digest, authority_digest
 from ledgerd_client.core.body import AUTHORITY, NODE
 from ledgerd_client.core.chain import Replay
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
@@ -27,8 +28,8 @@ from ledgerd_client.core.header import (
     genesis_previous,
     signed_bytes,
 )
-from ledgerd_client.core.history import KeyHistory, admission_digest
-from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
+from ledgerd_client.core.keys import SigningKey, Signs
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import make_body, make_record_id, read_facts
@@ -39,6 +40,12 @@ MINUTE = 60_000_000
 MAINLAND, HONG_KONG = "gba.example/mainland", "gba.example/hongkong"
 EXPORTER, RECIPIENT = "uscc.91440300MA5EXMPLXX", "hkbr.76543210"
 SHENZHEN, HONG_KONG_PLACE, BANK = 440300, 810000, 1
+KEYS_OF_NODE = {
+    pb.ROLE_LOG: "log_key",
+    pb.ROLE_ENTRY: "entry_key",
+    pb.ROLE_COSIGNER: "cosigner_key",
+    pb.ROLE_AUTHORITY: "authority",
+}
 PAYLOAD = b"customer;score\n1;700\n"
 # To read everything, from 2020 until 2099.
 WHOLE = pb.Grant(valid_from=1_577_836_800_000_000, valid_until=4_070_908_800_000_000)
@@ -94,6 +101,8 @@ class Log:
     cosigner_key: SigningKey = field(default_factory=new_key)
     authority: SigningKey = field(default_factory=new_key)
     entries: list[tuple[bytes, bytes]] = field(default_factory=list)
+    # Role: the entry that put the key above in force; GENESIS where there is none.
+    admitted: dict[int, int] = field(default_factory=dict)
 
     def header(
         self,
@@ -111,7 +120,7 @@ class Log:
         fields = {
             "index": size,
             "recorded_at": START + size * MINUTE,
-            "previous_leaf_hash": self.leaves[-1] if size else genesis_previous(self.origin),
+            "previous_leaf_hash": self.last_leaf,
             "kind": Kind(kind),
             "body_digest": digest,
             "key_index": key_index,
@@ -137,10 +146,12 @@ class Log:
         return self.add(author.body(self.now, **record), author.key, author.admitted_at)
 
     def by_authority(self, **record: Any) -> int:
-        return self.add(new_body(self.origin, AUTHORITY, self.now, **record), self.authority)
+        body = new_body(self.origin, AUTHORITY, self.now, **record)
+        return self.add(body, self.authority, self.admitted.get(pb.ROLE_AUTHORITY, 0))
 
     def by_node(self, **record: Any) -> int:
-        return self.add(new_body(self.origin, NODE, self.now, **record), self.entry_key)
+        body = new_body(self.origin, NODE, self.now, **record)
+        return self.add(body, self.entry_key, self.admitted.get(pb.ROLE_ENTRY, 0))
 
     def genesis(self, peer: Log) -> pb.Genesis:
         return pb.Genesis(
@@ -178,6 +189,61 @@ class Log:
         fields = {"action": pb.KEY_ACTION_REVOKE, "possession": b"", **changes}
         return self.admission(of.id, of.key, **fields)
 
+    def key_of(self, role: int) -> SigningKey:
+        return getattr(self, KEYS_OF_NODE[role])
+
+    def node_rotation(self, role: int, key: Signs, **changes: Any) -> pb.KeyEvent:
+        """A ROTATE event of a key of the node or authority with proof of possession, changed."""
+        subject = "authority" if role == pb.ROLE_AUTHORITY else "node"
+        previous, digest = self.key_of(role).key_id, b""
+        stated = admission_digest(self.origin, subject, role, key.public)
+        if role == pb.ROLE_AUTHORITY:
+            digest = self.history().history_digest
+            stated = authority_digest(self.origin, previous, key.public, digest)
+        fields = {
+            "action": pb.KEY_ACTION_ROTATE,
+            "role": role,
+            "subject": subject,
+            "public_key": key.public,
+            "possession": key.sign(stated),
+            "previous_key_id": previous,
+            "history_digest": digest,
+        }
+        return pb.KeyEvent(**{**fields, **changes})
+
+    def rotate(self, role: int, **changes: Any) -> int:
+        """Rotate a key of the node or authority: what follows is signed by the new one."""
+        key = new_key()
+        index = self.by_authority(key_event=self.node_rotation(role, key, **changes))
+        setattr(self, KEYS_OF_NODE[role], key)
+        self.admitted[role] = index
+        return index
+
+    def loss(self, **changes: Any) -> pb.Loss:
+        """A LOSS at the end of the log, with new keys, then changed."""
+        log_key, cosigner = changes.pop("keys", (new_key(), new_key()))
+        size = len(self.entries)
+        of = {
+            role: admission_digest(self.origin, "node", role, key.public)
+            for role, key in ((pb.ROLE_LOG, log_key), (pb.ROLE_COSIGNER, cosigner))
+        }
+        fields = {
+            "size": size,
+            "root": merkle.root(node_of(self.leaves), size),
+            "log_key": log_key.public,
+            "log_possession": log_key.sign(of[pb.ROLE_LOG]),
+            "cosigner_key": cosigner.public,
+            "cosigner_possession": cosigner.sign(of[pb.ROLE_COSIGNER]),
+        }
+        return pb.Loss(**{**fields, **changes})
+
+    def lose(self) -> int:
+        """Declare a loss here: what follows is signed by new keys."""
+        self.log_key, self.cosigner_key = keys = new_key(), new_key()
+        index = self.by_authority(loss=self.loss(keys=keys))
+        self.admitted |= {pb.ROLE_LOG: index, pb.ROLE_COSIGNER: index}
+        return index
+
     def admit(self, subject: str, key: SigningKey | None = None, **changes: Any) -> Institution:
         key = key or new_key()
         event = self.admission(subject, key, **changes)
@@ -188,15 +254,29 @@ class Log:
         return START + len(self.entries) * MINUTE
 
     @property
+    def last_leaf(self) -> bytes:
+        """What the next header names as the one before."""
+        if not self.entries:
+            return genesis_previous(self.origin)
+        return merkle.leaf_hash(self.entries[-1][0])
+
+    @property
     def leaves(self) -> list[bytes]:
         return [merkle.leaf_hash(header) for header, _ in self.entries]
 
-    def checkpoint(self, size: int | None = None, *, cosigner: Log | None = None) -> bytes:
+    def checkpoint(
+        self,
+        size: int | None = None,
+        *,
+        cosigner: Log | None = None,
+        also: Iterable[SigningKey] = (),
+    ) -> bytes:
+        """Signed by the log's key, and also by others of its own."""
         leaves = self.leaves[:size]
         root = merkle.root(node_of(leaves), len(leaves))
-        signer = Signer(self.origin, ED25519, self.log_key)
+        signers = (Signer(self.origin, ED25519, key) for key in (self.log_key, *also))
         checkpoint = Checkpoint(self.origin, len(leaves), root)
-        note = sign_checkpoint(checkpoint, signer)
+        note = sign_checkpoint(checkpoint, *signers)
         if cosigner is None:
             return note
         witness = Signer(cosigner.origin, COSIGNATURE_V1, cosigner.cosigner_key)
@@ -213,7 +293,7 @@ class Log:
 
     @property
     def key_entries(self) -> list[tuple[bytes, bytes]]:
-        return [entry for entry in self.entries if Header.parse(entry[0]).kind <= Kind.KEY]
+        return [entry for entry in self.entries if Header.parse(entry[0]).kind in HISTORY_KINDS]
 
     def history(self) -> KeyHistory:
         return KeyHistory.of(self.origin, self.authority.public, self.key_entries)

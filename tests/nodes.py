@@ -180,9 +180,11 @@ class Side:
 
     # -- callers ----------------------------------------------------------------------------
 
-    def issue(self, role: str, subject: str, *, domain: str = "", **changes: Any) -> Credentials:
-        """A certificate by this side's TLS authority; changes are of its validity."""
-        key = TlsKey.generate()
+    def issue(
+        self, role: str, subject: str, *, domain: str = "", tls: bytes = b"", **changes: Any
+    ) -> Credentials:
+        """A certificate by this side's TLS authority for tls, or a new key; changes: its validity."""
+        key = TlsKey.parse(tls) if tls else TlsKey.generate()
         holder = SpiffeId(domain or self.domain, role, subject)
         hosts = ("localhost",) if role == PEER else ()
         validity = changes.get("validity") or Validity.starting(datetime.now(UTC), LIFE)

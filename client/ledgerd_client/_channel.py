@@ -16,6 +16,8 @@ from ledgerd_client.keyfile import read_file, read_secret
 
 # Request metadata: the largest checkpoint of the node that the caller has verified.
 CHECKPOINT_METADATA = "ledgerd-checkpoint-bin"
+# The largest of the other side's node: a ticket may show what our node was not shown.
+PEER_CHECKPOINT_METADATA = "ledgerd-peer-checkpoint-bin"
 
 # Of one message that a node sends: a page of 500 entries has 16 MiB of bodies at most.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -26,7 +28,6 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 _PROBE_S = 5
 
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # Notice a cut cable within 40 s.
     ("grpc.keepalive_time_ms", 30_000),
@@ -45,19 +46,25 @@ def open_channel(
     certificate: bytes,
     key: bytes,
     use_proxy: bool = False,
+    largest: int = MAX_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
     """
     Open a mutually authenticated channel to `host:port`; nothing is sent before the first call.
 
     authorities are the TLS authorities of the trust file (DER) and the only ones believed;
-    certificate and key are PEM. A proxy in the environment is ignored unless use_proxy.
+    certificate and key are PEM. A proxy in the environment is ignored unless use_proxy. largest:
+    bytes of a message that is taken.
     """
     credentials = grpc.ssl_channel_credentials(
         root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
         private_key=key,
         certificate_chain=certificate,
     )
-    options = (*_OPTIONS, ("grpc.enable_http_proxy", int(use_proxy)))
+    options = (
+        *_OPTIONS,
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.enable_http_proxy", int(use_proxy)),
+    )
     return grpc.aio.secure_channel(endpoint, credentials, options)
 
 
@@ -71,7 +78,11 @@ def connect(settings: Settings, trust: Trust) -> grpc.aio.Channel:
     if settings.endpoint.startswith(LOCAL_ENDPOINT):
         _check_listening(settings.endpoint.removeprefix(LOCAL_ENDPOINT))
         # Without it, the path of the socket would be named as the server's host.
-        local = (*_OPTIONS, ("grpc.default_authority", "localhost"))
+        local = (
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.default_authority", "localhost"),
+        )
         return grpc.aio.insecure_channel(settings.endpoint, local)
     certificate, key = read_tls_pair(settings.tls_certificate, settings.tls_key)
     return open_channel(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
@@ -11,6 +13,13 @@ from ledgerd_client.core.header import Header, genesis_previous
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import verify
 from ledgerd_client.core.merkle import Frontier, leaf_hash, node_hash
+
+
+class Followed(NamedTuple):
+    """An entry that was replayed; body: b"" where it is withheld, erased, or the other side's."""
+
+    header: Header
+    body: bytes
 
 
 class Stretch:
@@ -49,19 +58,19 @@ class Stretch:
     def size(self) -> int:
         return self._tree.size
 
-    def take(self, response: pb.FollowResponse, history: KeyHistory) -> list[Header]:
-        """The next headers below the end; raises ChainError, SignatureError, ForbiddenError."""
+    def take(self, response: pb.FollowResponse, history: KeyHistory) -> list[Followed]:
+        """The next entries below the end; raises ChainError, SignatureError, ForbiddenError."""
         if response.entries and response.first != self.size:
             raise ChainError(f"entry {self.size} is missing: found {response.first}")
-        raw = [entry.header for entry in response.entries][: self.end.size - self.size]
-        return [self._step(each, history) for each in raw]
+        entries = response.entries[: self.end.size - self.size]
+        return [self._step(each.header, each.body, history) for each in entries]
 
     def check_end(self) -> None:
         """Raises ProofError unless what was taken is the whole tree of the end."""
         if self._tree.root() != self.end.root:
             raise ProofError(f"the headers do not make the tree of {self.end.size} entries")
 
-    def _step(self, raw: bytes, history: KeyHistory) -> Header:
+    def _step(self, raw: bytes, body: bytes, history: KeyHistory) -> Followed:
         header = Header.parse(raw)
         if header.index != self.size:
             raise ChainError(f"entry {self.size} is missing: found {header.index}")
@@ -69,7 +78,9 @@ class Stretch:
             raise ChainError(f"entry {header.index} does not follow from the one before")
         if header.recorded_at < self._time:
             raise ChainError(f"entry {header.index} is older than the one before")
+        if body and sha256(body).digest() != header.body_digest:
+            raise ChainError(f"entry {header.index}: the body is not the one in the header")
         verify(history.signer(header), header.signed_bytes(history.origin), header.signature)
         self._previous, self._time = leaf_hash(raw), header.recorded_at
         self._tree.append(self._previous)
-        return header
+        return Followed(header, body)

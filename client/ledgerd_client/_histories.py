@@ -46,7 +46,8 @@ class Histories:
         """The history as far as it is kept here; fetched if there is none."""
         if origin not in self._known:
             _, kept = await asyncio.to_thread(self._load, origin)
-            if kept is None:
+            # Of a file from before the authority's rotation to the key that is trusted now.
+            if kept is None or not kept.names_authority(kept.authority):
                 return await self.refresh(origin)
             self._known[origin] = kept
         return self._known[origin]
@@ -76,13 +77,17 @@ class Histories:
         genesis = (await self.get(self.own)).need_genesis()
         if configured not in {None, genesis.peer_origin}:
             raise TrustError(f"{self.own} names {genesis.peer_origin} as peer, not {configured}")
-        if genesis.peer_authority_key != self._trust.authority(genesis.peer_origin):
-            raise TrustError(f"{self.own} names another authority of {genesis.peer_origin}")
+        named = genesis.peer_authority_key
+        if named != self._trust.authority(genesis.peer_origin):
+            # It may have been rotated to the one that is trusted.
+            peer = await self.get(genesis.peer_origin)
+            if not peer.names_authority(named):
+                raise TrustError(f"{self.own} names another authority of {genesis.peer_origin}")
         return genesis.peer_origin
 
     async def judge(self, origin: str, check: Callable[[KeyHistory], T]) -> T:
         """
-        Run check in a thread; once more on a fresh history if it fails for an unknown key.
+        Run check in a thread; once more on a fresh history if it fails for a key not known here.
 
         What check finds wrong is the fault of what it checks: every error is a VerificationError.
         """
@@ -90,7 +95,8 @@ class Histories:
         try:
             return await _run(check, history)
         except VerificationError as error:
-            if error.reason != "KEY_UNKNOWN":
+            # Of an entry, or of a checkpoint.
+            if error.reason not in {"KEY_UNKNOWN", "NOT_TRUSTED"}:
                 raise
         return await _run(check, await self.refresh(origin))
 
@@ -104,7 +110,7 @@ class Histories:
         if not data:
             return data, None
         with file.whole():
-            history = KeyHistory.parse(data, authority)
+            history = KeyHistory.parse(data, authority, partial=True)
             if history.origin != origin:
                 raise TrustError(f"it is the key history of {history.origin}")
         return data, history
@@ -130,6 +136,8 @@ def _check_extends(kept: KeyHistory, fetched: KeyHistory, file: KeptFile) -> Non
     shown = fetched.entries[: len(kept.entries)]
     if shown == kept.entries:
         return
+    if _goes_on_after_a_loss(kept, fetched):
+        return
     if _signed(shown, kept.origin) == _signed(kept.entries, kept.origin):
         # Had the node moved an entry, its checkpoints would contradict the kept one, and tell.
         raise file.damaged("place or time of an entry, which nobody signs, is not as the node's")
@@ -137,6 +145,18 @@ def _check_extends(kept: KeyHistory, fetched: KeyHistory, file: KeptFile) -> Non
         f"the node's key history of {kept.origin} does not extend the one kept here",
         action=f"keep {file.path}, send nothing more and tell the authority",
     )
+
+
+def _goes_on_after_a_loss(kept: KeyHistory, fetched: KeyHistory) -> bool:
+    """Whether what is kept and not shown any more stood above where a LOSS ended the log."""
+    for loss in fetched.losses():
+        left, shown = (
+            [entry for entry in history.entries if Header.parse(entry[0]).index < loss.size]
+            for history in (kept, fetched)
+        )
+        if loss not in kept.losses() and left == shown:
+            return True
+    return False
 
 
 def _signed(entries: list[tuple[bytes, bytes]], origin: str) -> list[tuple[bytes, bytes, bytes]]:

@@ -22,7 +22,7 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.merkle import verify_consistency
 from ledgerd_client.core.note import parse_note
-from ledgerd_client.core.receipt import open_log_checkpoint
+from ledgerd_client.core.opening import loss_below, open_log_checkpoint
 
 # StoreError.reason: what this machine kept is damaged. Nothing was sent when a call raises it.
 KEPT_FILE = "KEPT_FILE"
@@ -142,8 +142,14 @@ class TrustedHead:
         if kept and kept != self.note:
             history = await self._keys()
             with self._file.whole():
-                open_log_checkpoint(kept, history)
+                if loss_below(kept, history) is None:
+                    open_log_checkpoint(kept, history)
         return kept
+
+    async def _ground(self, kept: bytes) -> Checkpoint:
+        """What others must agree with: what is kept or, if a LOSS made it void, what that left."""
+        head, loss = _parse(kept), loss_below(kept, await self._keys())
+        return head if loss is None else Checkpoint(head.origin, loss.size, loss.root)
 
     def _take(self, note: bytes) -> None:
         self.note = note
@@ -157,7 +163,8 @@ class TrustedHead:
         Believe a checkpoint whose signature was verified, or raise.
 
         An older one is believed when the head extends it, but for one below floor: the newest
-        checkpoint that a node has is never older than what it showed before. prefix is the size
+        checkpoint that a node has is never older than what it showed before, unless the authority
+        declared that lost; it then extends what the LOSS left. prefix is the size
         and root of a tree that is proven to be the beginning of this one: if it is the head's, no
         proof need be fetched.
 
@@ -165,7 +172,7 @@ class TrustedHead:
         `__notes__`; UnavailableError when the proof cannot be fetched now; and as load does.
         """
         new = _parse(note)
-        if new.size < floor:
+        if new.size < floor and new.size < (await self._ground(self.note)).size:
             error = VerificationError(
                 f"the node of {new.origin} shows {new.size} entries where it had {floor} before",
                 reason="ROLLBACK",
@@ -176,7 +183,7 @@ class TrustedHead:
             kept = await self._read()
             if head := kept or self.note:
                 await self._check_consistent(head, note, prefix)
-            if kept and _parse(kept).size >= new.size:
+            if kept and (await self._ground(kept)).size == _parse(kept).size >= new.size:
                 self._take(kept)
                 return
             # Another process may have advanced it in the meantime: then once more from there.
@@ -187,7 +194,7 @@ class TrustedHead:
     async def _check_consistent(
         self, kept: bytes, note: bytes, prefix: tuple[int, bytes] | None
     ) -> None:
-        old, new = sorted((_parse(kept), _parse(note)), key=lambda head: head.size)
+        old, new = sorted((await self._ground(kept), _parse(note)), key=lambda head: head.size)
         for size, root in ((new.size, new.root), prefix or (0, b"")):
             if size == old.size:
                 if root != old.root:

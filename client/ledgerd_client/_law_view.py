@@ -12,7 +12,7 @@ from ledgerd_client._values import make
 from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import LedgerError, VerificationError
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.receipt import open_log_checkpoint
+from ledgerd_client.core.opening import open_log_checkpoint
 
 # Of findings; a node gives at most 500 at once.
 _PAGE = 500

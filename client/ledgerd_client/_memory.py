@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
+from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.body import AUTHORITY, parse_body
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
 from ledgerd_client.core.errors import (
@@ -15,7 +16,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
 )
 from ledgerd_client.core.header import Header, Kind, genesis_previous, header_bytes
-from ledgerd_client.core.history import KeyHistory, admission_digest
+from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer, parse_note
 from ledgerd_client.core.receipt import Receipt
@@ -111,7 +112,7 @@ class MemoryLog:
         previous = self._leaves[-1] if self._leaves else genesis_previous(self.origin)
         raw = header_bytes(self.size, now, previous, item.tail)
         header = Header.parse(raw)
-        if header.kind in {Kind.GENESIS, Kind.KEY}:
+        if header.kind in HISTORY_KINDS:
             body = parse_body(item.body)
             self.history.check(header, body)
             self.history.apply(header, body, raw=(raw, item.body))

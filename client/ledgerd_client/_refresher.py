@@ -96,7 +96,9 @@ class Refresher:
         which = row.record_id if is_own(row, receipt) else receipt.index
         try:
             cosigned = await self._view.receipt(which, cosigned=True, known=receipt)
-        except NotFoundError as error:
+        except (NotFoundError, VerificationError) as error:
+            if isinstance(error, VerificationError) and not await self._view.was_lost(receipt):
+                raise
             logger.warning("the node lost record %s; it is sent again", row.record_id.hex())
             await asyncio.to_thread(self._outbox.requeue, row.record_id)
             self._queued.set()

@@ -22,18 +22,18 @@ from ledgerd_client._entries import (
     read_erased,
     read_shown,
 )
-from ledgerd_client._following import Stretch
+from ledgerd_client._following import Followed, Stretch
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._results import ContractView, Half
 from ledgerd_client._shown import check_half, to_contract, to_transfer
 from ledgerd_client._values import make
 from ledgerd_client._view import LogView
 from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint
-from ledgerd_client.core.errors import ChainError, FieldError, VerificationError
-from ledgerd_client.core.header import Header
+from ledgerd_client.core.errors import ChainError, FieldError, NotReadyError, VerificationError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note
-from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
+from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.core.receipt import Receipt, verify_receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.regulator_transport import RegulatorTransport
 from ledgerd_client.transport import Transport
@@ -156,9 +156,13 @@ class RegulatorView(LogView):
         return opened
 
     async def replayed(
-        self, end: OpenedCheckpoint, start: OpenedCheckpoint | None
-    ) -> AsyncGenerator[Header, None]:
-        """Every header between two checkpoints; what is yielded is proven when it ends."""
+        self, end: OpenedCheckpoint, start: OpenedCheckpoint | None = None
+    ) -> AsyncGenerator[Followed, None]:
+        """
+        Every entry between two checkpoints; what is yielded is proven when it ends.
+
+        The other side's log is replayed from its beginning.
+        """
         if start is not None and start.checkpoint.size > end.checkpoint.size:
             raise FieldError(
                 f"it begins at {start.checkpoint.size} entries, after its end at"
@@ -167,21 +171,35 @@ class RegulatorView(LogView):
                 action="end at a newer checkpoint (--newest, or once the other side's node has"
                 " cosigned it), or begin at an older one",
             )
-        stretch = Stretch(self.origin, end.checkpoint)
+        origin = end.checkpoint.origin
+        stretch = Stretch(origin, end.checkpoint)
         if start is not None and start.checkpoint.size:
             await self._begin(stretch, start.checkpoint)
         while stretch.size < end.checkpoint.size:
             before = stretch.size
-            request = pb.FollowRequest(start=before)
+            request = pb.FollowRequest(origin=origin, start=before)
             async with aclosing(self._supervision.follow(request)) as stream:
                 async for response in stream:
-                    for header in await self._judge(partial(stretch.take, response)):
-                        yield header
+                    take = partial(stretch.take, response)
+                    for followed in await self.histories.judge(origin, take):
+                        yield followed
                     if stretch.size == end.checkpoint.size:
                         break
             if stretch.size == before:
                 raise ChainError(f"the node does not give entry {before}")
         await self._judge(lambda _: stretch.check_end())
+
+    async def peers_checkpoint(self) -> OpenedCheckpoint:
+        """The newest one of the peer's log that the node has replayed."""
+        origin = await self.histories.peer()
+        request = pb.FollowRequest(origin=origin)
+        async with aclosing(self._supervision.follow(request)) as stream:
+            async for response in stream:
+                if response.checkpoint:
+                    opening = partial(open_log_checkpoint, response.checkpoint)
+                    return await self.histories.judge(origin, opening)
+                break
+        raise NotReadyError(f"the node shows nothing of {origin} yet", reason="REPLAY_BEHIND")
 
     async def _begin(self, stretch: Stretch, start: Checkpoint) -> None:
         last = start.size - 1

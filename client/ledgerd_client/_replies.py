@@ -17,13 +17,8 @@ from ledgerd_client.core.errors import ChainError, LedgerError, VerificationErro
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.merkle import Frontier, cut_inclusion, leaf_hash, verify_range
-from ledgerd_client.core.receipt import (
-    Receipt,
-    VerifiedReceipt,
-    open_log_checkpoint,
-    receipts_of,
-    verify_receipt,
-)
+from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, receipts_of, verify_receipt
 from ledgerd_client.core.record import SignedRecord, read_facts
 from ledgerd_client.transport import from_refusal
 

@@ -34,12 +34,14 @@ async def check_ticket(
     exporter = terms.exporter.origin
     if not ticket.queued:
         own = await view.histories.get(view.origin)
+        receipt = Receipt.parse(ticket.receipt)
 
         def check(log: KeyHistory) -> None:
-            verified = verify_receipt(Receipt.parse(ticket.receipt), log, own)
-            check_receipt(ticket, terms, verified)
+            check_receipt(ticket, terms, verify_receipt(receipt, log, own))
 
         await view.histories.judge(exporter, check)
+        # Perhaps another tree than our node was shown.
+        view.saw_peer(receipt.checkpoint)
     elif allow_queued:
         # The key may have been revoked since its history was kept, and no index tells.
         await view.histories.refresh(exporter)

@@ -42,7 +42,8 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, check_body, open_log_checkpoint
+from ledgerd_client.core.opening import loss_below, open_log_checkpoint
+from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, check_body
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.remains import facts_of_remains
 from ledgerd_client.core.trust import Trust
@@ -104,6 +105,11 @@ class LogView:
             ) from error
         return appended.outcomes
 
+    async def was_lost(self, receipt: Receipt) -> bool:
+        """Whether the authority has declared lost what a receipt, verified before, stood in."""
+        loss = loss_below(receipt.checkpoint, await self.histories.get(self.origin))
+        return loss is not None and loss.size <= receipt.index
+
     async def receipt(
         self,
         which: bytes | int,
@@ -118,14 +124,16 @@ class LogView:
         show the body of a record_id.
         """
         floor = 0 if cosigned else await self._shown()
-        peer = await self.histories.get(await self.histories.peer()) if cosigned else None
         request = pb.GetReceiptRequest(cosigned=cosigned)
         if isinstance(which, bytes):
             request.record_id = which
         else:
             request.index = which
         receipt = to_receipt((await self._transport.get_receipt(request)).receipt)
-        verified = await self._judge(lambda history: check_receipt(receipt, history, peer))
+        if cosigned:
+            verified = await self._judge_both(partial(check_receipt, receipt))
+        else:
+            verified = await self._judge(lambda history: check_receipt(receipt, history, None))
         if known is not None or isinstance(which, int):
             await self._judge(lambda _: _check_known(which, known, receipt, verified))
         elif await self.record_id(receipt) != which:
@@ -149,12 +157,12 @@ class LogView:
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
         """The newest checkpoint, or the newest that the other side's node cosigned."""
         floor = 0 if cosigned else await self._shown()
-        peer = await self.histories.get(await self.histories.peer()) if cosigned else None
         request = pb.GetCheckpointRequest(cosigned=cosigned)
         note = (await self._transport.get_checkpoint(request)).checkpoint
-        opened = await self._judge(lambda history: open_log_checkpoint(note, history, peer))
-        if cosigned and not opened.cosigned:
-            raise TrustError("the checkpoint is not cosigned", reason="NOT_COSIGNED")
+        if cosigned:
+            opened = await self._judge_both(partial(_open_cosigned, note))
+        else:
+            opened = await self._judge(partial(open_log_checkpoint, note))
         await self._believe(note, floor)
         return opened
 
@@ -192,6 +200,22 @@ class LogView:
     async def _judge(self, check: Callable[[KeyHistory], T]) -> T:
         return await self.histories.judge(self.origin, check)
 
+    async def _judge_both(self, check: Callable[[KeyHistory, KeyHistory], T]) -> T:
+        """As _judge, with the other side's keys too; on fresh ones if no known key cosigned."""
+        origin = await self.histories.peer()
+        peer = await self.histories.get(origin)
+        try:
+            return await self._judge(lambda own: check(own, peer))
+        except TrustError as error:
+            if error.reason not in {"NOT_COSIGNED", "NOT_TRUSTED"}:
+                raise
+        fresh = await self.histories.refresh(origin)
+        return await self._judge(lambda own: check(own, fresh))
+
+    def saw_peer(self, note: bytes) -> None:
+        """Tell our node from now on that the other side's has shown this, which was verified."""
+        self._transport.peer_checkpoint = note
+
     async def _shown(self) -> int:
         """How many entries the node has shown here."""
         size = await self._head.load()
@@ -209,6 +233,13 @@ class LogView:
         except (InputError, RefusedError) as error:
             # It signed both checkpoints, so it owes the proof.
             raise ProofError(f"the node gives no consistency proof: {error.message}") from error
+
+
+def _open_cosigned(note: bytes, own: KeyHistory, peer: KeyHistory) -> OpenedCheckpoint:
+    opened = open_log_checkpoint(note, own, peer)
+    if not opened.cosigned:
+        raise TrustError("the checkpoint is not cosigned", reason="NOT_COSIGNED")
+    return opened
 
 
 def _check_known(

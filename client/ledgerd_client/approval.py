@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import kind_of, parse_body
+from ledgerd_client.core.body import AUTHORITY, BY_AUTHORITY, kind_of, parse_body
 from ledgerd_client.core.errors import FieldError, MalformedError, TrustError
 from ledgerd_client.core.header import Kind, check_origin, encode_halves, signed_bytes
 from ledgerd_client.core.keys import key_id, verify
@@ -91,13 +91,13 @@ class Approval:
                 raise FieldError(f"the approval's certificate is of {holder.uri}")
 
     def _names(self, body: pb.Body) -> bool:
+        kind = kind_of(body)
         if body.origin != self.origin:
             return False
-        if kind_of(body) == Kind.GENESIS:
-            return self.role == PEER
-        event = body.key_event
-        role = ROLE_NUMBERS.get(self.role)
-        return kind_of(body) == Kind.KEY and (event.role, event.subject) == (role, self.id)
+        if kind == Kind.KEY:
+            return (self.role, self.id) == _holder(body.key_event)
+        # The id in the node's certificate is not in its log.
+        return kind in BY_AUTHORITY and self.role == PEER
 
     def verify(self, trust: OriginTrust) -> None:
         """
@@ -119,3 +119,14 @@ class Approval:
             verify(trust.authority.public, message, self.signature)
         if self.certificate:
             self.tls_certificate.check_issuer(trust.certificates)
+
+
+def _holder(event: pb.KeyEvent) -> tuple[str, str]:
+    """Role and id of whose key or certificate it is."""
+    if event.role == pb.ROLE_TLS:
+        role, _, subject = event.subject.partition("/")
+        return role, subject
+    if event.role == pb.ROLE_AUTHORITY:
+        return AUTHORITY, event.subject
+    roles = {number: role for role, number in ROLE_NUMBERS.items()}
+    return roles.get(event.role, PEER), event.subject

@@ -7,8 +7,9 @@ the extra [cli].
 
 from __future__ import annotations
 
+import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -16,10 +17,12 @@ from typing import Self
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
+from ledgerd_client.core.admission import authority_digest
 from ledgerd_client.core.body import AUTHORITY
-from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.header import check_origin
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Verifier
 from ledgerd_client.core.record import SignedRecord, make_body, make_record_id, sign_record
@@ -28,7 +31,9 @@ from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
 from ledgerd_client.jsonfile import format_json, parse_json
 from ledgerd_client.keyfile import KeyFile, read_file, read_key_file, read_secret, write_new
-from ledgerd_client.pki import Validity
+from ledgerd_client.loss_request import LossRequest
+from ledgerd_client.node_key_request import NodeKeyRequest
+from ledgerd_client.pki import Certificate, CertificateRequest, Validity
 from ledgerd_client.tls_authority import TlsAuthority
 
 SETTINGS = "ledgerd-authority/v1"
@@ -139,6 +144,91 @@ class Authority:
         record = self._sign(now, key_event=revocation)
         return Approval.of(self.origin, admission.role, admission.id, record, None)
 
+    def rotate_node_key(
+        self, request: NodeKeyRequest, *, now: datetime, compromised_since: int = 0
+    ) -> Approval:
+        """
+        Let a node go over to another key.
+
+        compromised_since (µs, 0: never) is of the old one. Raises FieldError for another log.
+        """
+        if request.origin != self.origin:
+            raise FieldError(f"the request is for {request.origin}, not for {self.origin}")
+        event = request.key_event()
+        event.compromised_since = compromised_since
+        return Approval.of(self.origin, PEER, event.subject, self._sign(now, key_event=event), None)
+
+    def declare_loss(self, request: LossRequest, *, now: datetime) -> Approval:
+        """
+        End this side's log where its node could come back to, and let it go on with other keys.
+
+        Raises FieldError for another log.
+        """
+        if request.end.origin != self.origin:
+            raise FieldError(f"the request is for {request.end.origin}, not for {self.origin}")
+        return Approval.of(self.origin, PEER, "node", self._sign(now, loss=request.loss()), None)
+
+    def certify_node(
+        self, request: CertificateRequest, *, now: datetime, life: timedelta = CERTIFICATE_LIFE
+    ) -> Approval:
+        """
+        Issue another certificate to this side's node, valid for life; the log is not touched.
+
+        Raises FieldError for a request of another trust domain, or of anybody but a node.
+        """
+        holder = request.holder
+        self._check_mine(self.origin, holder)
+        if holder.role != PEER:
+            raise FieldError(f"a node's certificate request has the role {PEER}, not {holder.role}")
+        certificate = self.tls.issue(request, Validity.starting(now, life))
+        return Approval.of(self.origin, PEER, holder.id, None, certificate)
+
+    def rotate(self, following: SigningKey, history: KeyHistory, *, now: datetime) -> Approval:
+        """
+        Sign the rotation of this authority's own key to another, as of a key history.
+
+        history is all that the log has recorded of keys: if it goes on before the rotation is
+        recorded, another has to be signed. Raises FieldError for a history of another log or of
+        another authority's, or one that names that key already.
+        """
+        present = history.key_in_force(pb.ROLE_AUTHORITY).public
+        if (history.origin, present) != (self.origin, self.key_file.key.public):
+            raise FieldError(
+                "the key history is not one of which this authority's key is in force",
+                action="fetch the key history of this side's log from its node",
+            )
+        previous, digest = key_id(present), history.history_digest
+        stated = authority_digest(self.origin, previous, following.public, digest)
+        event = pb.KeyEvent(
+            action=pb.KEY_ACTION_ROTATE,
+            role=pb.ROLE_AUTHORITY,
+            subject=AUTHORITY,
+            public_key=following.public,
+            possession=following.sign(stated),
+            previous_key_id=previous,
+            history_digest=digest,
+        )
+        record = self._sign(now, key_event=event)
+        return Approval.of(self.origin, AUTHORITY, AUTHORITY, record, None)
+
+    def revoke_certificate(self, certificate: Certificate, *, now: datetime) -> Approval:
+        """
+        Revoke a certificate that this authority issued: nobody calls with it any more.
+
+        Raises TrustError for one by another authority.
+        """
+        certificate.check_issuer([self.tls.der])
+        holder = certificate.holder
+        event = pb.KeyEvent(
+            action=pb.KEY_ACTION_REVOKE,
+            role=pb.ROLE_TLS,
+            subject=f"{holder.role}/{holder.id}",
+            public_key=certificate.digest,
+        )
+        return Approval.of(
+            self.origin, holder.role, holder.id, self._sign(now, key_event=event), None
+        )
+
     def _check_mine(self, origin: str, holder: SpiffeId) -> None:
         if (origin, holder.domain) != (self.origin, self.domain):
             raise FieldError(
@@ -147,7 +237,7 @@ class Authority:
                 action="ask the sender for a request with your origin and trust domain",
             )
 
-    def _sign(self, now: datetime, **record: pb.Genesis | pb.KeyEvent) -> SignedRecord:
+    def _sign(self, now: datetime, **record: pb.Genesis | pb.KeyEvent | pb.Loss) -> SignedRecord:
         occurred_at = to_micros("now", now)
         body = make_body(
             origin=self.origin,
@@ -171,6 +261,29 @@ class Authority:
         write_new(directory / "tls-ca.crt", self.tls.pem, mode=0o644)
         write_new(directory / "trust.txt", Trust.of([self.trust]).format(), mode=0o644)
         write_new(directory / "authority.json", format_json(SETTINGS, settings), mode=0o644)
+
+    def take_over(self, directory: Path, history: KeyHistory) -> Self:
+        """
+        Go over to the key in authority.key.next, once a history says that it is in force.
+
+        The old key is kept as authority.key.retired; the trust file names the new one. Raises
+        InputError when that key is not here or not in force, or a file cannot be written.
+        """
+        path = directory / "authority.key"
+        following, retired = (path.with_name(path.name + each) for each in (".next", ".retired"))
+        next_key = read_key_file(following)
+        if history.key_in_force(pb.ROLE_AUTHORITY).public != next_key.key.public:
+            raise InputError("the key history does not say that the next key is in force")
+        renewed = replace(self, key_file=next_key)
+        trust = directory / "trust.txt.new"
+        trust.unlink(missing_ok=True)
+        write_new(trust, Trust.of([renewed.trust]).format(), mode=0o644)
+        # A crash leaves either file whole under the key's name.
+        retired.unlink(missing_ok=True)
+        os.link(path, retired)
+        following.replace(path)
+        trust.replace(directory / "trust.txt")
+        return renewed
 
     @classmethod
     def load(cls, directory: Path) -> Self:

@@ -16,11 +16,11 @@ from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
+from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.encoding import lp8
 from ledgerd_client.core.errors import FieldError, SignatureError
 from ledgerd_client.core.fields import check_id, check_institution, check_size, check_text
 from ledgerd_client.core.header import check_origin
-from ledgerd_client.core.history import admission_digest
 from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey, check_public_key, verify
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR
 from ledgerd_client.jsonfile import format_json, parse_json

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._values import make
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.keys import SigningKey
@@ -43,7 +44,8 @@ class SignedOrder:
 
         order_id: 16 random bytes; now: µs. Raises FieldError or PersonalDataError.
         """
-        order = pb.ErasureOrder(
+        order = make(
+            pb.ErasureOrder,
             origin=origin,
             order_id=order_id,
             institution=institution,

@@ -9,18 +9,24 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import Self
 
 from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import InputError, MalformedError, TooLargeError
 from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.sealing import FILE_HEAD as SEALED_HEAD
+from ledgerd_client.sealing import SealedKey
 
 FILE_HEAD = "ledgerd-key/v1"
 # Of keys made by `ledgerd dev`, so that nobody takes one for a real one.
 THROWAWAY_HEAD = "ledgerd-throwaway-key/v1"
+
+PASSPHRASE_VARIABLE = "LEDGER_PASSPHRASE_FILE"  # noqa: S105 - it names a file
 
 # Key histories are the largest: 600 bytes a key.
 _MAX_BYTES = 64 * 1024 * 1024
@@ -52,9 +58,51 @@ class KeyFile:
         return cls(SigningKey(parse_base64(seed)), head == THROWAWAY_HEAD)
 
 
-def read_key_file(path: str | os.PathLike[str]) -> KeyFile:
-    """Read a key file; raises as read_secret and KeyFile.parse do."""
-    return KeyFile.parse(read_secret(path))
+def read_key_file(
+    path: str | os.PathLike[str], passphrase: str | os.PathLike[str] | None = None
+) -> KeyFile:
+    """
+    Read a key file; a sealed one with the passphrase in a file.
+
+    passphrase: its path, else what LEDGER_PASSPHRASE_FILE names, else it is asked for at a
+    terminal. Raises as read_secret and KeyFile.parse do, InputError KEY_SEALED without a
+    passphrase, and WRONG_PASSPHRASE.
+    """
+    data = read_secret(path)
+    if not is_sealed(data):
+        return KeyFile.parse(data)
+    return KeyFile(SealedKey.parse(data).open(find_passphrase(path, passphrase)))
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether a key file holds a sealed key."""
+    return data.startswith(f"{SEALED_HEAD}\n".encode())
+
+
+def public_key(data: bytes) -> bytes:
+    """The public half of the key in a key file's data; nobody is asked for a passphrase."""
+    return SealedKey.parse(data).public if is_sealed(data) else KeyFile.parse(data).key.public
+
+
+def read_passphrase(path: str | os.PathLike[str]) -> bytes:
+    """The passphrase in a file that only its owner may read; raises InputError."""
+    passphrase = read_secret(path).removesuffix(b"\n")
+    if not passphrase:
+        raise InputError(f"there is no passphrase in {path}")
+    return passphrase
+
+
+def find_passphrase(path: str | os.PathLike[str], file: str | os.PathLike[str] | None) -> bytes:
+    """The passphrase of the sealed key file at path, as read_key_file looks for it."""
+    if found := file or os.environ.get(PASSPHRASE_VARIABLE):
+        return read_passphrase(found)
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{path} is sealed",
+            reason="KEY_SEALED",
+            action=f"name a file with its passphrase: keys.passphrase or {PASSPHRASE_VARIABLE}",
+        )
+    return getpass(f"Passphrase of {path}: ").encode()
 
 
 def write_key_file(path: str | os.PathLike[str], key_file: KeyFile) -> None:
@@ -64,7 +112,7 @@ def write_key_file(path: str | os.PathLike[str], key_file: KeyFile) -> None:
 
 def read_secret(path: str | os.PathLike[str]) -> bytes:
     """
-    Read a file that only its owner may read.
+    Read a file that only its owner may read, or one of this service's systemd credentials.
 
     Raises InputError: KEY_EXPOSED when group or others may do anything with it.
     """
@@ -81,7 +129,7 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
         with open(path, "rb", opener=_open_now) as file:
             # Of the file that is read, not of whatever has its name by then.
             exposed = os.fstat(file.fileno()).st_mode & _OTHERS
-            if secret and exposed:
+            if secret and exposed and not _is_credential(path):
                 raise InputError(
                     f"{path} is open to others than its owner",
                     reason="KEY_EXPOSED",
@@ -94,6 +142,12 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
     if len(data) > _MAX_BYTES:
         raise TooLargeError(f"{path} is larger than {_MAX_BYTES} bytes: is it the right file?")
     return data
+
+
+def _is_credential(path: str | os.PathLike[str]) -> bool:
+    """Whether the service manager guards it: what it grants us shows as a right of the group."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(directory) and Path(path).parent == Path(str(directory))
 
 
 def _open_now(path: str, flags: int) -> int:

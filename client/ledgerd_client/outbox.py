@@ -10,7 +10,8 @@ says so: a crash, a killed process, a lost reply or a node's lost tail loses non
 | queued   | durable, to be sent                        | recorded, cosigned, refused, dropped   |
 | recorded | in a node's log, its receipt not cosigned  | cosigned; queued by `requeue`          |
 | refused  | set aside, with the node's reason          | queued by `retry`, dropped             |
-| done     | cosigned; kept to answer its caller_ref    |                                        |
+| done     | cosigned; kept to answer its caller_ref,   |                                        |
+|          | and to be given back if a node loses it    |                                        |
 | dropped  | given up by an operator, with a reason     |                                        |
 
 A record has a receipt from `recorded` on, and keeps it when it is queued again: only a newer one,
@@ -120,10 +121,14 @@ class Outbox(OutboxReader):
         )
 
     def cosigned(self, record_id: bytes, receipt: bytes) -> None:
-        """Let go of a record whose receipt is covered by a cosignature; keep ticket and receipt."""
+        """
+        Let go of a record whose receipt is covered by a cosignature.
+
+        It stays as it is: a node that loses its disk asks for the body again.
+        """
         self._update(
             record_id,
-            "UPDATE record SET state = 'done', receipt = :receipt, body = x''"
+            "UPDATE record SET state = 'done', receipt = :receipt"
             " WHERE record_id = :id AND state IN ('queued', 'recorded', 'refused')",
             receipt=receipt,
         )

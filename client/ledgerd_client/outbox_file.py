@@ -66,7 +66,7 @@ class OutboxRecord:
     One signed record and how far it got. Times are µs since the epoch, UTC.
 
     Whoever puts one gives the fields up to statement_hash; the outbox sets the rest. A receipt is
-    there from recorded on. Done and dropped rows have no body, dropped ones no signature either.
+    there from recorded on. Dropped rows have no body and no signature.
     """
 
     record_id: bytes

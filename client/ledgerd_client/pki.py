@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import Self
 
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
@@ -134,6 +136,17 @@ class Certificate:
         with _parsing("a certificate of ours"):
             holder, hosts = _read_names(certificate.extensions)
         return cls(pem, holder, hosts, Validity.of(certificate), certificate)
+
+    @property
+    def digest(self) -> bytes:
+        """
+        SHA-256 of its public key (SubjectPublicKeyInfo, DER): what a revocation names it by.
+
+        Not of the certificate: an ECDSA signature can be respelled by whoever holds it, and the
+        certificate would have another digest and be good.
+        """
+        public = self.x509.public_key()
+        return sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
     def is_of(self, key: TlsKey) -> bool:
         """Whether it is for this key."""

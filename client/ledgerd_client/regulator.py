@@ -9,7 +9,7 @@ The client of a regulator: ask a node, or a mirror of it, and believe only what 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Self
 
 from ledgerd_client._asking import Query
 from ledgerd_client._channel import connect
+from ledgerd_client._entangled import Entangled, entangle
 from ledgerd_client._entries import (
     Erased,
     FoundEntry,
@@ -40,8 +41,8 @@ from ledgerd_client.regulator_transport import GrpcRegulatorTransport, Regulator
 from ledgerd_client.transport import GrpcTransport, Transport
 
 __all__ = [
-    "DIMENSIONS", "Erased", "FoundEntry", "ProvenHalf", "Query", "RegulatorClient", "Summary",
-    "TransferFile", "author_of",
+    "DIMENSIONS", "Entangled", "Erased", "FoundEntry", "ProvenHalf", "Query", "RegulatorClient",
+    "Summary", "TransferFile", "author_of",
 ]  # fmt: skip
 
 _PREFIX = "DIMENSION_"
@@ -193,7 +194,7 @@ class RegulatorClient:
         """What the node says of itself."""
         return await self._opened().info()
 
-    def headers(
+    async def headers(
         self, end: OpenedCheckpoint, start: OpenedCheckpoint | None = None
     ) -> AsyncGenerator[Header, None]:
         """
@@ -203,7 +204,19 @@ class RegulatorClient:
         last one the tree is end's. Raises VerificationError where it is not, and FieldError
         BEGINS_LATER where start is the larger one.
         """
-        return self._opened().replayed(end, start)
+        async with aclosing(self._opened().replayed(end, start)) as entries:
+            async for header, _ in entries:
+                yield header
+
+    async def entangled(self, own: Collection[int] = (), peer: Collection[int] = ()) -> Entangled:
+        """
+        The order of both sides' entries, as far as their anchors prove it.
+
+        Replays both logs from the beginning, and holds each anchor to the tree that it is of;
+        32 bytes an entry are kept in memory. own, peer: of which entries the headers are wanted.
+        Raises FieldError for one that is not there, ForkError where an anchor is of another tree.
+        """
+        return await entangle(self._opened(), own, peer)
 
     def _connect(self, trust: Trust) -> Ways:
         channel = connect(self._settings, trust)

@@ -221,6 +221,8 @@ _HALVES = (
     Rule("C2.no_contract", MEDIUM, "own", ("protocol",), "ours"),
     Rule("C3.corrects_nothing", MEDIUM, "own", ("protocol",), "ours"),
     Rule("L1.recorded_late", INFORMATION, "own", ("protocol",), "ours", ("record_within",)),
+    Rule("S1.key_compromised", HIGH, "own", ("protocol",), "ours",
+         numbers=("records", "first_at", "last_at")),
 )  # fmt: skip
 
 RULES: Mapping[str, Rule] = MappingProxyType({

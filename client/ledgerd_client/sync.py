@@ -160,3 +160,4 @@ class RegulatorClient(_Blocking[regulator.RegulatorClient]):
     history = _blocking(regulator.RegulatorClient.history)
     info = _blocking(regulator.RegulatorClient.info)
     headers = _iterating(regulator.RegulatorClient.headers)
+    entangled = _blocking(regulator.RegulatorClient.entangled)

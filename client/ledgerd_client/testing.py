@@ -130,6 +130,7 @@ class MemoryTransport:
 
     def __init__(self, node: MemoryNode, institution: str) -> None:
         self.known_checkpoint = b""
+        self.peer_checkpoint = b""
         self._node = node
         self._service = MemoryService(node.log, node.peer, institution)
 

@@ -19,6 +19,7 @@ from ledgerd_client._channel import (
     CHECKPOINT_METADATA,
     MAX_MESSAGE_BYTES,
     MAX_REQUEST_BYTES,
+    PEER_CHECKPOINT_METADATA,
     connect,
     open_channel,
     read_tls_pair,
@@ -38,7 +39,8 @@ from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.trust import Trust
 
 __all__ = [
-    "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "REPLY_LOST",
+    "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "PEER_CHECKPOINT_METADATA",
+    "REPLY_LOST",
     "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "connect", "from_refusal",
     "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
 ]  # fmt: skip
@@ -68,6 +70,9 @@ class Transport(Protocol):
     # The largest checkpoint of the node that the caller has verified, a signed note; b"" for none.
     # Sent with every call, so that a node that was rolled back learns of it.
     known_checkpoint: bytes
+    # The newest one of the other side's node that the caller has verified; b"" for none. Sent with
+    # every call too: the caller may have been shown another tree than the node was.
+    peer_checkpoint: bytes
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendResponse: ...
     async def get_receipt(self, request: pb.GetReceiptRequest) -> pb.GetReceiptResponse: ...
@@ -101,6 +106,7 @@ class GrpcTransport:
     def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
         """timeout_s: how long one call may take."""
         self.known_checkpoint = b""
+        self.peer_checkpoint = b""
         self._channel = channel
         self._stub = LedgerServiceStub(channel)
         self._timeout_s = timeout_s
@@ -215,5 +221,8 @@ class GrpcTransport:
         return await method(request, timeout=self._timeout_s, metadata=self._metadata())
 
     def _metadata(self) -> grpc.aio.Metadata:
-        known = self.known_checkpoint
-        return grpc.aio.Metadata(*([(CHECKPOINT_METADATA, known)] if known else []))
+        told = {
+            CHECKPOINT_METADATA: self.known_checkpoint,
+            PEER_CHECKPOINT_METADATA: self.peer_checkpoint,
+        }
+        return grpc.aio.Metadata(*((name, note) for name, note in told.items() if note))

@@ -21,10 +21,10 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ledgerd.api.errors import Context, abort, as_ours
-from ledgerd.api.identity import AuthContext, Caller, set_caller
+from ledgerd.api.identity import AuthContext, Caller, Identified, set_caller
 from ledgerd.metrics import Metrics
-from ledgerd_client.core.errors import BusyError, MalformedError
-from ledgerd_client.transport import CHECKPOINT_METADATA, to_status
+from ledgerd_client.core.errors import BusyError, MalformedError, UnauthenticatedError
+from ledgerd_client.transport import CHECKPOINT_METADATA, PEER_CHECKPOINT_METADATA, to_status
 
 # Its request goes to the workers as it came: parsing is what they are for.
 RAW_METHODS = frozenset(("/ledger.v1.LedgerService/Append",))
@@ -46,7 +46,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Identities(Protocol):
     """Says who calls."""
 
-    def caller(self, context: AuthContext) -> Caller:
+    def identify(self, context: AuthContext) -> Identified:
         """By what gRPC knows of the connection; raises UnauthenticatedError."""
 
 
@@ -55,6 +55,9 @@ class Access(Protocol):
 
     def check(self, method: str, caller: Caller) -> None:
         """Raises ForbiddenError."""
+
+    def is_revoked(self, caller: Caller, certificate: bytes) -> bool:
+        """Whether a caller's certificate, by its digest, is good no more."""
 
 
 class Standing(Protocol):
@@ -68,13 +71,30 @@ class Guard:
     """Lets calls in and errors out."""
 
     def __init__(
-        self, identities: Identities, access: Access, standing: Standing, metrics: Metrics
+        self,
+        identities: Identities,
+        access: Access,
+        standing: Standing,
+        metrics: Metrics,
+        heard: Callable[[bytes], None] = lambda _: None,
     ) -> None:
+        """heard: takes a checkpoint of the peer by whoever calls, not verified yet."""
         self._identities = identities
         self._access = access
-        self._standing = standing
+        self._hear = {
+            CHECKPOINT_METADATA: standing.mentioned,
+            PEER_CHECKPOINT_METADATA: heard,
+        }
         self._metrics = metrics
         self._calls: Counter[Caller] = Counter()
+        # What goes on, by who called and with which certificate.
+        self._running: dict[asyncio.Task[Any], Identified] = {}
+
+    def cut(self) -> None:
+        """End the calls that go on under certificates which are revoked by now."""
+        for task, who in self._running.items():
+            if self._access.is_revoked(*who):
+                task.cancel()
 
     def guarded(self, service: str, handlers: Mapping[str, Handler]) -> dict[str, Handler]:
         """The handlers of a service, by method, each behind the guard."""
@@ -133,21 +153,41 @@ class Guard:
 
     @contextmanager
     def _let_in(self, method: str, context: Context) -> Iterator[Caller]:
-        caller = self._identities.caller(context.auth_context())
+        who = self._identities.identify(context.auth_context())
+        if self._access.is_revoked(*who):
+            raise _revoked(who.caller)
+        caller = who.caller
         self._access.check(method, caller)
         if self._calls[caller] >= MAX_CALLS_OF_ONE:
             raise BusyError("too many calls at once", reason="TOO_MANY_CALLS")
         set_caller(caller)
         for key, value in context.invocation_metadata() or ():
-            if key == CHECKPOINT_METADATA and isinstance(value, bytes):
-                self._standing.mentioned(value)
+            if key in self._hear and isinstance(value, bytes):
+                self._hear[key](value)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - gRPC makes a task for each call
         self._calls[caller] += 1
+        self._running[task] = who
         try:
             yield caller
+        except asyncio.CancelledError:
+            if not self._access.is_revoked(*who):
+                raise
+            task.uncancel()
+            raise _revoked(caller) from None
         finally:
+            del self._running[task]
             self._calls[caller] -= 1
             if not self._calls[caller]:
                 del self._calls[caller]
+
+
+def _revoked(caller: Caller) -> UnauthenticatedError:
+    return UnauthenticatedError(
+        f"the certificate of {caller.role} {caller.id} is revoked",
+        reason="CERTIFICATE_REVOKED",
+        action="ask the authority of your side for another, with a new key",
+    )
 
 
 class Registrar:

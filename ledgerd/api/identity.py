@@ -24,6 +24,13 @@ class Caller(NamedTuple):
     id: str
 
 
+class Identified(NamedTuple):
+    """A caller, and the certificate that says so, by its Certificate.digest."""
+
+    caller: Caller
+    certificate: bytes
+
+
 _caller: ContextVar[Caller] = ContextVar("caller")
 
 
@@ -58,12 +65,13 @@ class Identities:
         self._peer_authorities = tuple(peer_authorities)
         self._read = lru_cache(_REMEMBERED)(self._read_certificate)
 
-    def caller(self, context: AuthContext) -> Caller:
+    def identify(self, context: AuthContext) -> Identified:
         """
         Who is at the other end of a connection, by what gRPC knows of it.
 
         Raises UnauthenticatedError. That the certificate is valid at this time the handshake has
-        shown, which every connection repeats within server.MAX_CONNECTION_AGE_S.
+        shown, which every connection repeats within server.MAX_CONNECTION_AGE_S; whether it is
+        revoked, the log says.
         """
         # Python's gRPC can't refuse an older TLS in the handshake.
         if _only(context, "ssl_tls_version") != b"TLSv1.3":
@@ -74,7 +82,7 @@ class Identities:
             )
         return self._read(_only(context, "x509_pem_cert"))
 
-    def _read_certificate(self, pem: bytes) -> Caller:
+    def _read_certificate(self, pem: bytes) -> Identified:
         try:
             certificate = Certificate.parse(pem)
             holder = certificate.holder
@@ -88,7 +96,7 @@ class Identities:
             raise
         except LedgerError as error:
             raise UnauthenticatedError(f"the client certificate: {error.message}") from None
-        return Caller(holder.role, holder.id)
+        return Identified(Caller(holder.role, holder.id), certificate.digest)
 
     def _check_domain(self, holder: SpiffeId, domain: str) -> None:
         if holder.domain != domain:

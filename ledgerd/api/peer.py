@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
+from contextlib import contextmanager
 from time import monotonic
 from typing import Protocol
 
@@ -11,12 +19,17 @@ from ledgerd.api.threads import InThread
 from ledgerd.ledger.reader import Reader
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import BusyError, UnavailableError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.note import parse_note
 
 # How long one stream may last; the peer goes on from where it got to.
 STREAM_S = 600
+
+# Headers in a message of ListReplica: with bodies of the largest size it is still under 2 MiB.
+_REPLICA_PAGE = 48
 
 
 class Witness(Protocol):
@@ -33,6 +46,9 @@ class Witness(Protocol):
 
     def cosigned(self) -> bytes:
         """The largest checkpoint of the peer that this node cosigned, a note; b"" for none."""
+
+    def vouched(self) -> bytes:
+        """As cosigned(), without our cosignature when more may have been, and forgotten."""
 
     def key_history(self) -> KeyHistory | None:
         """The peer's, as far as it is replayed; None before its GENESIS is."""
@@ -64,9 +80,19 @@ class OwnCosigned(Protocol):
 class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     """For the other node."""
 
-    def __init__(self, reader: Reader, witness: Witness, in_thread: InThread) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        witness: Witness,
+        replica: Replica,
+        settled: Callable[[], Awaitable[bytes]],
+        in_thread: InThread,
+    ) -> None:
+        """settled: what is cosigned of the peer once nothing more of it is under way."""
         self._reader = reader
         self._witness = witness
+        self._replica = replica
+        self._settled = settled
         self._in_thread = in_thread
         self._streaming = False
 
@@ -81,18 +107,57 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     async def GetCosigned(
         self, request: pb.GetCosignedRequest, context: Context
     ) -> pb.GetCosignedResponse:
-        return pb.GetCosignedResponse(checkpoint=self._witness.cosigned())
+        return pb.GetCosignedResponse(checkpoint=self._witness.vouched())
 
     async def ListHeaders(
         self, request: pb.ListHeadersRequest, context: Context
     ) -> AsyncGenerator[pb.ListHeadersResponse, None]:
         """One stream at a time, for a limited time, no faster than the peer takes it."""
+        with self._alone():
+            async for page in self._pages(request.start):
+                yield page
+
+    async def ListReplica(
+        self, request: pb.ListReplicaRequest, context: Context
+    ) -> AsyncGenerator[pb.ListReplicaResponse, None]:
+        """What this node has cosigned of the caller's own log, for one who has lost its disk."""
+        with self._alone():
+            checkpoint, start = await self._settled(), request.start
+            size = Checkpoint.parse(parse_note(checkpoint).text).size if checkpoint else 0
+            if size > self._replica.newest()[0]:
+                # The witness knows it by an anchor, and the replica is fetched anew.
+                raise UnavailableError(
+                    f"the replay has not reached the {size} entries that are cosigned",
+                    reason="REPLAY_BEHIND",
+                    action="try again when this node has replayed its peer",
+                )
+            until = monotonic() + STREAM_S
+            while checkpoint or start < size:
+                stop = min(start + _REPLICA_PAGE, size)
+                page = await self._in_thread(self._replica_page, start, stop)
+                yield pb.ListReplicaResponse(
+                    checkpoint=checkpoint,
+                    first=start,
+                    headers=[header for header, _ in page],
+                    bodies=[
+                        pb.SharedBody(index=index, body=body)
+                        for index, (_, body) in enumerate(page, start)
+                        if body
+                    ],
+                )
+                start, checkpoint = start + len(page), b""
+                _check_time(until)
+
+    def _replica_page(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        return list(self._replica.entries(start, stop))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         if self._streaming:
             raise BusyError("another stream of headers is under way", reason="STREAM_UNDER_WAY")
         self._streaming = True
         try:
-            async for page in self._pages(request.start):
-                yield page
+            yield
         finally:
             self._streaming = False
 
@@ -110,7 +175,11 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
                 checkpoint=checkpoint, first=start, headers=page.headers, bodies=bodies
             )
             start, checkpoint = start + len(page.headers), b""
-            if monotonic() > until:
-                raise UnavailableError(
-                    "the stream has lasted long enough; go on in another", reason="STREAM_TOO_LONG"
-                )
+            _check_time(until)
+
+
+def _check_time(until: float) -> None:
+    if monotonic() > until:
+        raise UnavailableError(
+            "the stream has lasted long enough; go on in another", reason="STREAM_TOO_LONG"
+        )

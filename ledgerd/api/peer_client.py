@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Self
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Self, TypeAlias
 
 import grpc
 
+from ledgerd.api.peer_pages import read_page
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import PeerServiceStub
 from ledgerd_client.transport import CHECKPOINT_METADATA, from_rpc_error, open_channel
+
+# Honest pages have little more than 1 MiB.
+_MAX_MESSAGE_BYTES = 2 << 20
+
+_RawStream: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
 
 
 class PeerClient:
     """Calls the peer over one channel; methods raise LedgerError and nothing else."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
-        """timeout_s: of one call; a stream of headers has none."""
+    def __init__(
+        self,
+        open_with: Callable[[bytes, bytes], grpc.aio.Channel],
+        certificate: bytes,
+        key: bytes,
+        timeout_s: float,
+    ) -> None:
+        """
+        Open a channel with a certificate and its key, PEM.
+
+        timeout_s: of one call; a stream of headers has none.
+        """
         self.known_checkpoint = b""
-        self._channel = channel
-        self._stub = PeerServiceStub(channel)
+        self._open_with = open_with
+        self._channel = open_with(certificate, key)
+        self._stub = PeerServiceStub(self._channel)
         self._timeout_s = timeout_s
 
     @classmethod
@@ -33,14 +51,46 @@ class PeerClient:
         timeout_s: float,
     ) -> Self:
         """Open a channel, as open_channel does; the peer need not be there yet."""
-        channel = open_channel(endpoint, authorities=authorities, certificate=certificate, key=key)
-        return cls(channel, timeout_s)
+        trusted = tuple(authorities)
+
+        def open_with(certificate: bytes, key: bytes) -> grpc.aio.Channel:
+            return open_channel(
+                endpoint,
+                authorities=trusted,
+                certificate=certificate,
+                key=key,
+                largest=_MAX_MESSAGE_BYTES,
+            )
+
+        return cls(open_with, certificate, key, timeout_s)
+
+    async def renew(self, *, certificate: bytes, key: bytes) -> None:
+        """Go over to another certificate; a call that goes on fails, and is made again."""
+        before = self._channel
+        self._channel = self._open_with(certificate, key)
+        self._stub = PeerServiceStub(self._channel)
+        await before.close()
 
     async def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]:
-        call = self._stub.ListHeaders(pb.ListHeadersRequest(start=start), metadata=self._metadata())
+        request = pb.ListHeadersRequest(start=start).SerializeToString()
+        async with aclosing(self._stream("ListHeaders", request)) as messages:
+            async for raw in messages:
+                yield read_page(pb.ListHeadersResponse, raw)
+
+    async def list_replica(self, start: int) -> AsyncGenerator[pb.ListReplicaResponse, None]:
+        request = pb.ListReplicaRequest(start=start).SerializeToString()
+        async with aclosing(self._stream("ListReplica", request)) as messages:
+            async for raw in messages:
+                yield read_page(pb.ListReplicaResponse, raw)
+
+    async def _stream(self, method: str, request: bytes) -> AsyncGenerator[bytes, None]:
+        """Messages as they come."""
+        path = f"/ledger.v1.PeerService/{method}"
+        stream: _RawStream = self._channel.unary_stream(path)
+        call = stream(request, metadata=self._metadata())
         try:
-            async for message in call:
-                yield message
+            async for raw in call:
+                yield raw
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
         finally:

@@ -12,6 +12,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import ForbiddenError
 from ledgerd_client.core.grant import check_term
 from ledgerd_client.core.header import Header
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, ROLES
 
 _LEDGER = "/ledger.v1.LedgerService/"
@@ -40,6 +41,7 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.PeerService/AddCheckpoint": _PEER,
     "/ledger.v1.PeerService/ListHeaders": _PEER,
     "/ledger.v1.PeerService/GetCosigned": _PEER,
+    "/ledger.v1.PeerService/ListReplica": _PEER,
     _REGULATOR + "ListEntries": _REGULATORS,
     _REGULATOR + "Tail": _REGULATORS,
     _REGULATOR + "GetTransfer": _REGULATORS,
@@ -49,6 +51,11 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.AdminService/SubmitKeyEvent": _OPERATORS,
     "/ledger.v1.AdminService/CheckErasure": _OPERATORS,
     "/ledger.v1.AdminService/SubmitErasure": _OPERATORS,
+    "/ledger.v1.AdminService/ListEvidence": _OPERATORS,
+    "/ledger.v1.AdminService/GetEvidence": _OPERATORS,
+    "/ledger.v1.AdminService/AcknowledgeEvidence": _OPERATORS,
+    "/ledger.v1.RecoveryService/ListMissing": _INSTITUTIONS,
+    "/ledger.v1.RecoveryService/ReturnBodies": _INSTITUTIONS,
     "/grpc.health.v1.Health/Check": _ANYONE,
 })  # fmt: skip
 
@@ -64,9 +71,10 @@ class Access:
         peer: str,
         clock: Callable[[], int],
         last_time: Callable[[], int],
+        peer_keys: Callable[[], KeyHistory],
     ) -> None:
         """
-        operators, peer: the ids in their certificates.
+        operators, peer: the ids in their certificates; peer_keys: the peer's key history.
 
         clock: the machine's; last_time: when the log's newest entry was recorded. Both are µs.
         """
@@ -75,6 +83,7 @@ class Access:
         self._last_time = last_time
         self._operators = frozenset(operators)
         self._peer = peer
+        self._peer_keys = peer_keys
 
     def check(self, method: str, caller: Caller) -> None:
         """Refuse a call that the caller may not make; raises ForbiddenError."""
@@ -89,6 +98,13 @@ class Access:
             self.grant(caller)
         elif not self._is_known(caller):
             raise _not_admitted(caller)
+
+    def is_revoked(self, caller: Caller, certificate: bytes) -> bool:
+        """Whether a caller's certificate, by its digest, is revoked by the side that may."""
+        if self._keyring.history.is_revoked(certificate):
+            return True
+        # The other side's authority has a say about its own node, and about nobody of ours.
+        return caller.role == PEER and self._peer_keys().is_revoked(certificate)
 
     def grant(self, caller: Caller) -> pb.Grant:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +11,20 @@ import grpc
 
 from ledgerd.api.admin import AdminHandlers
 from ledgerd.api.encode import Views
+from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.guard import Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import LedgerHandlers, Log
 from ledgerd.api.peer import STREAM_S, PeerHandlers
+from ledgerd.api.recovery import NothingMissing, RecoveryHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
-from ledgerd_client._proto import service_pb2_grpc
+from ledgerd_client._proto import body_pb2, service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
@@ -63,14 +65,29 @@ class Services:
     clock: Callable[[], int]
     # Makes an entry of the node's own.
     sign: Callable[..., Admitted]
+    # Has the key at hand that a key event puts in force.
+    prepare: Callable[[body_pb2.KeyEvent], Awaitable[None]]
+    evidence: EvidenceDesk
+    # A checkpoint of the peer that a caller has seen.
+    heard: Callable[[bytes], None]
+    # What is cosigned of the peer once nothing more of it is under way.
+    settled: Callable[[], Awaitable[bytes]]
 
 
 class Server:
     """Serves a node over mutual TLS. Belongs to the event loop that it was made on."""
 
     def __init__(self, services: Services) -> None:
+        self._roots = b""
+        self._renewed: grpc.ServerCertificateConfiguration | None = None
         log = services.log
-        guard = Guard(services.identities, services.access, services.standing, services.metrics)
+        self._guard = guard = Guard(
+            services.identities,
+            services.access,
+            services.standing,
+            services.metrics,
+            services.heard,
+        )
         views = Views(log.origin, log.peer_origin, log.reader.header, services.desk.replica)
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         server: Any = Registrar(self._server, guard)
@@ -79,14 +96,30 @@ class Server:
         )
         service_pb2_grpc.add_LedgerServiceServicer_to_server(self._ledger, server)
         service_pb2_grpc.add_PeerServiceServicer_to_server(
-            PeerHandlers(log.reader, log.witness, services.in_thread), server
+            PeerHandlers(
+                log.reader,
+                log.witness,
+                services.desk.replica,
+                services.settled,
+                services.in_thread,
+            ),
+            server,
         )
         self._regulator = RegulatorHandlers(services.desk)
         service_pb2_grpc.add_RegulatorServiceServicer_to_server(self._regulator, server)
         service_pb2_grpc.add_AdminServiceServicer_to_server(
-            AdminHandlers(log.keyring, log.sequencer, log.reader, services.clock, services.sign),
+            AdminHandlers(
+                log.keyring,
+                log.sequencer,
+                log.reader,
+                services.clock,
+                services.sign,
+                services.prepare,
+                services.evidence,
+            ),
             server,
         )
+        service_pb2_grpc.add_RecoveryServiceServicer_to_server(NothingMissing(), server)
         self._health = Health(server)
 
     async def start(
@@ -98,24 +131,29 @@ class Server:
         certificate and key are PEM; authorities (DER) may issue callers' certificates. Raises
         UnavailableError CANNOT_LISTEN.
         """
-        credentials = grpc.ssl_server_credentials(
-            [(key, certificate)],
-            root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
-            require_client_auth=True,
+        self._roots = "".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode()
+        credentials = grpc.dynamic_ssl_server_credentials(
+            self._identity(certificate, key),
+            self._take_renewed,  # type: ignore[arg-type] # None: no change, says gRPC
+            require_client_authentication=True,
         )
-        try:
-            port = self._server.add_secure_port(listen, credentials)
-        except RuntimeError:
-            port = 0
-        if not port:
-            raise UnavailableError(
-                f"cannot listen at {listen}",
-                reason="CANNOT_LISTEN",
-                action="see whether the address is this machine's and the port is free: an earlier"
-                " node may still run",
-            )
-        await self._server.start()
-        return port
+        return await _start(self._server, listen, credentials)
+
+    def renew(self, *, certificate: bytes, key: bytes) -> None:
+        """Show new callers another certificate; connections that are open keep theirs."""
+        self._renewed = self._identity(certificate, key)
+
+    def _identity(self, certificate: bytes, key: bytes) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], self._roots)
+
+    def _take_renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """What to change before a handshake; in a thread of gRPC's."""
+        renewed, self._renewed = self._renewed, None
+        return renewed
+
+    def cut(self) -> None:
+        """End the calls of whoever's certificate is revoked by now."""
+        self._guard.cut()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; return when those in flight are done, or grace_s has passed."""
@@ -123,3 +161,43 @@ class Server:
         self._ledger.end_tails()
         self._regulator.end_tails()
         await self._server.stop(grace_s)
+
+
+class RecoveryServer:
+    """Serves RecoveryService alone, of a node that is being recovered."""
+
+    def __init__(self, guard: Guard, handlers: RecoveryHandlers) -> None:
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+        server: Any = Registrar(self._server, guard)
+        service_pb2_grpc.add_RecoveryServiceServicer_to_server(handlers, server)
+
+    async def start(
+        self, listen: str, *, certificate: bytes, key: bytes, authorities: Iterable[bytes]
+    ) -> int:
+        """As Server.start."""
+        credentials = grpc.ssl_server_credentials(
+            [(key, certificate)],
+            root_certificates="".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode(),
+            require_client_auth=True,
+        )
+        return await _start(self._server, listen, credentials)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; return when those in flight are done, or grace_s has passed."""
+        await self._server.stop(grace_s)
+
+
+async def _start(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials) -> int:
+    try:
+        port = server.add_secure_port(listen, credentials)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise UnavailableError(
+            f"cannot listen at {listen}",
+            reason="CANNOT_LISTEN",
+            action="see whether the address is this machine's and the port is free: an earlier"
+            " node may still run",
+        )
+    await server.start()
+    return port

@@ -8,7 +8,7 @@ checkpoint, and of what was erased since.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from ledgerd.ledger.erasing import WhyErased, why_erased
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.law_reader import need
+from ledgerd.ledger.law_reader import body_lost, need
 from ledgerd.ledger.search import Clause, Search, find, find_page, first_at
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.projections.erased import find_erased
@@ -26,11 +26,10 @@ from ledgerd.rules.reconcile import State
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client.core import merkle
-from ledgerd_client.core.checkpoint import open_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import FieldError, LedgerError, NotReadyError, StoreError
+from ledgerd_client.core.errors import FieldError, LedgerError, NotReadyError
 from ledgerd_client.core.header import KINDS_WITH_HALVES, Header, Kind
-from ledgerd_client.core.note import Verifier
 
 # Of one message to who follows: entries at most, and bytes after which it ends.
 _STRETCH: Final = 512
@@ -112,11 +111,15 @@ class Followed(NamedTuple):
 
 
 class Answers:
-    """Reads a store that somebody may be writing to."""
+    """
+    Reads a store that somebody may be writing to.
 
-    def __init__(self, store: Store, log_key: Verifier) -> None:
+    open_own reads a note of this log and raises LedgerError unless it is by the key in force.
+    """
+
+    def __init__(self, store: Store, open_own: Callable[[bytes], Checkpoint]) -> None:
         self._store = store
-        self._log_key = log_key
+        self._open = open_own
         self._cache: NodeCache = {}
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
@@ -207,7 +210,7 @@ class Answers:
 
     def _verify(self, snapshot: Snapshot, note: bytes, held: int) -> int:
         try:
-            checkpoint = open_checkpoint(note, log=(self._log_key,)).checkpoint
+            checkpoint = self._open(note)
         except LedgerError as error:
             raise _not_this_log(error.message) from None
         if checkpoint.size > held:
@@ -243,7 +246,7 @@ def _followed(snapshot: Snapshot, index: int, *, shown: bool) -> Followed:
         return Followed(header, body)
     erased = find_erased(snapshot, index)
     if erased is None:
-        raise StoreError(f"entry {index} has no body", reason="NO_BODY")
+        raise body_lost(index)
     return Followed(header, remains=erased.remains, erased_by=erased.erasure)
 
 

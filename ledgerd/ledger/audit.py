@@ -18,6 +18,7 @@ from ledgerd.ledger.peer_log import ANCHOR_KEY, PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
 from ledgerd.projections.erased import find_erased
+from ledgerd.projections.lost import lost_count
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.chain import Replay, SignatureCheck
@@ -25,8 +26,9 @@ from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
     LedgerError,
 )
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.receipt import open_log_checkpoint
+from ledgerd_client.core.opening import open_log_checkpoint
 
 PAGE = 1000
 
@@ -36,7 +38,7 @@ _REBUILT = (
     Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
     Table.SENT,
     Table.FINDINGS_OF, Table.STANDING, Table.CLOSINGS, Table.OPENED,
-    Table.INDEX, Table.LEFT, Table.ANCHORS, Table.ERASED,
+    Table.INDEX, Table.LEFT, Table.ANCHORS, Table.ERASED, Table.LOST,
 )  # fmt: skip
 
 
@@ -87,6 +89,7 @@ class Auditor:
         for start in range(0, head.size, PAGE):
             self._page(start, min(start + PAGE, head.size))
             self._progress(min(start + PAGE, head.size), head.size)
+        self._log.check_nothing_lost()
         self._log.check_nothing_due()
         self._log.check_nothing_erased()
         self._check_head(head)
@@ -145,7 +148,7 @@ class Auditor:
 
     def _check_counts(self, size: int) -> None:
         with self._store.snapshot() as ours, self._scratch.snapshot() as rebuilt:
-            bodies = size - ours.count(Table.ERASED)
+            bodies = size - ours.count(Table.ERASED) - lost_count(ours)
             for table, rows in ((Table.HEADERS, size), (Table.BODIES, bodies)):
                 if ours.count(table) != rows:
                     raise AuditError(f"table {table} holds rows beyond the log's {size} entries")
@@ -159,9 +162,11 @@ def _read(snapshot: Snapshot, index: int) -> Given:
     if header is not None and body is not None:
         return Given(header, body)
     erased = find_erased(snapshot, index)
-    if header is None or erased is None:
+    if header is not None and erased is not None:
+        return Given(header, erased.remains, erased.erasure)
+    if header is None or Header.parse(header).kind in KINDS_SHARED_WITH_PEER:
         raise AuditError(f"entry {index} is missing")
-    return Given(header, erased.remains, erased.erasure)
+    return Given(header, b"", lost=True)
 
 
 def _difference(found: tuple[bytes, bytes] | None, wanted: tuple[bytes, bytes] | None) -> str:

@@ -75,8 +75,9 @@ class Erasing:
         law: the version in force. Raises SignatureError NOT_ORDERED, ChainError when the remains
         are not those of the bodies, and what refuse() raises.
         """
+        authority = history.key_in_force(pb.ROLE_AUTHORITY, entry.position).public
         order = open_order(
-            erasure.order, erasure.signature, origin=history.origin, authority=history.authority
+            erasure.order, erasure.signature, origin=history.origin, authority=authority
         )
         if [each.index for each in erasure.remains] != list(order.indexes):
             raise ChainError("the erasure does not say what remains of each body that is ordered")

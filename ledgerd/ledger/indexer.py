@@ -28,11 +28,12 @@ from ledgerd.projections.postings import (
 from ledgerd.projections.transfers import Moved, Transfer
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.admission import AdmittedKey
 from ledgerd_client.core.body import KIND_OF_RECORD
 from ledgerd_client.core.codes import HONG_KONG
 from ledgerd_client.core.grant import NOBODYS, PUBLIC
 from ledgerd_client.core.header import key_id_of
-from ledgerd_client.core.history import AdmittedKey, KeyHistory
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.supervision import KIND_NUMBERS
 
 # STANDING of a finding, numbers of pb.Standing.

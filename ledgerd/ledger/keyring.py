@@ -30,7 +30,7 @@ class Keyring:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over GENESIS and KEY entries committed since; costs one seek when there are none."""
+        """Take over what was committed since of a key history; costs one seek if nothing was."""
         with self._store.snapshot() as snapshot:
             added = list(key_entries(snapshot, self._next))
         if not added:
@@ -55,6 +55,8 @@ class Keyring:
     def _take(self, raw: bytes, body: bytes) -> None:
         header, event = Header.parse(raw), pb.Body.FromString(body).key_event
         self._next = header.index + 1
+        if event.role not in {pb.ROLE_INSTITUTION, pb.ROLE_REGULATOR}:
+            return
         if event.action in {pb.KEY_ACTION_ADMIT, pb.KEY_ACTION_ROTATE}:
             # A new dict: the old one may be on its way to a worker.
             subject = (event.role, event.subject)

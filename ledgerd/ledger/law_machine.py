@@ -168,6 +168,11 @@ class LawMachine:
                 break
         return due
 
+    def ref_of(self, transaction: Transaction, key: bytes) -> bytes:
+        """The ref of a contract, by its key; b"" when it is not known."""
+        contract = self._state.contracts.get(transaction, key)
+        return contract.ref if contract is not None and contract.versions else b""
+
     def flush(self, transaction: Transaction) -> None:
         self._state.flush(transaction)
 
@@ -257,6 +262,6 @@ def contracts_of(body: pb.Body) -> Sequence[str]:
 
 
 def contract_id_of(body: pb.Body) -> str:
-    """The contract that an institution's record names; empty unless it is one."""
-    named = contracts_of(body)
+    """The contract that an institution's record names; empty unless it is one, or it is lost."""
+    named = contracts_of(body) if body.WhichOneof("record") else ()
     return named[0] if len(named) == 1 else ""

@@ -12,6 +12,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.projections import findings, timers
 from ledgerd.projections.erased import erasure_of, stored_body
+from ledgerd.projections.lost import is_lost
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -90,6 +91,8 @@ class LawReader:
         """Whether the body of an entry may be erased at a time (µs); raises NotFoundError."""
         with self._store.snapshot() as snapshot:
             header = Header.parse(need(snapshot, Table.HEADERS, index))
+            if is_lost(snapshot, index):
+                raise body_lost(index)
             body = stored_body(snapshot, index)
             return judge(snapshot, header, body, now, stored_rule_set(snapshot)[1].law)
 
@@ -119,7 +122,7 @@ def need(snapshot: Snapshot, table: Table, index: int) -> bytes:
 
 
 def need_body(snapshot: Snapshot, index: int) -> bytes:
-    """The body of an entry; raises NotFoundError, with reason ERASED where it was erased."""
+    """The body of an entry; raises NotFoundError, ERASED or BODY_LOST where it is gone."""
     erasure = erasure_of(snapshot, index)
     if erasure is not None:
         raise NotFoundError(
@@ -127,7 +130,19 @@ def need_body(snapshot: Snapshot, index: int) -> bytes:
             reason="ERASED",
             action="its header and receipt still stand; ask the authority why it was erased",
         )
-    return need(snapshot, Table.BODIES, index)
+    body = snapshot.get(Table.BODIES, u64(index))
+    if body is None and is_lost(snapshot, index):
+        raise body_lost(index)
+    return need(snapshot, Table.BODIES, index) if body is None else body
+
+
+def body_lost(index: int) -> NotFoundError:
+    """What is said to whoever asks for a body that a LOSS took along."""
+    return NotFoundError(
+        f"the body of entry {index} was lost with a disk, and nobody returned it",
+        reason="BODY_LOST",
+        action="its header and receipt still stand; ask its author for the record",
+    )
 
 
 def _found(snapshot: Snapshot, index: int, closed_by: int) -> FoundFinding:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ledgerd.ledger.compromise import RULE as COMPROMISED
+from ledgerd.ledger.compromise import find_compromised
 from ledgerd.ledger.entry import BodyOf, Entry
 from ledgerd.ledger.erasing import Erasing
 from ledgerd.ledger.finding_maker import Concerned, FindingMaker
@@ -19,9 +21,11 @@ from ledgerd.ledger.peer_log import AnchorState, PeerLog
 from ledgerd.ledger.reconciler import Reconciler
 from ledgerd.projections import findings, registry
 from ledgerd.projections.anchored import put_anchor
-from ledgerd.projections.erased import stored_body
+from ledgerd.projections.contracts import contract_key
+from ledgerd.projections.erased import body_or_remains, stored_body
+from ledgerd.projections.lost import find_lost, is_lost, lost_institutions, put_lost
 from ledgerd.projections.records import Records
-from ledgerd.projections.row_keys import row_key
+from ledgerd.projections.row_keys import contract_row, row_key
 from ledgerd.projections.transfers import Position, Transfer, Transfers
 from ledgerd.rules import lateness
 from ledgerd.store.base import Snapshot, Transaction
@@ -61,11 +65,16 @@ class Machine:
         self._body_of = body_of
         # Of the entries since the last flush().
         self._bodies: dict[int, bytes] = {}
+        self._headers: dict[int, bytes] = {}
+        self._header_of = header_of
         self._maker = FindingMaker(history)
         self._reconciler = Reconciler(history, peer_log, self.transfers, self._maker, self._body)
         self._law = LawMachine(history, self._maker, self.transfers, self._body)
         self._erasing = Erasing(self._body, header_of)
         self._indexer = Indexer(history)
+        # Of whom a statement is lost, up to where: the law might accuse by what is not known.
+        self._bereft: dict[str, int] = {}
+        self._lossy = False
 
     @classmethod
     def load(cls, snapshot: Snapshot, origin: str, authority: bytes, peer_log: PeerLog) -> Machine:
@@ -79,10 +88,12 @@ class Machine:
 
         Raises NotReadyError NO_SUCH_LAW, ChainError when the law in force is not this program's.
         """
-        machine = cls(history, peer_log, stored_body, stored_header)
+        machine = cls(history, peer_log, _body_or_nothing, stored_header)
         machine._enter(*stored_rule_set(snapshot))
         machine._reconciler.anchor = AnchorState.load(snapshot)
         machine._law.load(snapshot)
+        machine._bereft = lost_institutions(snapshot)
+        machine._lossy = bool(snapshot.count(Table.LOST))
         return machine
 
     @property
@@ -111,12 +122,13 @@ class Machine:
         """
         Change projections as this entry says; return the findings that must follow it.
 
-        A key event or GENESIS was checked by history.check before it was given its place.
+        A GENESIS, key event or LOSS was checked by history.check before it was given its place.
         """
         facts = entry.facts
         self._law.pass_time(transaction, entry.recorded_at, ticking=self._judging)
         self.records.add(facts.author, facts.record_id, entry.position, entry.body_digest)
         self._bodies[entry.position] = entry.body
+        self._headers[entry.position] = entry.header
         self.transfers.at = entry.position
         if facts.kind in BY_INSTITUTIONS:
             transfer, due = self._apply_record(transaction, entry)
@@ -127,6 +139,32 @@ class Machine:
             self._indexer.move(transaction, entry.position, moved)
         return due
 
+    def apply_lost(self, transaction: Transaction, header: Header) -> list[pb.Finding]:
+        """
+        Change projections by an entry whose body is lost; return the findings that follow.
+
+        Its halves are reconciled by the header, as the peer's are. No law is applied to it, and it
+        is in no index.
+        """
+        self._law.pass_time(transaction, header.recorded_at, ticking=self._judging)
+        key = self.history.find(header.key_id) if header.kind in BY_INSTITUTIONS else None
+        author = key.subject if key is not None else ""
+        rested_on = "" if header.kind in _HALVES_OF_TRANSFERS else author
+        put_lost(transaction, header.index, header.body_digest, rested_on)
+        self._lossy = True
+        if rested_on:
+            self._bereft[rested_on] = header.index
+        self.transfers.at = header.index
+        due: list[pb.Finding] = []
+        if header.halves is not None:
+            due = self._reconciler.on_lost(transaction, header, header.halves, author)
+        self._indexer.move(transaction, header.index, self.transfers.take_moves())
+        return due
+
+    def find_lost(self, transaction: Transaction, digest: bytes) -> int | None:
+        """The index of the entry whose body, of that digest, is lost; None if none is."""
+        return find_lost(transaction, digest) if self._lossy else None
+
     def flush(self, transaction: Transaction) -> None:
         """Put what apply() collected; the last thing before a commit."""
         self.records.flush(transaction)
@@ -134,11 +172,17 @@ class Machine:
         self._law.flush(transaction)
         self._indexer.flush(transaction)
         self._bodies.clear()
+        self._headers.clear()
 
     def _body(self, transaction: Transaction, position: int) -> bytes:
         if position in self._bodies:
             return self._bodies[position]
         return self._body_of(transaction, position)
+
+    def _header(self, transaction: Transaction, position: int) -> bytes:
+        if position in self._headers:
+            return self._headers[position]
+        return self._header_of(transaction, position)
 
     def _enter(self, position: int, rules: pb.RuleSet) -> None:
         self._law.enter(rules)
@@ -161,9 +205,39 @@ class Machine:
         elif facts.kind == Kind.CONTRACT:
             transfer, due = self._reconciler.on_statement(transaction, entry)
         due += self._lateness(entry)
-        if self._judging:
-            due += self._law.apply(transaction, entry, transfer)
+        if self._judging and not (transfer and any(half.lost for half in transfer.halves)):
+            due += self._known(transaction, self._law.apply(transaction, entry, transfer))
         return transfer, due
+
+    def _known(self, transaction: Transaction, due: list[pb.Finding]) -> list[pb.Finding]:
+        """Of what the law says, that which it does not say for want of a body that is lost."""
+        if not self._bereft:
+            return due
+        return [finding for finding in due if not self._may_rest_on_loss(transaction, finding)]
+
+    def _may_rest_on_loss(self, transaction: Transaction, finding: pb.Finding) -> bool:
+        """Of what was stated before the loss, and of contracts that are not known to be younger."""
+        own = [each.index for each in finding.records if each.origin == self.history.origin]
+        for whom in self.concerned_by(transaction, finding):
+            lost = self._bereft.get(whom, -1)
+            bodies = (pb.Body.FromString(self._body(transaction, index)) for index in own)
+            theirs = (body for body in bodies if body.author == whom)
+            named = {finding.contract_id, *map(contract_id_of, theirs)} - {""}
+            older = any(index <= lost for index in own)
+            if lost >= 0 and (
+                older
+                or not all(
+                    self._is_younger(transaction, contract_key(whom, each), lost) for each in named
+                )
+            ):
+                return True
+        return False
+
+    def _is_younger(self, transaction: Transaction, key: bytes, than: int) -> bool:
+        """Whether all that a contract's author has ever stated of it stands behind an entry."""
+        ref = self._law.ref_of(transaction, key)
+        halves = self.transfers.get(transaction, contract_row(ref)).halves if ref else ()
+        return all(half.position > than for half in halves if half.own) and bool(halves)
 
     def _apply_other(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
         body = pb.Body.FromString(entry.body)
@@ -172,17 +246,21 @@ class Machine:
             self._add_finding(transaction, entry.position, body.finding)
             return []
         self._indexer.take_other(transaction, entry.position, body)
-        if record in {"genesis", "key_event"}:
+        if record in {"genesis", "key_event", "loss"}:
             header = Header.parse(entry.header)
             self.history.apply(header, body, raw=(entry.header, entry.body))
             registry.add_key_entry(transaction, entry.position)
+            due = self._compromised(transaction, entry.position, body.key_event)
             if self._judging and body.key_event.role == pb.ROLE_INSTITUTION:
-                return self._law.on_key(transaction, body.key_event.subject, entry.recorded_at)
-        elif record == "rule_set":
+                found = self._law.on_key(transaction, body.key_event.subject, entry.recorded_at)
+                due += self._known(transaction, found)
+            return due
+        if record == "rule_set":
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))
         elif record == "tick":
-            return self._law.tick(transaction, entry.recorded_at) if self._judging else []
+            due = self._law.tick(transaction, entry.recorded_at) if self._judging else []
+            return self._known(transaction, due)
         elif record == "erasure":
             # Whether it may be erased is asked of the tables as of this entry.
             self.transfers.flush(transaction)
@@ -194,6 +272,20 @@ class Machine:
             put_anchor(transaction, entry.position, self.anchor.encode())
             return due
         return []
+
+    def _compromised(
+        self, transaction: Transaction, position: int, event: pb.KeyEvent
+    ) -> list[pb.Finding]:
+        if not event.compromised_since or event.role != pb.ROLE_INSTITUTION:
+            return []
+        # Whatever was recorded before this entry counts, in whichever commit.
+        self.records.flush(transaction)
+        found = find_compromised(transaction, event, self._header)
+        if found is None:
+            return []
+        places = (Position(own=True, entry=index) for index in (position, found.first))
+        concerned = Concerned(institution=event.subject)
+        return [self._maker.open(COMPROMISED, tuple(places), concerned, found.numbers)]
 
     def _add_finding(self, transaction: Transaction, position: int, finding: pb.Finding) -> None:
         concerned = self.concerned_by(transaction, finding)
@@ -234,3 +326,10 @@ def stored_header(snapshot: Snapshot, position: int) -> bytes:
     if header is None:
         raise StoreError(f"entry {position} has no header", reason="NO_HEADER")
     return header
+
+
+def _body_or_nothing(transaction: Transaction, position: int) -> bytes:
+    body = body_or_remains(transaction, position)
+    if body is None and is_lost(transaction, position):
+        return b""
+    return stored_body(transaction, position) if body is None else body

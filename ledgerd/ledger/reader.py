@@ -92,7 +92,7 @@ class Reader(LawReader):
             return need(snapshot, Table.HEADERS, index)
 
     def entry(self, index: int) -> tuple[bytes, bytes]:
-        """(header, body) of an entry; raises NotFoundError, ERASED where its body was erased."""
+        """(header, body) of an entry; raises NotFoundError, as need_body does."""
         with self._store.snapshot() as snapshot:
             return need(snapshot, Table.HEADERS, index), need_body(snapshot, index)
 
@@ -100,7 +100,7 @@ class Reader(LawReader):
         """The body of an entry, empty if it was erased, and then why; raises NotFoundError."""
         with self._store.snapshot() as snapshot:
             erased = why_erased(snapshot, index)
-            return b"" if erased else need(snapshot, Table.BODIES, index), erased
+            return b"" if erased else need_body(snapshot, index), erased
 
     def inclusion_proof(self, index: int, size: int = 0) -> tuple[int, list[bytes]]:
         """(size, proof); size 0 means the newest. Raises ProofError, FieldError."""
@@ -168,7 +168,7 @@ class Reader(LawReader):
                     break
                 if len(found) == count:
                     return Page(found, index, head.checkpoint)
-                found.append((header, need(snapshot, Table.BODIES, index)))
+                found.append((header, need_body(snapshot, index)))
             return Page(found, None, head.checkpoint)
 
     def first_at(self, time: int) -> int:

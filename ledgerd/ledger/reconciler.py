@@ -74,6 +74,23 @@ class Reconciler:
             return None, []
         return row, self._changed(transaction, key, row)
 
+    def on_lost(
+        self, transaction: Transaction, header: Header, halves: Halves, author: str
+    ) -> list[pb.Finding]:
+        """Take an own half of which the header alone is left, as one of the peer's is taken."""
+        key = row_key(halves, header.kind)
+        half = _peer_half(header, halves, author)._replace(own=True)
+        if is_contract(key):
+            row = self._transfers.get(transaction, key)
+            if not agreement.take(row.halves, half):
+                return []
+            return self._changed(transaction, key, row)
+        transfer = self._transfers.with_room(transaction, key, own=True)
+        if transfer is None:
+            return []
+        transfer.halves.append(half)
+        return self._changed(transaction, key, transfer)
+
     def _changed(
         self, transaction: Transaction, key: bytes, transfer: Transfer
     ) -> list[pb.Finding]:
@@ -135,7 +152,15 @@ class Reconciler:
     def _judge(
         self, transaction: Transaction, key: bytes, transfer: Transfer, old_due: int
     ) -> list[pb.Finding]:
-        """Judge a transfer or a contract by its halves; old_due is where its deadline stands."""
+        """
+        Judge a transfer or a contract by its halves; old_due is where its deadline stands.
+
+        Without rules, which may be lost, it waits for an anchor that comes under some.
+        """
+        if not self.rules.version:
+            transfer.due = UNJUDGED
+            self._transfers.put(key, transfer, old_due)
+            return []
         conditions: Sequence[Condition]
         if is_contract(key):
             parties = self._parties(transaction, key, transfer.halves)

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ledgerd.ledger.reader import Reader
-from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import parse_decimal
 from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
-from ledgerd_client.core.note import Verifier
 
 MARK_FILE: Final = "high-water"
 # A checkpoint that proved a rollback. Kept, so that a restart does not forget it.
@@ -63,31 +62,38 @@ class Standing:
         directory: Path,
         reader: Reader,
         instance: bytes,
-        log_key: Verifier,
+        open_own: Callable[[bytes], Checkpoint],
         *,
         on_change: Callable[[NotReadyError | None], None],
     ) -> None:
-        """directory: of the two files, outside the store; instance: the store's."""
+        """
+        Take the two files from directory, outside the store; instance is the store's.
+
+        open_own reads a note of this log and raises LedgerError unless it is by the key in force.
+        """
         self.refusal: NotReadyError | None = None
         self._directory = directory
         self._reader = reader
         self._instance = instance
-        self._log_key = log_key
+        self._open = open_own
         self._on_change = on_change
         self._size = reader.head().size
         self._marked: HighWater | None = None
+        # What an unconfirmed node waits for: that the peer says what it cosigned, and shows its
+        # log, in which it may have anchored more.
+        self._awaits = {"confirm", "heard"}
 
     def start(self) -> None:
         """Judge the store by what the files say of it; raises StoreError if they can't be read."""
         self._marked = self._read_mark()
         if self._marked is None:
             self._refuse(_unconfirmed("there is no high-water mark beside the store"))
-        elif self._marked.instance != self._instance:
-            self._refuse(_unconfirmed("the high-water mark is of another store"))
         elif self._size < self._marked.size:
             self._refuse(
                 _rolled_back(f"the store holds {self._size} entries, it held {self._marked.size}")
             )
+        elif self._marked.instance != self._instance:
+            self._refuse(_unconfirmed("the high-water mark is of another store"))
         self.shown(self._read(SHOWN_FILE))
 
     # -- what others say ------------------------------------------------------------------
@@ -114,15 +120,31 @@ class Standing:
         Take the peer's word on our past: the largest checkpoint of ours that it cosigned.
 
         note is b"" when it cosigned none. Unless that shows a rollback, an unconfirmed node may
-        append from now on. Raises VerificationError or MalformedError, and confirms nothing, when
-        note is not under our own signature.
+        append once it has heard() too. Raises VerificationError or MalformedError, and confirms
+        nothing, when note is not under our own signature.
         """
         if note:
             self._judge(self._open(note), note)
-        self._clear("UNCONFIRMED")
+        self._came("confirm")
 
-    def _open(self, note: bytes) -> Checkpoint:
-        return open_checkpoint(note, log=(self._log_key,)).checkpoint
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether appends wait for the peer's word."""
+        return self.refusal is not None and self.refusal.reason == "UNCONFIRMED"
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether the store was found to be older than what this node has signed."""
+        return self.refusal is not None and self.refusal.reason == "ROLLED_BACK"
+
+    def heard(self) -> None:
+        """Take note that the whole of the peer's log was looked at, for what it says of us."""
+        self._came("heard")
+
+    def _came(self, what: str) -> None:
+        self._awaits.discard(what)
+        if not self._awaits:
+            self._clear("UNCONFIRMED")
 
     def _judge(self, checkpoint: Checkpoint, note: bytes) -> None:
         # The store is asked, not _size: that follows a commit by a moment, and a reply may have
@@ -138,7 +160,7 @@ class Standing:
             )
         if self.refusal is None or self.refusal.reason != "ROLLED_BACK":
             self._refuse(_rolled_back(found))
-            _replace(self._directory / SHOWN_FILE, note)
+            replace_file(self._directory / SHOWN_FILE, note)
 
     def _root(self, size: int) -> bytes:
         return self._reader.root(size) if size else sha256().digest()
@@ -205,7 +227,7 @@ class Standing:
 
 def write_mark(directory: Path, mark: HighWater) -> None:
     """Replace the mark, durably; raises StoreError, and the old one is still there."""
-    _replace(directory / MARK_FILE, mark.format())
+    replace_file(directory / MARK_FILE, mark.format())
 
 
 def _claimed_size(note: bytes) -> int:
@@ -240,7 +262,8 @@ def _rolled_back(found: str) -> NotReadyError:
     )
 
 
-def _replace(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file anew, durably; raises StoreError, and the old one is still there."""
     new = path.with_name(path.name + ".new")
     try:
         with new.open("wb") as file:

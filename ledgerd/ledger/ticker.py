@@ -11,11 +11,10 @@ import structlog
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.writer import sign_own
 from ledgerd.projections.timers import Timer
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
-from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.record import Admitted
 
 _INTERVAL_S: Final = 1.0
 
@@ -27,26 +26,22 @@ class Ticker:
     Appends a TICK whenever a deadline has passed. Belongs to one event loop.
 
     What is due lies in the store: a restart, a clock that is set back or a peer that is away
-    changes nothing. clock is in µs, random(n) gives n random bytes.
+    changes nothing. sign makes an entry of the node's own of a record; clock is in µs.
     """
 
     def __init__(
         self,
-        origin: str,
-        entry_key: SigningKey,
+        sign: Callable[..., Admitted],
         reader: Reader,
         sequencer: Sequencer,
         *,
         clock: Callable[[], int],
-        random: Callable[[int], bytes],
         interval_s: float = _INTERVAL_S,
     ) -> None:
-        self._origin = origin
-        self._entry_key = entry_key
+        self._sign = sign
         self._reader = reader
         self._sequencer = sequencer
         self._clock = clock
-        self._random = random
         self._interval_s = interval_s
 
     async def run(self) -> None:
@@ -67,7 +62,7 @@ class Ticker:
         timer = self._due()
         if timer is None:
             return True
-        tick = sign_own(self._entry_key, self._origin, self._clock(), self._random, tick=pb.Tick())
+        tick = self._sign(tick=pb.Tick())
         await self._sequencer.append(Call.of([tick]))
         # What is first still was not judged: another TICK at once would not judge it either.
         return self._due() in {None, timer}

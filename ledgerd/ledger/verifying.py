@@ -8,11 +8,12 @@ own, so that every finding that the log calls for must stand where it is called 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.losses import Losses
 from ledgerd.ledger.machine import Machine
 from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.tree import TileWriter, frontier
@@ -22,7 +23,6 @@ from ledgerd.store.base import Snapshot, Transaction
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.chain import Replay, SignatureCheck
-from ledgerd_client.core.checkpoint import open_checkpoint
 from ledgerd_client.core.errors import (
     ChainError,
     LedgerError,
@@ -32,6 +32,7 @@ from ledgerd_client.core.errors import (
     VerificationError,
 )
 from ledgerd_client.core.header import Header, Kind
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.record import Facts, read_facts
 from ledgerd_client.core.remains import facts_of_remains
 
@@ -48,11 +49,13 @@ class Given(NamedTuple):
     An entry as it is given.
 
     erased_by: index of the ERASURE of its body, and body is what remains of it; 0: it is whole.
+    lost: its body is, and body is empty.
     """
 
     header: bytes
     body: bytes
     erased_by: int = 0
+    lost: bool = False
 
 
 class _Due(NamedTuple):
@@ -81,6 +84,7 @@ class LogVerifier:
         self._due: deque[_Due] = deque()
         # Entries that came without their bodies, by the ERASURE that is said to have erased them.
         self._erased: dict[int, set[int]] = {}
+        self.losses = Losses()
         self.findings = 0
 
     @classmethod
@@ -127,6 +131,11 @@ class LogVerifier:
         self._tree.append(transaction, leaves)
         return checks
 
+    @property
+    def due(self) -> list[pb.Finding]:
+        """The findings that are called for and have not come, in order."""
+        return [due.finding for due in self._due]
+
     def check_nothing_due(self) -> None:
         """Raise AuditError when a finding is called for that did not come."""
         for due in self._due:
@@ -139,6 +148,13 @@ class LogVerifier:
         """The largest index of an ERASURE that must come for what is gone already; 0: of none."""
         return max(self._erased, default=0)
 
+    def check_nothing_lost(self) -> None:
+        """Raise AuditError when a body is missing that nothing says is lost."""
+        try:
+            self.losses.check_all_named()
+        except ChainError as error:
+            raise AuditError(error.message) from None
+
     def check_nothing_erased(self) -> None:
         """Raise AuditError when a body is gone whose ERASURE did not come."""
         for erasure, indexes in self._erased.items():
@@ -147,7 +163,12 @@ class LogVerifier:
             )
 
     def _entry(self, transaction: Transaction, given: Given) -> SignatureCheck:
-        header, check = self._replay.step(given.header, None if given.erased_by else given.body)
+        whole = not (given.erased_by or given.lost)
+        header, check = self._replay.step(given.header, given.body if whole else None)
+        if given.lost:
+            self.losses.miss(header.index)
+            self._await(header, self._machine.apply_lost(transaction, header))
+            return check
         facts = self._facts(transaction, header, given)
         key = self._replay.history.find(header.key_id)
         if key is not None and key.subject != facts.author:
@@ -155,15 +176,25 @@ class LogVerifier:
         if self._machine.records.find(transaction, facts.author, facts.record_id) is not None:
             raise ChainError("the record is in the log already")
         self._take_finding(header, given.body)
+        self._take_loss(header, given.body)
         if header.kind == Kind.ANCHOR:
             self._check_anchor(pb.Body.FromString(given.body).anchor)
         entry = Entry(
             header.index, header.recorded_at, facts, header.body_digest, given.header, given.body
         )
-        for finding in self._machine.apply(transaction, entry):
-            self._due.append(_Due(header.index, header.recorded_at, finding))
+        self._await(header, self._machine.apply(transaction, entry))
         self._check_erased(header.index, given.body)
         return check
+
+    def _await(self, header: Header, findings: Iterable[pb.Finding]) -> None:
+        self._due.extend(_Due(header.index, header.recorded_at, each) for each in findings)
+
+    def _take_loss(self, header: Header, body: bytes) -> None:
+        """What is due where bodies are missing, and not there, is said again behind the LOSS."""
+        if header.kind == Kind.LOSS and self.losses.missing:
+            again = [due._replace(recorded_at=header.recorded_at) for due in self._due]
+            self._due = deque(again)
+        self.losses.take(header, body)
 
     def _facts(self, transaction: Transaction, header: Header, given: Given) -> Facts:
         if given.erased_by:
@@ -200,12 +231,7 @@ class LogVerifier:
         own, peer = self._replay.history, self._peer_log.verified_history()
         if peer.genesis is None:
             raise UnavailableError("nothing of the peer is replayed", reason="REPLAY_BEHIND")
-        opened = open_checkpoint(
-            anchor.checkpoint,
-            log=peer.log_verifiers(),
-            cosigners=own.cosigner_verifiers(),
-            strict=True,
-        )
+        opened = open_log_checkpoint(anchor.checkpoint, peer, own, strict=True)
         if not opened.cosigned:
             raise TrustError("this node did not cosign the checkpoint that it anchors")
         if opened.checkpoint.root != self._peer_log.root(opened.checkpoint.size):
@@ -218,10 +244,13 @@ class LogVerifier:
         They stand in the order in which they fell due, in their cause's commit: one time is all
         that a commit has. So none can be left out, put in, or held back for later.
         """
+        body = pb.Body.FromString(data) if header.kind == Kind.NODE else pb.Body()
+        if self.losses.missing:
+            self._cross_off(body)
+            return
         if self._due and header.recorded_at != self._due[0].recorded_at:
             self.check_nothing_due()
-        body = pb.Body.FromString(data) if header.kind == Kind.NODE else None
-        if body is not None and body.HasField("finding"):
+        if body.HasField("finding"):
             self.findings += 1
             wanted = self._due.popleft() if self._due else None
             if wanted is None or wanted.finding != body.finding:
@@ -229,6 +258,19 @@ class LogVerifier:
                 raise ChainError(
                     f"finding {body.finding.rule} is not what the log calls for here{calls_for}"
                 )
+
+    def _cross_off(self, body: pb.Body) -> None:
+        """Where bodies are missing, findings are too, and some that are there rested on them."""
+        if body.HasField("finding"):
+            self.findings += 1
+            said = _named(body.finding)
+            found = next((due for due in self._due if _named(due.finding) == said), None)
+            if found is not None:
+                self._due.remove(found)
+
+
+def _named(finding: pb.Finding) -> tuple[bytes, bool]:
+    return finding.finding_id, finding.closed
 
 
 def _not_replayed(index: int, error: UnavailableError) -> NotReadyError:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ledgerd.ledger.call import Item
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.held_keys import HeldKeys
 from ledgerd.ledger.machine import Machine, stored_header
 from ledgerd.ledger.peer_log import PeerLog
 from ledgerd.ledger.tree import Nodes, TileWriter
@@ -24,9 +25,16 @@ from ledgerd_client.core import merkle
 from ledgerd_client.core.body import BY_INSTITUTIONS, NODE
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import ChainError, ConflictError, LedgerError, StoreError
+from ledgerd_client.core.errors import (
+    ChainError,
+    ConflictError,
+    LedgerError,
+    NotReadyError,
+    StoreError,
+)
 from ledgerd_client.core.header import Header, Kind, header_bytes
-from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.history import HISTORY_KINDS
+from ledgerd_client.core.keys import Signs, key_id
 from ledgerd_client.core.note import Signer
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import (
@@ -97,21 +105,32 @@ class Writer:
         store: Store,
         *,
         log_key: Signer,
-        entry_key: SigningKey,
+        entry_key: Signs,
         authority: bytes,
         peer_log: PeerLog,
         clock: Callable[[], int],
         random: Callable[[int], bytes],
+        cosigned: Callable[[], int] = lambda: 0,
     ) -> None:
+        """cosigned: how many entries the peer has cosigned; asked while a rotation is young."""
         self._store = store
-        self._log_key = log_key
-        self._entry_key = entry_key
+        self._keys = HeldKeys(log_key, entry_key)
+        self._cosigned = cosigned
+        self._known_cosigned = 0
         self._authority = authority
         self._peer_log = peer_log
         self._clock = clock
         self._random = random
         self._origin = log_key.verifier.name
         self.load()
+
+    def hold(self, role: int, keys: Sequence[Signs]) -> None:
+        """Have more keys at hand, that are to replace present ones."""
+        self._keys.hold(role, keys)
+
+    def hold_retired(self, keys: Sequence[Signs]) -> None:
+        """Have log keys at hand that were replaced: they sign beside the present one, or not."""
+        self._keys.hold_retired(keys)
 
     def load(self) -> None:
         """Take up the newest commit; everything in memory is forgotten."""
@@ -191,10 +210,18 @@ class Writer:
         self._tree.append(transaction, batch.leaves)
         nodes = self._tree.nodes(transaction)
         root = merkle.root(nodes, batch.next)
-        note = sign_checkpoint(Checkpoint(self._origin, batch.next, root), self._log_key)
+        note = self._sign(Checkpoint(self._origin, batch.next, root))
         head = Head(batch.next, batch.last_time, batch.last_leaf, note)
         head.put(transaction)
         return head, [_result(transaction, nodes, batch, head, call) for call in placed]
+
+    def _sign(self, checkpoint: Checkpoint) -> bytes:
+        history, size = self.machine.history, checkpoint.size
+        # Nearly always no rotation is young, and nobody is asked.
+        if history.needs_both(self._known_cosigned, size):
+            self._known_cosigned = self._cosigned()
+        signers = self._keys.log_signers(history, size, self._known_cosigned)
+        return sign_checkpoint(checkpoint, *signers)
 
     def _check_unchanged(self, transaction: Transaction) -> None:
         stored = Head.find(transaction) or Head.empty(self._origin)
@@ -222,7 +249,7 @@ class Writer:
                     repeated.add(number)
                     outcomes.append(known)
                     continue
-                self._check_in_log_order(item, batch)
+                self._check_in_log_order(transaction, batch, item)
             except LedgerError as error:
                 outcomes.append(error)
                 continue
@@ -249,6 +276,9 @@ class Writer:
                     action="make a new record_id for a new record",
                 )
             return known.position
+        lost = self.machine.find_lost(transaction, item.body_digest)
+        if lost is not None:
+            return lost
         if facts.outcome == pb.OUTCOME_ACCEPTED and facts.kind == Kind.ACK:
             for half in self.machine.transfers.get(transaction, facts.ref).halves:
                 same = (half.terms_digest, half.outcome) == (facts.terms_digest, facts.outcome)
@@ -256,7 +286,7 @@ class Writer:
                     return half.position
         return None
 
-    def _check_in_log_order(self, item: Admitted, batch: _Batch) -> None:
+    def _check_in_log_order(self, transaction: Transaction, batch: _Batch, item: Admitted) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
         if batch.next and facts.kind in BY_INSTITUTIONS:
@@ -266,9 +296,35 @@ class Writer:
         if (facts.kind == Kind.GENESIS) != (batch.next == 0):
             raise ChainError("GENESIS stands at index 0 and nowhere else")
         check_clock(facts, batch.last_time)
-        if facts.kind in {Kind.GENESIS, Kind.KEY}:
+        if facts.kind in HISTORY_KINDS:
             raw = header_bytes(batch.next, batch.last_time, batch.last_leaf, item.tail)
-            self.machine.history.check(Header.parse(raw), pb.Body.FromString(item.body))
+            body = pb.Body.FromString(item.body)
+            header = Header.parse(raw)
+            self.machine.history.signer(header, body)
+            self.machine.history.check(header, body)
+            if facts.kind == Kind.LOSS:
+                self._check_loss(transaction, batch, body.loss)
+            self._check_rotation(body.key_event)
+        else:
+            self._check_own(item)
+
+    def _check_rotation(self, event: pb.KeyEvent) -> None:
+        self._keys.check_next(event)
+        if self.machine.history.is_young(event.role, self._known_cosigned):
+            self._known_cosigned = self._cosigned()
+        self._keys.check_turn(event, self.machine.history, self._known_cosigned)
+
+    def _check_own(self, item: Admitted) -> None:
+        """What the node signed before its key was rotated, it has to sign again."""
+        _, present = self._keys.entry_key(self.machine.history)
+        if (item.key_id, item.key_index) != (key_id(present.public), present.admitted_at):
+            raise NotReadyError(
+                "the node's key was rotated meanwhile", reason="KEY_ROTATED", action="try again"
+            )
+
+    def _check_loss(self, transaction: Transaction, batch: _Batch, loss: pb.Loss) -> None:
+        if batch.headers or merkle.root(self._tree.nodes(transaction), self.head.size) != loss.root:
+            raise ChainError("the LOSS is of another tree than this log's", reason="OTHER_TREE")
 
     def _place(self, transaction: Transaction, batch: _Batch, item: Admitted) -> list[pb.Finding]:
         position = batch.next
@@ -278,7 +334,10 @@ class Writer:
         return self.machine.apply(transaction, entry)
 
     def _make_finding(self, finding: pb.Finding, now: int) -> Admitted:
-        return sign_own(self._entry_key, self._origin, now, self._random, finding=finding)
+        key, present = self._keys.entry_key(self.machine.history)
+        return sign_own(
+            key, self._origin, now, self._random, key_index=present.admitted_at, finding=finding
+        )
 
 
 def _result(
@@ -303,13 +362,19 @@ class _TakenBackError(Exception):
 
 
 def sign_own(
-    key: SigningKey,
+    key: Signs,
     origin: str,
     now: int,
     random: Callable[[int], bytes],
+    *,
+    key_index: int = 0,
     **record: object,
 ) -> Admitted:
-    """Make and sign an entry of the node itself; record is one field of pb.Body's oneof."""
+    """
+    Make and sign an entry of the node itself; record is one field of pb.Body's oneof.
+
+    key_index: of the entry that put the key in force.
+    """
     body = make_body(
         origin=origin,
         author=NODE,
@@ -318,4 +383,4 @@ def sign_own(
         salt=random(16),
         **record,
     )
-    return sign_admitted(body, key, key_index=0)
+    return sign_admitted(body, key, key_index=key_index)

@@ -189,7 +189,9 @@ class Follower:
             self.peer = self._meet_peer(
                 judge(
                     "the node's GENESIS",
-                    lambda: KeyHistory.of(self._store.origin, self._authority, genesis),
+                    lambda: KeyHistory.of(
+                        self._store.origin, self._authority, genesis, partial=True
+                    ),
                 )
             )
         await self.peer.step()

@@ -29,6 +29,7 @@ from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import key_entries
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import (
     InputError,
     LedgerError,
@@ -38,6 +39,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.identity import REGULATOR
 
@@ -134,7 +136,7 @@ class MirrorNode:
         desk = Desk(
             origin=self._origin,
             peer_origin=replica.origin,
-            answers=Answers(self._store.log, self._keys().log_verifiers()[0]),
+            answers=Answers(self._store.log, self._open),
             replica=replica,
             grants=_Everything(),
             recorder=_NoRecord(),
@@ -162,6 +164,9 @@ class MirrorNode:
                 lambda raw: Header.parse(raw[0]).index < size, key_entries(snapshot)
             )
             return KeyHistory.of(self._origin, self._trust.authority(self._origin), entries)
+
+    def _open(self, note: bytes) -> Checkpoint:
+        return open_log_checkpoint(note, self._keys()).checkpoint
 
     async def _check(self, checks: list[SignatureCheck]) -> None:
         size = max(_MIN_CHUNK, -(-len(checks) // self._workers.count))

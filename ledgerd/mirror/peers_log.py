@@ -14,7 +14,7 @@ from typing import Final
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.mirror.store import Anchored
 from ledgerd.mirror.stream import Way, first_note, judge
-from ledgerd.peer.notes import open_known, parse_known, stripped
+from ledgerd.peer.notes import parse_known, stripped
 from ledgerd.peer.replay import Page
 from ledgerd.peer.replica import Check, Replica
 from ledgerd.peer.store import PeerStore
@@ -22,7 +22,7 @@ from ledgerd.store.base import Snapshot
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core import merkle
-from ledgerd_client.core.checkpoint import OpenedCheckpoint, open_checkpoint
+from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import (
     ForkError,
     InputError,
@@ -32,6 +32,7 @@ from ledgerd_client.core.errors import (
     VerificationError,
 )
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.opening import open_log_checkpoint
 
 # A mirror judges no clock: what the node believed when it replayed it is its own to answer for.
 _END_OF_TIME: Final = (1 << 63) - 1
@@ -43,9 +44,10 @@ class PeersLog:
     def __init__(
         self, store: PeerStore, way: Way, origin: str, authority: bytes, check: Check
     ) -> None:
-        self.replica = Replica(store, origin, authority, check=check, clock=lambda: _END_OF_TIME)
+        self.replica = Replica(
+            store, origin, authority, check=check, clock=lambda: _END_OF_TIME, first_hand=False
+        )
         self._way = way
-        self._authority = authority
 
     async def step(self) -> None:
         """
@@ -100,9 +102,8 @@ class PeersLog:
 
     def _opened(self, note: bytes, history: KeyHistory) -> OpenedCheckpoint | None:
         """A checkpoint of the mirrored log; None for what it has not signed."""
-        cosigners = self.replica.verified_history().cosigner_verifiers()
         try:
-            return open_checkpoint(note, log=history.log_verifiers(), cosigners=cosigners)
+            return open_log_checkpoint(note, history, self.replica.verified_history())
         except LedgerError:
             return None
 
@@ -114,20 +115,10 @@ class PeersLog:
                 raise VerificationError("the node shows another log of its peer than before")
             return
         async with aclosing(_pages(stream, replica.size, target.size)) as pages:
-            first = None if replica.history.genesis is not None else await anext(pages, None)
-            history = judge("the peer's GENESIS", lambda: self._history(first))
-            known = judge("the peer's checkpoint", lambda: open_known(note, history))
             try:
-                await replica.follow(_again(first, pages), known)
+                await replica.follow(pages, target)
             except (InputError, RefusedError) as error:
                 raise VerificationError(f"the peer's log: {error.message}") from error
-
-    def _history(self, first: Page | None) -> KeyHistory:
-        """The keys that may sign the peer's checkpoint; at the very start, from its GENESIS."""
-        if first is None:
-            return self.replica.history
-        entry = (first.headers[0], first.bodies.get(0, b""))
-        return KeyHistory.of(self.replica.origin, self._authority, [entry])
 
 
 async def _pages(
@@ -146,13 +137,6 @@ async def _pages(
     except RefusedError as error:
         # By the node, in mid-stream: what came before it is good.
         raise UnavailableError(error.message, reason=error.reason, action=error.action) from error
-
-
-async def _again(first: Page | None, pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
-    if first is not None:
-        yield first
-    async for page in pages:
-        yield page
 
 
 def _forked(size: int, index: int, *notes: bytes) -> ForkError:

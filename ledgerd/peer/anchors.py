@@ -13,18 +13,18 @@ from typing import Final, NamedTuple
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.writer import sign_own
 from ledgerd.peer.notes import Known, parse_known
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.witness import Witness
+from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import NODE
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.header import Header, Kind
-from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.record import Admitted
 
 _ANCHORED_KEY: Final = b"anchored"
 # Said by the node itself; no finding rests on them.
@@ -64,24 +64,22 @@ class Anchors:
         replica: Replica,
         witness: Witness,
         *,
-        origin: str,
-        entry_key: SigningKey,
+        sign: Callable[..., Admitted],
         reader: Reader,
         sequencer: Sequencer,
-        clock: Callable[[], int],
-        random: Callable[[int], bytes],
         interval: int,
     ) -> None:
-        """The origin is of our own log; interval: least time between two anchors, µs."""
+        """
+        Take up what the store says was anchored.
+
+        sign makes an entry of our own of a record; interval: least time between two anchors, µs.
+        """
         self._store = store
         self._replica = replica
         self._witness = witness
-        self._origin = origin
-        self._entry_key = entry_key
+        self._sign = sign
         self._reader = reader
         self._sequencer = sequencer
-        self._clock = clock
-        self._random = random
         self._interval = interval
         # How far the peer's headers were searched for news, and whether there was any.
         self._searched = 0
@@ -124,9 +122,8 @@ class Anchors:
             checkpoint=self._witness.cosigned(),
             fetched_at=anchored.fetched_at,
         )
-        now = self._clock()
-        item = sign_own(self._entry_key, self._origin, now, self._random, anchor=anchor)
-        for outcome in (await self._sequencer.append(Call.of([item]))).outcomes:
+        call = Call.of([self._sign(anchor=anchor)])
+        for outcome in (await self._sequencer.append(call)).outcomes:
             if isinstance(outcome, LedgerError):
                 raise outcome
         # Lost in a crash, this costs one more anchor.
@@ -139,9 +136,7 @@ class Anchors:
 
     def _put(self, anchored: Anchored) -> None:
         with self._store.write() as transaction:
-            transaction.put(
-                Table.META, _ANCHORED_KEY, u64(anchored.size) + u64(anchored.fetched_at)
-            )
+            put_anchored(transaction, anchored)
 
     async def _find_news(self, size: int) -> bool:
         start = max(self._searched, self.last.size)
@@ -152,6 +147,11 @@ class Anchors:
 
     def _search(self, start: int, stop: int) -> bool:
         return any(header.kind not in _NO_NEWS for header in self._replica.headers(start, stop))
+
+
+def put_anchored(transaction: Transaction, anchored: Anchored) -> None:
+    """Keep in a PeerStore what our newest anchor carries."""
+    transaction.put(Table.META, _ANCHORED_KEY, u64(anchored.size) + u64(anchored.fetched_at))
 
 
 def newest_anchor(reader: Reader) -> Known | None:

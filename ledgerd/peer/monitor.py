@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.anchors import Anchors
-from ledgerd.peer.notes import Known, open_known
+from ledgerd.peer.inquest import Heard, Inquest
+from ledgerd.peer.mentions import Mentions
+from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.ports import PeerClient, Standing
-from ledgerd.peer.replay import Page
+from ledgerd.peer.replay import Page, Suspect
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.witness import Witness
 from ledgerd_client._proto import body_pb2, service_pb2
 from ledgerd_client.core.body import parse_body
-from ledgerd_client.core.errors import ChainError, TrustError, UnavailableError
-from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.errors import ChainError, LedgerError, TrustError, UnavailableError
 
 
 class Monitor:
@@ -36,26 +37,31 @@ class Monitor:
         witness: Witness,
         anchors: Anchors,
         accusations: Accusations,
+        inquest: Inquest,
+        mentions: Mentions,
         standing: Standing,
         sequencer: Sequencer,
         *,
         origin: str,
-        authority: bytes,
         clock: Callable[[], int],
         fetch_s: float,
     ) -> None:
-        """The origin is of our own log; the authority's key that of the peer's."""
+        """Origin is that of our own log."""
         self._client = client
         self._replica = replica
         self._witness = witness
         self._anchors = anchors
         self._accusations = accusations
+        self._inquest = inquest
+        self._mentions = mentions
+        # What the round before failed for.
+        self._suspect: Suspect | None = None
         self._standing = standing
         self._sequencer = sequencer
         self._origin = origin
-        self._authority = authority
         self._clock = clock
         self._fetch_s = fetch_s
+        self._fetching = asyncio.Lock()
 
     async def step(self) -> bool:
         """
@@ -64,10 +70,26 @@ class Monitor:
         Raises LedgerError when something failed; what came before it stays.
         """
         await self._accusations.record(self._sequencer)
-        await self._fetch()
-        await self._witness.cosign_largest()
+        for note in self._mentions.take():
+            await self._witness.look_at(note)
+        async with self._fetching:
+            await self._fetch()
+            if self._replica.verified is not None:
+                self._client.known_checkpoint = self._replica.verified.note
+            await self._witness.cosign_largest()
+        self._standing.heard()
         await self._accusations.record(self._sequencer)
         return await self._anchors.step()
+
+    async def settled(self) -> bytes:
+        """
+        Return the largest checkpoint that is cosigned, once no more is on its way; b"" for none.
+
+        After this, more is cosigned only of what the peer shows from now on.
+        """
+        async with self._fetching:
+            await self._witness.cosign_largest()
+            return self._witness.cosigned()
 
     async def _fetch(self) -> None:
         # Before it is asked: whatever the peer recorded until then is under what it answers.
@@ -89,28 +111,93 @@ class Monitor:
         first = await anext(messages, None)
         if first is None:
             raise UnavailableError("the peer sent nothing")
-        known = open_known(first.checkpoint, self._history(first), asked_at)
-        await self._witness.compare(known)
-        if known.size <= self._replica.verified_size:
-            self._replica.seen_again(known)
-        else:
-            async with aclosing(self._pages(first, messages, known)) as pages:
-                await self._replica.follow(pages, known)
-        if self._replica.verified is not None:
-            self._client.known_checkpoint = self._replica.verified.note
+        try:
+            await self._heed(first, messages, asked_at)
+        except (ChainError, TrustError):
+            await self._give_up(first.checkpoint)
+            raise
 
-    def _history(self, first: service_pb2.ListHeadersResponse) -> KeyHistory:
-        """The keys that may sign the peer's checkpoint; at the very start, from its GENESIS."""
-        if self._replica.history.genesis is not None:
-            return self._replica.history
+    async def _give_up(self, note: bytes) -> None:
+        """
+        Go back to what is cosigned, when the peer shows a key that we don't know.
+
+        A LOSS may have put it in force, below what was replayed and not cosigned. What we go back
+        from is remembered: if there is no LOSS, it contradicts what comes now.
+        """
+        verified, cosigned = self._replica.verified, self._witness.cosigned()
+        if verified is None or not cosigned or verified.size <= self._witness.cosigned_size:
+            return
+        with suppress(TrustError):
+            open_known(note, self._replica.history)
+            return
+        if await self._witness.leave(verified):
+            await self._replica.go_back(parse_known(cosigned))
+
+    async def _heed(
+        self,
+        first: service_pb2.ListHeadersResponse,
+        messages: AsyncIterator[service_pb2.ListHeadersResponse],
+        asked_at: int,
+    ) -> None:
+        known = self._opened(first, asked_at)
+        if known is not None:
+            await self._witness.compare(known)
+        target = known or parse_known(first.checkpoint, asked_at)
+        if target.size <= self._replica.verified_size:
+            self._replica.seen_again(target)
+            return
+        target = target._replace(note=first.checkpoint)
+        async with aclosing(self._pages(first, messages, target)) as pages:
+            if not await self._follow(pages, target, is_signed=known is not None):
+                return
+        if known is None and self._replica.verified is not None:
+            await self._witness.compare(self._replica.verified)
+
+    async def _follow(self, pages: AsyncIterator[Page], target: Known, *, is_signed: bool) -> bool:
+        """Replay; False when it ended in evidence. The entry that failed last is asked about."""
+        suspect, self._suspect = self._suspect, None
+        if suspect is None or not is_signed or self._accusations.latched:
+            heard, heeded = None, pages
+        else:
+            heard = Heard(suspect, self._replica.verified_size)
+            heeded = heard.listen(pages)
+        try:
+            await self._replica.follow(heeded, target)
+        except LedgerError:
+            self._suspect = self._replica.suspect
+            if heard is None:
+                raise
+            async for _ in heeded:
+                pass  # to the end of the stream: only the whole of it has the root
+            if not await self._inquest.hold(heard, target):
+                raise
+            return False
+        return True
+
+    def _opened(self, first: service_pb2.ListHeadersResponse, asked_at: int) -> Known | None:
+        """The peer's checkpoint; None when only what comes with it may bring the key."""
+        history, note = self._replica.history, first.checkpoint
+        if history.genesis is None:
+            self._meet(first)
+            return None
+        try:
+            return open_known(note, history, asked_at)
+        except TrustError:
+            named = parse_known(note)
+            if (
+                named.checkpoint.origin != history.origin
+                or named.size <= self._replica.verified_size
+            ):
+                raise
+            return None
+
+    def _meet(self, first: service_pb2.ListHeadersResponse) -> None:
+        """Look at the GENESIS that the peer's log begins with: it must be our peer's."""
         if not first.headers or not first.bodies or first.first != 0:
             raise ChainError("the peer's log does not begin with a GENESIS")
-        entry = (first.headers[0], first.bodies[0].body)
-        history = KeyHistory.of(self._replica.origin, self._authority, [entry])
-        named = history.need_genesis().peer_origin
+        named = parse_body(first.bodies[0].body).genesis.peer_origin
         if named != self._origin:
-            raise TrustError(f"the log {history.origin} has {named} as its peer, not us")
-        return history
+            raise TrustError(f"the log {self._replica.origin} has {named} as its peer, not us")
 
     async def _pages(
         self,
@@ -122,11 +209,10 @@ class Monitor:
         expected = self._replica.size
         message: service_pb2.ListHeadersResponse | None = first
         while message is not None:
-            count = len(message.headers)
-            if count:
-                if message.first != expected or count > SHARED_PAGE_HEADERS:
-                    raise ChainError(f"the peer sent {count} headers from {message.first} on")
-                expected += count
+            # Only the first may be empty: it has the checkpoint to bring.
+            if message.headers or message is not first:
+                self._check_page(message, expected)
+                expected += len(message.headers)
                 if expected > known.size:
                     raise ChainError("the peer sent more headers than its checkpoint covers")
                 bodies = {shared.index: shared.body for shared in message.bodies}
@@ -134,6 +220,13 @@ class Monitor:
                     self._look_for_us(parse_body(body))
                 yield Page(list(message.headers), bodies)
             message = await anext(messages, None)
+
+    def _check_page(self, message: service_pb2.ListHeadersResponse, expected: int) -> None:
+        count = len(message.headers)
+        if message.first != expected or not 0 < count <= SHARED_PAGE_HEADERS:
+            raise ChainError(f"the peer sent {count} headers from {message.first} on")
+        if len(message.bodies) > count:
+            raise ChainError("the peer sent more bodies than headers")
 
     def _look_for_us(self, body: body_pb2.Body) -> None:
         """Our own signature on a tree that we don't hold stops us, before any of it is verified."""

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import structlog
+
 from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.reader import Reader
@@ -14,24 +16,29 @@ from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.workers import Workers
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.anchors import Anchored, Anchors, newest_anchor
+from ledgerd.peer.inquest import Inquest
+from ledgerd.peer.mentions import Mentions
 from ledgerd.peer.monitor import Monitor
 from ledgerd.peer.ports import PeerClient, Standing
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.rounds import Rounds
+from ledgerd.peer.spent import Spent, spent_error
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.submit import OwnCosigned, Submitter
 from ledgerd.peer.witness import Witness
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
-from ledgerd_client.core.keys import SigningKey
-from ledgerd_client.core.note import Signer, Verifier
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.note import Signer
+from ledgerd_client.core.record import Admitted
 from ledgerd_client.core.trust import Trust
 
 _SECOND: Final = 1_000_000
 # Between two rounds, however often they are woken.
 _GAP_S: Final = 0.05
-_FETCH_S: Final = 60.0
 # Below this many, a second worker costs more than it saves.
 _MIN_CHUNK: Final = 64
+
+_log = structlog.get_logger()
 
 
 class PeerStatus(NamedTuple):
@@ -67,9 +74,10 @@ class PeerSide:
         origin: str,
         peer_origin: str,
         trust: Trust,
-        log_key: Verifier,
+        keys: Callable[[], KeyHistory],
         cosigner: Signer,
-        entry_key: SigningKey,
+        sign: Callable[..., Admitted],
+        sign_body: Callable[[bytes], Admitted],
         reader: Reader,
         sequencer: Sequencer,
         workers: Workers,
@@ -81,12 +89,14 @@ class PeerSide:
         ledger_reserve: int = RESERVE_BYTES,
         anchor_interval_s: float,
         poll_interval_s: float,
+        fetch_timeout_s: float = 60,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
 
-        quota: bytes that the replica may take; ledger_reserve: what the sequencer keeps free on the
-        disk. Raises StoreError, TrustError, VerificationError.
+        keys: our own log's; sign makes an entry of our own of a record, sign_body of a body made
+        earlier. quota: bytes that the replica may take; ledger_reserve: what the sequencer keeps
+        free on the disk. Raises StoreError, TrustError, VerificationError.
         """
         self._reader = reader
         self._workers = workers
@@ -96,43 +106,50 @@ class PeerSide:
         )
         authority = trust.authority(peer_origin)
         self.replica = Replica(store, peer_origin, authority, check=self._check, clock=clock)
-        self._accusations = Accusations(
+        self.accusations = Accusations(
             store,
             data / "evidence",
             accused=peer_origin,
             origin=origin,
-            entry_key=entry_key,
+            sign_body=sign_body,
             clock=clock,
             random=random,
         )
+        self._spent = Spent(data)
         self.witness = Witness(
-            store, self.replica, self._accusations, cosigner, clock=clock, wake=self.wake
+            store,
+            self.replica,
+            self.accusations,
+            cosigner,
+            clock=clock,
+            wake=self.wake,
+            spent=self._spent_key,
         )
-        self.own_cosigned = OwnCosigned(store, self.replica, reader, log_key)
+        self._cosigner = cosigner
+        self.own_cosigned = OwnCosigned(store, self.replica, reader, keys)
         self._anchors = Anchors(
             store,
             self.replica,
             self.witness,
-            origin=origin,
-            entry_key=entry_key,
+            sign=sign,
             reader=reader,
             sequencer=sequencer,
-            clock=clock,
-            random=random,
             interval=int(anchor_interval_s * _SECOND),
         )
+        self._mentions = Mentions()
         self.monitor = Monitor(
             client,
             self.replica,
             self.witness,
             self._anchors,
-            self._accusations,
+            self.accusations,
+            Inquest(store, self.replica, self.accusations),
+            self._mentions,
             standing,
             sequencer,
             origin=origin,
-            authority=authority,
             clock=clock,
-            fetch_s=_FETCH_S,
+            fetch_s=fetch_timeout_s,
         )
         self.submitter = Submitter(client, reader, standing, self.own_cosigned)
         if self.replica.verified is not None:
@@ -150,7 +167,7 @@ class PeerSide:
             own_cosigned_size=self.own_cosigned.size,
             fetched_at=verified.fetched_at if verified else 0,
             replica_full=self._store.full,
-            latched=self._accusations.latched,
+            latched=self.accusations.latched,
             failures=sum(one.failures for one in rounds),
             reason=next((one.error.reason for one in rounds if one.error is not None), ""),
         )
@@ -166,16 +183,33 @@ class PeerSide:
         """
         Hold this node to what the disk remembers of both logs, before anybody is asked.
 
-        Our own past: what the peer cosigned of it. The peer's, when its directory was lost: what
-        was anchored.
+        Our own past: what the peer cosigned of it. The peer's, when what was cosigned of it is not
+        known any more: what was anchored.
         """
         self._standing.shown(self.own_cosigned.newest())
-        if self.witness.cosigned():
-            return
-        anchored = await asyncio.to_thread(newest_anchor, self._reader)
-        if anchored is not None:
-            await self._anchors.resume(Anchored(anchored.size, anchored.fetched_at))
-            await self.witness.resume(anchored)
+        if self._has_forgotten():
+            self._spent.spend(self._cosigner.verifier.public)
+            anchored = await asyncio.to_thread(newest_anchor, self._reader)
+            if anchored is not None:
+                await self._anchors.resume(Anchored(anchored.size, anchored.fetched_at))
+                await self.witness.resume(anchored)
+            _log.error("cosigner_spent", reason="COSIGNER_SPENT", message=spent_error().message)
+        self._spent_key()
+        self._spent.keep(self._store.instance)
+
+    def _spent_key(self) -> bytes:
+        """The key that cosigns nothing more; in the store's thread, before each cosignature."""
+        present = self._cosigner.verifier.public
+        if self._standing.is_rolled_back and self._spent.key() != present:
+            # The disk was put back, and with it perhaps what the witness knew.
+            self._spent.spend(present)
+        return self._spent.key()
+
+    def _has_forgotten(self) -> bool:
+        """Whether the witness has cosigned more than it knows: what is anchored was cosigned."""
+        anchored = self._reader.anchor().size
+        of_another = not self._spent.is_of(self._store.instance)
+        return of_another or anchored > self.witness.cosigned_size
 
     async def stop(self) -> None:
         """End the rounds; what the store was given to write is still written."""
@@ -187,6 +221,11 @@ class PeerSide:
         """Close the store, once nobody reads the replica any more."""
         self._store.close()
 
+    def cosign_by(self, cosigner: Signer) -> None:
+        """Cosign the peer's log by another key from now on."""
+        self._cosigner = cosigner
+        self.witness.cosign_by(cosigner)
+
     def on_commit(self, head: Head) -> None:
         """Call after each commit of our own log."""
         self._submitting.wake()
@@ -195,13 +234,9 @@ class PeerSide:
         """Look at the peer now, not at the next poll."""
         self._following.wake()
 
-    async def acknowledge(self) -> None:
-        """
-        An operator has seen the evidence against the peer: cosign its log again.
-
-        Raises NotReadyError while the EVIDENCE entry is not in our log.
-        """
-        await self._accusations.acknowledge()
+    def mentioned(self, note: bytes) -> None:
+        """A checkpoint of the peer that a caller has seen; looked at in the next round."""
+        self._mentions.add(note)
 
     async def _check(self, checks: list[SignatureCheck]) -> None:
         size = max(_MIN_CHUNK, -(-len(checks) // self._workers.count))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import TrustError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import Note, Verifier, parse_note
+from ledgerd_client.core.opening import open_log_checkpoint
 
 
 class Known(NamedTuple):
     """
-    A checkpoint that the peer's log key signed.
+    A checkpoint that the peer's log key signed, or one that says so until the replay is there.
 
     note holds the log's own signatures and perhaps our cosignature; fetched_at is when we asked
     the peer for it (µs), 0 when it was not fetched.
@@ -32,13 +34,24 @@ def parse_known(note: bytes, fetched_at: int = 0) -> Known:
     return Known(Checkpoint.parse(parse_note(note).text), note, fetched_at)
 
 
-def open_known(note: bytes, history: KeyHistory, fetched_at: int = 0) -> Known:
+def open_known(
+    note: bytes, history: KeyHistory, fetched_at: int = 0, *, before: int | None = None
+) -> Known:
     """
-    Check a note's signature by the log key, and drop all lines by others.
+    Check a note's signature by the log key in force at its size, and drop lines by strangers.
 
-    Raises MalformedError, TooLargeError, SignatureError or TrustError.
+    before: the size of the checkpoint that is followed by this one; a key that was rotated away
+    between the two, and was not lost, must have signed too. Raises MalformedError, TooLargeError,
+    SignatureError or TrustError.
     """
-    opened = open_checkpoint(note, log=history.log_verifiers())
+    opened = open_log_checkpoint(note, history)
+    if before is not None:
+        needed = set(history.needs_both(before, opened.checkpoint.size))
+        if not needed <= set(opened.signed):
+            raise TrustError(
+                "the first checkpoint after a rotation is not signed by the key that it replaced",
+                reason="ONE_SIGNATURE",
+            )
     return Known(opened.checkpoint, stripped(note, opened.signed), fetched_at)
 
 

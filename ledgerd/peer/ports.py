@@ -16,6 +16,8 @@ class PeerClient(Protocol):
 
     def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]: ...
 
+    def list_replica(self, start: int) -> AsyncGenerator[pb.ListReplicaResponse, None]: ...
+
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         """Return the cosignature lines."""
 
@@ -31,3 +33,14 @@ class Standing(Protocol):
 
     def confirm(self, note: bytes) -> None:
         """Take the peer's word on our past; raises VerificationError, MalformedError."""
+
+    @property
+    def is_unconfirmed(self) -> bool:
+        """Whether appends wait for the peer's word."""
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether the store was found to be older than what this node has signed."""
+
+    def heard(self) -> None:
+        """The peer's log was replayed to its end, and what it says of us was shown()."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -12,12 +12,21 @@ from ledgerd.projections.registry import add_key_entry, load_history
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.chain import Replay, SignatureCheck
+from ledgerd_client.core.body import parse_body
+from ledgerd_client.core.chain import Replay, SignatureCheck, check_signatures
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import ChainError
-from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
-from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.errors import (
+    ChainError,
+    InputError,
+    RefusedError,
+    SignatureError,
+    VerificationError,
+)
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
+from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
+from ledgerd_client.core.keys import key_id
 from ledgerd_client.core.merkle import Frontier
+from ledgerd_client.core.node_keys import ROTATING_ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,18 @@ class Page:
 
     headers: Sequence[bytes]
     bodies: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """
+    An entry that was refused, by its position, and those before it that it may be wrong against.
+
+    Only entries themselves make a suspect: not a clock, and not a body that came with them.
+    """
+
+    position: int
+    related: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -57,6 +78,8 @@ class PageReplay:
     def __init__(self, history: KeyHistory, head: Head, tree: TileWriter, edge: Frontier) -> None:
         # Of what is staged; what is stored already, put() finds.
         self._claimed: dict[bytes, int] = {}
+        # Why an error was raised, if it was for an entry.
+        self.suspect: Suspect | None = None
         self._tree = tree
         self._replay = Replay(history, self._claim, edge, head.last_leaf, head.last_time)
 
@@ -84,14 +107,14 @@ class PageReplay:
         staged = Staged(self.size, page.headers)
         for index, raw in enumerate(page.headers, self.size):
             body = page.bodies.get(index)
-            header, check = self._replay.step(raw, body)
+            header, check = self._step(raw, body)
             staged.leaves.append(self._replay.last_leaf)
             staged.digests.append(header.body_digest)
             staged.checks.append(check)
             # A body that the peer should have kept to itself is not stored here either.
             if body is not None and header.kind in KINDS_SHARED_WITH_PEER:
                 staged.bodies.append((index, body))
-                if header.kind <= Kind.KEY:
+                if header.kind in HISTORY_KINDS:
                     staged.keys.append((raw, body))
         staged.last_time, staged.last_leaf = self._replay.last_time, self._replay.last_leaf
         if staged.last_time > latest:
@@ -102,6 +125,16 @@ class PageReplay:
             )
         return staged
 
+    def blame(self, staged: Staged) -> None:
+        """Find the entry of a page whose signature fails."""
+        for header, check in zip(staged.headers, staged.checks, strict=True):
+            try:
+                check_signatures((check,))
+            except SignatureError:
+                key_index = Header.parse(header).key_index
+                self.suspect = Suspect(check.entry, frozenset((key_index,)))
+                return
+
     def put(self, transaction: Transaction, staged: Staged) -> None:
         """
         Put a page whose signatures were checked; pages in the order of their staging.
@@ -109,8 +142,9 @@ class PageReplay:
         Raises ChainError when a body digest is in the store already.
         """
         for index, digest in enumerate(staged.digests, staged.first):
-            if transaction.get(Table.RECORDS, digest) is not None:
-                raise _repeated(index)
+            if (earlier := transaction.get(Table.RECORDS, digest)) is not None:
+                self.suspect = Suspect(index, frozenset((int.from_bytes(earlier, "big"),)))
+                raise ChainError(f"entry {index} repeats the body of an earlier one")
             del self._claimed[digest]
         numbers = [u64(index) for index in range(staged.first, staged.end)]
         transaction.put_many(Table.HEADERS, zip(numbers, staged.headers, strict=True))
@@ -119,6 +153,32 @@ class PageReplay:
         for raw, _ in staged.keys:
             add_key_entry(transaction, Header.parse(raw).index)
         self._tree.append(transaction, staged.leaves)
+
+    def _step(self, raw: bytes, body: bytes | None) -> tuple[Header, SignatureCheck]:
+        index = self.size
+        try:
+            return self._replay.step(raw, body)
+        except (InputError, VerificationError, RefusedError):
+            self.suspect = Suspect(index, frozenset(self._related(raw, body)))
+            raise
+
+    def _related(self, raw: bytes, body: bytes | None) -> Iterator[int]:
+        """Where an entry may find what it is wrong against: its neighbour, keys, a body again."""
+        history, index = self._replay.history, self.size
+        yield index - 1
+        try:
+            header = Header.parse(raw)
+            event = parse_body(body).key_event if body is not None else pb.KeyEvent()
+        except InputError:
+            return
+        yield header.key_index
+        yield self._claimed.get(header.body_digest, index)
+        ids = (header.key_id, key_id(event.public_key), event.previous_key_id)
+        for key in filter(None, map(history.find, ids)):
+            yield key.admitted_at
+            yield key.revoked_at or 0
+        for role in ROTATING_ROLES:
+            yield from (key.admitted_at for key in history.node_keys(role))
 
     def _claim(self, digest: bytes, index: int) -> bool:
         return self._claimed.setdefault(digest, index) == index
@@ -130,7 +190,3 @@ def grown(history: KeyHistory, entries: Sequence[tuple[bytes, bytes]]) -> KeyHis
     for raw in (*history.entries, *entries):
         copy.apply(Header.parse(raw[0]), pb.Body.FromString(raw[1]), raw=raw)
     return copy
-
-
-def _repeated(index: int) -> ChainError:
-    return ChainError(f"entry {index} repeats the body of an earlier one")

@@ -16,8 +16,8 @@ from typing import Final
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.tree import NodeCache, Nodes
-from ledgerd.peer.notes import Known, parse_known
-from ledgerd.peer.replay import Page, PageReplay, Staged, grown
+from ledgerd.peer.notes import Known, open_known, parse_known
+from ledgerd.peer.replay import Page, PageReplay, Staged, Suspect, grown
 from ledgerd.peer.rewind import cut_tail
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.registry import load_history, newest_key_header
@@ -31,6 +31,7 @@ from ledgerd_client.core.errors import (
     ChainError,
     InputError,
     RefusedError,
+    SignatureError,
     StoreError,
     UnavailableError,
     VerificationError,
@@ -51,7 +52,8 @@ class Replica:
     One peer's log. A PeerLog: what reads may be called in any thread, the rest on the event loop.
 
     verified: the newest checkpoint that the replay has reached, None before the first. history: the
-    log's keys, provisional ones too; replaced whole, never changed.
+    log's keys, provisional ones too; replaced whole, never changed. suspect: the entry for which
+    follow() failed the last time, if it was an entry.
     """
 
     def __init__(
@@ -62,14 +64,18 @@ class Replica:
         *,
         check: Check,
         clock: Callable[[], int],
+        first_hand: bool = True,
     ) -> None:
         """
         Take up what the store holds; authority is the key that the trust file pins for origin.
 
-        check raises SignatureError when a signature in its list fails.
+        check raises SignatureError when a signature in its list fails. first_hand: the log shows
+        its checkpoints to us, and of a rotation the one with both keys' signatures.
         """
+        self._first_hand = first_hand
         self.origin = origin
         self.verified: Known | None = None
+        self.suspect: Suspect | None = None
         self._authority = authority
         self._store = store
         self._check = check
@@ -181,22 +187,40 @@ class Replica:
 
     async def follow(self, pages: AsyncIterator[Page], target: Known) -> None:
         """
-        Replay pages from size on, up to target, whose signature was checked.
+        Replay pages from size on, up to target.
 
-        Afterwards target is verified. Raises UnavailableError when the pages end too early or the
-        store is full: what was replayed is kept, and the next call goes on from there. Whatever
-        else is wrong leaves the replica as it was when it last reached a checkpoint.
+        Its signatures are checked when the replay is there: the pages themselves may bring the key.
+        Afterwards it is verified, without lines by strangers. Raises UnavailableError when the
+        pages end too early or the store is full: what was replayed is kept, and the next call goes
+        on from there. Whatever else is wrong leaves the replica as it was when it last reached a
+        checkpoint.
         """
         # Kept again below if all goes well; otherwise the next call starts from the store.
-        kept, self._replay = self._replay, None
+        kept, self._replay, self.suspect = self._replay, None, None
         replay = kept if kept is not None else await self._store.run(self._load)
         try:
             await self._take(replay, pages)
             await self._store.run(self._reach, replay, target)
         except (InputError, VerificationError, RefusedError):
+            self.suspect = replay.suspect
             await self._store.run(self._rewind)
             raise
         self._replay = replay
+
+    async def go_back(self, known: Known) -> None:
+        """Cut off what was verified beyond an earlier checkpoint, and not relied on."""
+        self._replay = None
+        await self._store.run(self.cut_back, known)
+
+    def cut_back(self, known: Known) -> None:
+        """As go_back(), by whoever has the store to itself."""
+        head = self._head._replace(checkpoint=known.note)
+        with self._store.write() as transaction:
+            head.put(transaction)
+        self._head, self.verified = head, known
+        # Of the tree that is given up.
+        self._nodes.clear()
+        self._rewind()
 
     def seen_again(self, known: Known) -> None:
         """Note that the peer's newest checkpoint is still the verified one; in memory only."""
@@ -210,7 +234,7 @@ class Replica:
             async for page in pages:
                 latest = self._clock() + CLOCK_AHEAD
                 staged = await self._store.run(replay.stage, page, latest)
-                before, checking = checking, asyncio.create_task(self._checked(staged))
+                before, checking = checking, asyncio.create_task(self._checked(replay, staged))
                 if before is not None:
                     await self._store.run(self._commit, replay, await before)
             if checking is not None:
@@ -220,8 +244,12 @@ class Replica:
                 checking.cancel()
                 await asyncio.gather(checking, return_exceptions=True)
 
-    async def _checked(self, staged: Staged) -> Staged:
-        await self._check(staged.checks)
+    async def _checked(self, replay: PageReplay, staged: Staged) -> Staged:
+        try:
+            await self._check(staged.checks)
+        except SignatureError:
+            await asyncio.to_thread(replay.blame, staged)
+            raise
         return staged
 
     # -- in the writing thread --------------------------------------------------------------
@@ -254,6 +282,8 @@ class Replica:
                 f"the peer's headers do not hash to its checkpoint of {target.size} entries",
                 reason="BAD_ROOT",
             )
+        before = self.verified.size if self.verified and self._first_hand else None
+        target = open_known(target.note, self.history, target.fetched_at, before=before)
         head = self._head._replace(checkpoint=target.note)
         with self._store.write() as transaction:
             head.put(transaction)

@@ -65,6 +65,15 @@ class PeerStore:
         return cls(store, reserve_bytes=min(reserve, quota // 4))
 
     @property
+    def store(self) -> Store:
+        """For reading."""
+        return self._store
+
+    @property
+    def instance(self) -> bytes:
+        return self._store.instance
+
+    @property
     def full(self) -> bool:
         return self._store.free_bytes() < self._reserve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ledgerd.ledger.reader import Reader
@@ -9,32 +10,66 @@ from ledgerd.peer.notes import Known, parse_known, stripped
 from ledgerd.peer.ports import PeerClient, Standing
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
+from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.tables import Table
-from ledgerd_client.core.checkpoint import add_signatures, open_checkpoint
+from ledgerd_client.core.checkpoint import Checkpoint, add_signatures
 from ledgerd_client.core.errors import (
     ConflictError,
+    LedgerError,
+    NotReadyError,
     TrustError,
     UnavailableError,
     VerificationError,
 )
-from ledgerd_client.core.note import Verifier, parse_signature_lines
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.note import parse_note, parse_signature_lines
+from ledgerd_client.core.opening import open_log_checkpoint
 
 # META: the newest checkpoint of our own log with the peer's cosignature.
 _OWN_COSIGNED_KEY: Final = b"own_cosigned"
+
+
+def newest_cosigned(snapshot: Snapshot) -> bytes:
+    """The newest checkpoint of our own log that the peer cosigned, of a PeerStore; b"" for none."""
+    return snapshot.get(Table.META, _OWN_COSIGNED_KEY) or b""
+
+
+def cosigned_size(store: Store | PeerStore) -> int:
+    """
+    How many entries the peer has cosigned, as far as a PeerStore knows.
+
+    0 whatever is wrong with it: who signs by an old key too does no harm.
+    """
+    try:
+        with store.snapshot() as snapshot:
+            note = newest_cosigned(snapshot)
+        return parse_known(note).size if note else 0
+    except LedgerError:
+        return 0
+
+
+def put_newest_cosigned(transaction: Transaction, note: bytes) -> None:
+    """Keep it in a PeerStore."""
+    transaction.put(Table.META, _OWN_COSIGNED_KEY, note)
 
 
 class OwnCosigned:
     """The newest checkpoint of our own log that the peer cosigned. Belongs to the event loop."""
 
     def __init__(
-        self, store: PeerStore, replica: Replica, reader: Reader, log_key: Verifier
+        self,
+        store: PeerStore,
+        replica: Replica,
+        reader: Reader,
+        keys: Callable[[], KeyHistory],
     ) -> None:
+        """The keys are our own log's."""
         self._store = store
         self._replica = replica
         self._reader = reader
-        self._log_key = log_key
+        self._keys = keys
         with store.snapshot() as snapshot:
-            note = snapshot.get(Table.META, _OWN_COSIGNED_KEY)
+            note = newest_cosigned(snapshot)
         self._newest: Known | None = parse_known(note) if note else None
 
     def newest(self) -> bytes:
@@ -45,30 +80,42 @@ class OwnCosigned:
     def size(self) -> int:
         return self._newest.size if self._newest else 0
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the newest is cosigned by the key that the peer cosigns by now."""
+        peer = self._replica.history
+        if self._newest is None or peer.genesis is None:
+            return True
+        present = peer.cosigner_keys()[0]
+        lines = parse_note(self._newest.note).signatures
+        return any((line.name, line.key_id) == (present.name, present.key_id) for line in lines)
+
     async def take(self, note: bytes) -> None:
         """
-        Verify a cosigned note and keep it, durably, if it is larger than the one that we have.
+        Verify a cosigned note and keep it, durably, if it is larger than the one that we have, or
+        the peer cosigns by another key since.
 
         Raises UnavailableError while the peer's keys are not known, VerificationError or
         MalformedError when it is not a checkpoint of our tree with both signatures.
         """
-        if self._replica.history.genesis is None:
+        peer = self._replica.history
+        if peer.genesis is None:
             raise UnavailableError("the peer's keys are not replayed yet", reason="REPLAY_BEHIND")
-        cosigners = self._replica.history.cosigner_verifiers()
-        opened = open_checkpoint(note, log=(self._log_key,), cosigners=cosigners)
+        opened = open_log_checkpoint(note, self._keys(), peer)
         checkpoint = opened.checkpoint
         if not opened.cosigned:
             raise TrustError("the peer sent a checkpoint without its cosignature")
         if self._reader.root(checkpoint.size) != checkpoint.root:
             raise VerificationError("the peer has cosigned another tree than ours")
-        if checkpoint.size > self.size:
-            whole = stripped(note, (self._log_key, *cosigners))
+        renewed = checkpoint.size == self.size and not self.is_fresh
+        if checkpoint.size > self.size or renewed:
+            whole = stripped(note, (*opened.signed, *opened.cosigned))
             await self._store.run(self._put, whole)
             self._newest = Known(checkpoint, whole)
 
     def _put(self, note: bytes) -> None:
         with self._store.write() as transaction:
-            transaction.put(Table.META, _OWN_COSIGNED_KEY, note)
+            put_newest_cosigned(transaction, note)
 
 
 class Submitter:
@@ -99,7 +146,7 @@ class Submitter:
         if not self._confirmed:
             await self._confirm()
         head = self._reader.head()
-        if self._own.size == head.size:
+        if self._own.size == head.size and self._own.is_fresh:
             return True
         _, proof = self._reader.consistency_proof(self._peer_has, head.size)
         try:
@@ -115,6 +162,13 @@ class Submitter:
 
     async def _confirm(self) -> None:
         note = await self._client.get_cosigned()
+        if note and not _is_cosigned(note) and self._standing.is_unconfirmed:
+            self._standing.shown(note)
+            raise NotReadyError(
+                "the peer has lost what it cosigned: it can't say what it knew of this log",
+                reason="PEER_FORGOT",
+                action="recover with `ledgerd recover`, which goes on under new keys",
+            )
         self._standing.confirm(note)
         self._confirmed = True
         await self._take(note)
@@ -123,5 +177,12 @@ class Submitter:
         """Keep what the peer says that it cosigned; b"" for nothing."""
         if note:
             self._standing.shown(note)
+        if note and _is_cosigned(note):
             await self._own.take(note)
         self._peer_has = parse_known(note).size if note else 0
+
+
+def _is_cosigned(note: bytes) -> bool:
+    """Whether somebody else than the log signed a note, as it says."""
+    parsed = parse_note(note)
+    return any(line.name != Checkpoint.parse(parsed.text).origin for line in parsed.signatures)

@@ -7,27 +7,41 @@ Its state is the whole newest note that it cosigned, on the disk before the cosi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.notes import Known, open_known, parse_known
+from ledgerd.peer.refused import Refusal, Refused
 from ledgerd.peer.replica import Replica, replay_behind
+from ledgerd.peer.spent import spent_error
 from ledgerd.peer.store import PeerStore
+from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign
 from ledgerd_client.core.errors import (
     ConflictError,
     ForkError,
+    InputError,
     LedgerError,
     MalformedError,
     NotFoundError,
     ProofError,
     StoreError,
+    TrustError,
+    VerificationError,
 )
 from ledgerd_client.core.evidence import Evidence, fork_evidence
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
-from ledgerd_client.core.note import Signature, Signer, parse_note
+from ledgerd_client.core.note import (
+    COSIGNATURE_V1,
+    Note,
+    Signature,
+    Signer,
+    Verifier,
+    parse_note,
+)
 
 # C2SP tlog-witness: a consistency proof has at most 63 hashes.
 _MAX_PROOF: Final = 63
@@ -36,6 +50,8 @@ _SECOND: Final = 1_000_000
 # META: the note that was cosigned last, and one that the replay has still to reach.
 _COSIGNED_KEY: Final = b"cosigned"
 _SHOWN_KEY: Final = b"shown"
+# META: the note that the replay had reached, and went back from.
+_LEFT_KEY: Final = b"left"
 
 
 class Witness:
@@ -54,18 +70,24 @@ class Witness:
         *,
         clock: Callable[[], int],
         wake: Callable[[], None],
+        spent: Callable[[], bytes],
     ) -> None:
+        """spent: the cosigner key, raw and public, that cosigns nothing more; b"" for none."""
+        self._refused = Refused(store, clock)
         self._store = store
         self._replica = replica
         self._accusations = accusations
         self._cosigner = cosigner
         self._clock = clock
         self._wake = wake
+        self._spent = spent
         with store.snapshot() as snapshot:
             cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
             shown = snapshot.get(Table.META, _SHOWN_KEY)
+            left = snapshot.get(Table.META, _LEFT_KEY)
         self._cosigned = parse_known(cosigned) if cosigned else self._nothing()
         self._shown = parse_known(shown) if shown else None
+        self._left = parse_known(left) if left else None
 
     def _nothing(self) -> Known:
         return Known(Checkpoint(self._replica.origin, 0, EMPTY_ROOT), b"")
@@ -76,9 +98,27 @@ class Witness:
         """The largest checkpoint of the peer that this node cosigned, b"" for none."""
         return self._cosigned.note
 
+    def vouched(self) -> bytes:
+        """
+        As cosigned(), without our cosignature when more may have been cosigned, and forgotten.
+
+        So it is when the witness has lost its state, until it cosigns by another key.
+        """
+        note, spent = self._cosigned.note, self._spent()
+        if not (note and spent):
+            return note
+        key = Verifier(self._cosigner.verifier.name, COSIGNATURE_V1, spent)
+        parsed = parse_note(note)
+        lines = [s for s in parsed.signatures if (s.name, s.key_id) != (key.name, key.key_id)]
+        return Note(parsed.text, tuple(lines)).format()
+
     @property
     def cosigned_size(self) -> int:
         return self._cosigned.size
+
+    def refused(self) -> list[Refusal]:
+        """What the peer asked to have cosigned and did not get, the newest 64; the oldest first."""
+        return self._refused.all()
 
     def key_history(self) -> KeyHistory | None:
         """The peer's keys as far as its log is verified; None before its GENESIS is."""
@@ -107,14 +147,26 @@ class Witness:
         if self._replica.history.genesis is None:
             self._wake()
             raise replay_behind(checkpoint.size, 0)
-        known = open_known(note, self._replica.history)
         try:
-            line = await self._store.run(self._answer, known, old_size, proof)
+            known = open_known(note, self._replica.history)
         except LedgerError:
-            # The replay is behind, or there may be evidence to record.
+            # By a key, perhaps, that the log has put in force since.
             self._wake()
             raise
+        try:
+            line = await self._store.run(self._answer, known, old_size, proof)
+        except LedgerError as error:
+            # The replay is behind, or there may be evidence to record.
+            self._wake()
+            # What only has to wait comes again.
+            if isinstance(error, ConflictError | ProofError):
+                await self._store.run(self._refused.keep, error.reason, known.note)
+            raise
         return line.format()
+
+    def cosign_by(self, cosigner: Signer) -> None:
+        """Cosign by another key from now on."""
+        self._cosigner = cosigner
 
     # -- what the monitor asks ------------------------------------------------------------
 
@@ -126,6 +178,26 @@ class Witness:
         still lead to one.
         """
         await self._store.run(self._compare, known)
+
+    async def look_at(self, note: bytes) -> None:
+        """
+        Compare a checkpoint that somebody has seen; one that the replay has yet to reach is kept.
+
+        What is not by the peer's log key is nothing.
+        """
+        if self._replica.history.genesis is None:
+            return
+        with suppress(InputError, VerificationError):
+            known = open_known(note, self._replica.history)
+            await self._store.run(self._look_at, known)
+
+    async def leave(self, known: Known) -> bool:
+        """
+        Keep, durably, what the replay is to go back from: it must be met again, or is evidence.
+
+        In a place of its own, which nobody else fills; False while another is kept there.
+        """
+        return await self._store.run(self._leave, known)
 
     async def cosign_largest(self) -> None:
         """Cosign the newest verified checkpoint, unless that was done or must not be."""
@@ -144,8 +216,7 @@ class Witness:
 
     def _resume(self, anchored: Known) -> None:
         with self._store.write() as transaction:
-            for key in (_COSIGNED_KEY, _SHOWN_KEY):
-                transaction.put(Table.META, key, anchored.note)
+            put_cosigned(transaction, anchored.note)
         self._cosigned = self._shown = anchored
 
     def _answer(self, known: Known, old_size: int, proof: Sequence[bytes]) -> Signature:
@@ -163,6 +234,8 @@ class Witness:
             raise ProofError(f"the log has signed another tree of {new.size} entries")
         if self._accusations.latched:
             raise self._accusations.error()
+        if self._key_is_spent():
+            raise spent_error()
         if new.size > self._replica.verified_size:
             self._remember(known)
             raise replay_behind(new.size, self._replica.verified_size)
@@ -173,8 +246,11 @@ class Witness:
         verified = self._replica.verified
         if verified is None or verified.size <= self._cosigned.size:
             return
-        if not self._accusations.latched:
+        if not (self._accusations.latched or self._key_is_spent()):
             self._cosign(verified)
+
+    def _key_is_spent(self) -> bool:
+        return self._spent() == self._cosigner.verifier.public
 
     def _cosign(self, known: Known) -> Signature:
         last = self._cosigned
@@ -195,12 +271,24 @@ class Witness:
         if self._contradicts(known) and known.size <= self._replica.verified_size:
             raise ForkError(f"the peer has signed another tree of {known.size} entries before")
 
+    def _look_at(self, known: Known) -> None:
+        self._meet_shown()
+        if not self._contradicts(known) and known.size > self._replica.verified_size:
+            self._remember(known)
+
     def _contradicts(self, known: Known) -> bool:
-        """Whether a signed checkpoint contradicts another; if so, accuse."""
+        """
+        Whether a signed checkpoint contradicts another; if so, accuse.
+
+        But not by a key that, as the authority has said since, was not the log's alone.
+        """
         evidence = self._evidence(known)
-        if evidence is not None:
+        if evidence is None:
+            return False
+        with suppress(TrustError):
+            evidence.verify(self._replica.history)
             self._accusations.accuse(evidence, known.checkpoint)
-        return evidence is not None
+        return True
 
     def _evidence(self, known: Known) -> Evidence | None:
         size, verified, shown = known.size, self._replica.verified, self._shown
@@ -216,6 +304,23 @@ class Witness:
             return fork_evidence(known.note, shown.note)
         return None
 
+    def _leave(self, known: Known) -> bool:
+        if self._left is not None:
+            return False
+        with self._store.write() as transaction:
+            transaction.put(Table.META, _LEFT_KEY, known.note)
+        self._left = known
+        return True
+
+    def _meet_left(self) -> None:
+        left = self._left
+        if left is None or left.size > self._replica.verified_size:
+            return
+        self._contradicts(left)
+        with self._store.write() as transaction:
+            transaction.delete(Table.META, _LEFT_KEY)
+        self._left = None
+
     def _remember(self, known: Known) -> None:
         """Keep one checkpoint that the replay must meet; the first, so that none displaces it."""
         if self._shown is None:
@@ -224,7 +329,8 @@ class Witness:
             self._shown = known
 
     def _meet_shown(self) -> None:
-        """Compare the checkpoint that was kept, once the replay has reached it."""
+        """Compare the checkpoints that were kept, once the replay has reached them."""
+        self._meet_left()
         shown = self._shown
         if shown is None or shown.size > self._replica.verified_size:
             return
@@ -232,3 +338,9 @@ class Witness:
         with self._store.write() as transaction:
             transaction.delete(Table.META, _SHOWN_KEY)
         self._shown = None
+
+
+def put_cosigned(transaction: Transaction, note: bytes) -> None:
+    """Make a checkpoint the one that was cosigned last, and that all others must hold."""
+    for key in (_COSIGNED_KEY, _SHOWN_KEY):
+        transaction.put(Table.META, key, note)

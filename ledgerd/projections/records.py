@@ -78,6 +78,15 @@ def entries_by(snapshot: Snapshot, author: str, start: int, stop: int) -> Iterat
         yield int.from_bytes(key[-8:], "big")
 
 
+def newest_by(snapshot: Snapshot, author: str) -> Iterator[int]:
+    """Indexes of author's entries, the newest first."""
+    prefix = _prefix(author)
+    for key, _ in snapshot.scan(
+        Table.AUTHORS, prefix + u64(0), prefix + u64(U64_MAX), reverse=True
+    ):
+        yield int.from_bytes(key[-8:], "big")
+
+
 @lru_cache(maxsize=4096)
 def _prefix(author: str) -> bytes:
     return lp8(author.encode())

@@ -1,5 +1,5 @@
 """
-Keys, as the log admitted them. KEYS: u64 index of a GENESIS or KEY entry → "".
+Keys, as the log admitted them. KEYS: u64 index of a GENESIS, KEY or LOSS entry → "".
 
 The registry itself is the KeyHistory that every verifier builds; the table says which entries to
 build it from. It is bounded by the institutions of one side and held in memory.
@@ -21,8 +21,12 @@ def add_key_entry(transaction: Transaction, index: int) -> None:
 
 
 def load_history(snapshot: Snapshot, origin: str, authority: bytes) -> KeyHistory:
-    """Build the key history from the log; raises VerificationError if it does not verify."""
-    return KeyHistory.of(origin, authority, key_entries(snapshot))
+    """
+    Build the key history from the log; raises VerificationError if it does not verify.
+
+    In a log that is being replayed the authority's key that is pinned may still be to come.
+    """
+    return KeyHistory.of(origin, authority, key_entries(snapshot), partial=True)
 
 
 def newest_key_header(snapshot: Snapshot) -> bytes:
@@ -40,7 +44,7 @@ def newest_key_header(snapshot: Snapshot) -> bytes:
 
 
 def key_entries(snapshot: Snapshot, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """(header, body) of GENESIS and KEY entries from index start on; raises StoreError."""
+    """(header, body) of GENESIS, KEY and LOSS entries from index start on; raises StoreError."""
     for key, _ in snapshot.scan(Table.KEYS, u64(start)):
         header = snapshot.get(Table.HEADERS, key)
         body = snapshot.get(Table.BODIES, key)

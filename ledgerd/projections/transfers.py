@@ -55,13 +55,19 @@ class Half(NamedTuple):
     recorded_at: int
     terms_digest: bytes
     outcome: int
-    # Whose key signed it; and, in an own half, whom its terms name across the border.
+    # Whose key signed it; and, in an own half that is not lost, whom its terms name across the
+    # border.
     institution: str
     counterparty: str
 
     @property
     def place(self) -> Position:
         return Position(self.own, self.position)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is of this log, and all that is left of it is its header."""
+        return self.own and not self.counterparty
 
 
 class OpenFinding(NamedTuple):
@@ -110,8 +116,8 @@ class Transfer:
         return next((move.state for move in self.moves if move.at >= size), self.state)
 
     def own_halves(self) -> list[int]:
-        """The indexes of its halves in this log."""
-        return [half.position for half in self.halves if half.own]
+        """The indexes of its halves in this log, but for those that are lost."""
+        return [half.position for half in self.halves if half.own and not half.lost]
 
     def encode(self) -> bytes:
         own = 0

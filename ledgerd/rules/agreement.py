@@ -131,11 +131,13 @@ def agree(
     uncounted: list[Condition] = []
     if parties := parties or parties_of(ours):
         party, counterparty = parties.institution, parties.counterparty
+        # Unknown when the half that names it is lost: then nobody is a stranger.
+        named = {counterparty} if counterparty else {half.institution for half in theirs}
         foreign = [half for half in ours if half.institution != party]
-        foreign += [half for half in theirs if half.institution != counterparty]
+        foreign += [half for half in theirs if half.institution not in named]
         uncounted = [Condition("C1.foreign_half", (half.place,)) for half in foreign]
         ours = [half for half in ours if half.institution == party]
-        theirs = [half for half in theirs if half.institution == counterparty]
+        theirs = [half for half in theirs if half.institution in named]
     outcomes = sorted({half.outcome for half in (*ours, *theirs)})
     sorts = {}
     for outcome in outcomes:

@@ -111,7 +111,7 @@ class _Case:
         if exports:
             recipient = _by(_named_recipient(exporter), recipient)
         else:
-            exporter = _by(recipient[0].counterparty if recipient else None, exporter)
+            exporter = _by(recipient[0].counterparty or None if recipient else None, exporter)
             recipient = _by(_meant_recipient(exporter, recipient), recipient)
         counting = {half.place for half in (*exporter, *recipient)}
         foreign = [half for half in counted if half.place not in counting]
@@ -196,9 +196,13 @@ def _by(institution: str | None, halves: list[Half]) -> list[Half]:
 
 
 def _named_recipient(exporter: Sequence[Half]) -> str | None:
-    """Whom our own institution's terms name: the first TRANSFER's, for it wins."""
+    """
+    Whom our own institution's terms name: the first TRANSFER's, for it wins.
+
+    None when they are lost: nobody is a stranger by what we do not know any more.
+    """
     named = [*_of_kind(exporter, Kind.TRANSFER), *exporter][:1]
-    return named[0].counterparty if named else None
+    return named[0].counterparty or None if named else None
 
 
 def _meant_recipient(exporter: Sequence[Half], recipient: Sequence[Half]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
@@ -161,6 +161,23 @@ class LmdbStore:
                 raise
             _sync_directory(path)
             return before, data.stat().st_size
+
+    @classmethod
+    @_store_errors
+    def copy(cls, source: Path, path: Path, *, instance: bytes) -> None:
+        """
+        Copy the store of a directory, which may be open, to one that is not there yet.
+
+        The copy is an instance of its own. When this returns, it is on the disk. Raises StoreError,
+        NO_STORE when there is none to copy.
+        """
+        cls.open(source, readonly=True).close()
+        path.mkdir(mode=0o700)
+        _copy_pages(source, path / _DATA)
+        with closing(cls.open(path)) as store, store.write() as transaction:
+            transaction.put(Table.META, INSTANCE_KEY, instance)
+        for directory in (path, path.absolute().parent):
+            _sync_directory(directory)
 
     @property
     def instance(self) -> bytes:

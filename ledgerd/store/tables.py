@@ -38,6 +38,7 @@ class Table(enum.StrEnum):
     LEFT = "left"
     ANCHORS = "anchors"
     ERASED = "erased"
+    LOST = "lost"
 
 
 INSTANCE_KEY = b"instance"

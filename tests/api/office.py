@@ -22,7 +22,6 @@ from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
-from ledgerd_client.core.note import ED25519, Verifier
 from ledgerd_client.identity import REGULATOR
 
 NONE: Any = None
@@ -73,14 +72,18 @@ class Office:
         self.keyring = Keyring(node.store, node.log.origin, node.log.authority.public)
         self._threads = ThreadPoolExecutor(2)
         access = Access(
-            self.keyring, operators=(), peer="", clock=self.now, last_time=self._last_time
+            self.keyring,
+            operators=(),
+            peer="",
+            clock=self.now,
+            last_time=self._last_time,
+            peer_keys=lambda: self.keyring.history,
         )
-        verifier = Verifier(node.log.origin, ED25519, node.log.log_key.public)
         self.handlers = RegulatorHandlers(
             Desk(
                 origin=node.log.origin,
                 peer_origin=node.peer.origin,
-                answers=Answers(node.store, verifier),
+                answers=Answers(node.store, node.open_own),
                 replica=OtherLog(peer),
                 grants=access,
                 recorder=self.recorder,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from builders import new_body
+from builders import new_body, new_border
 from nodes import Node, now, receipt_of, refused
 
-from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.errors import ConflictError, FieldError, ForbiddenError, SignatureError
 from ledgerd_client.core.header import Kind
@@ -53,7 +52,7 @@ class TestAKeyEvent:
         assert isinstance(await refused(node.submit(forged)), SignatureError)
 
     async def test_of_another_kind_is_refused(self, node: Node) -> None:
-        loss = body_pb2.Loss(size=1, log_key=node.side.authority.verifier.public)
+        loss = new_border().mainland.loss()
         body = new_body(node.side.origin, AUTHORITY, now(), loss=loss)
         error = await refused(node.submit(sign_record(body, node.side.authority.key_file.key)))
         assert isinstance(error, FieldError)

@@ -70,7 +70,7 @@ class TestDetails:
 class BrokenWitness:
     """Fails in a way that nobody has thought of."""
 
-    def cosigned(self) -> bytes:
+    def vouched(self) -> bytes:
         raise ZeroDivisionError("what nobody is to see")
 
     def key_history(self) -> None: ...
@@ -92,13 +92,24 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
     services = Services(
         log=log,
         desk=cast("Any", SimpleNamespace(replica=none)),
-        access=Access(keyring, operators=(), peer=peer.name, clock=none, last_time=none),
+        access=Access(
+            keyring,
+            operators=(),
+            peer=peer.name,
+            clock=none,
+            last_time=none,
+            peer_keys=lambda: keyring.history,
+        ),
         identities=Identities(side.domain, own, side.config.peer_spiffe_id, theirs),
-        standing=none,
+        standing=cast("Any", SimpleNamespace(mentioned=none)),
         metrics=Metrics(),
         in_thread=none,
         clock=none,
         sign=none,
+        prepare=none,
+        evidence=none,
+        heard=none,
+        settled=none,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

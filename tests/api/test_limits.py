@@ -83,7 +83,14 @@ def listening(node: Node, caller: str) -> Iterator[tuple[LedgerHandlers, list[st
         witness=NO_PEER,
     )  # fmt: skip
     views = Views(node.log.origin, node.peer.origin, reader.header, NONE)
-    access = Access(keyring, operators=(), peer="", clock=lambda: 0, last_time=lambda: 0)
+    access = Access(
+        keyring,
+        operators=(),
+        peer="",
+        clock=lambda: 0,
+        last_time=lambda: 0,
+        peer_keys=lambda: keyring.history,
+    )
     set_caller(Caller(INSTITUTION, caller))
     with ThreadPoolExecutor(1, "reader") as pool:
         yield LedgerHandlers(log, access, views, Metrics(), InThread(pool)), made_by

@@ -75,7 +75,9 @@ class TestStreams:
     @pytest.fixture
     def handlers(self) -> Iterator[PeerHandlers]:
         with ThreadPoolExecutor(1) as pool:
-            yield PeerHandlers(World().mainland.reader, NO_WITNESS, InThread(pool))
+            none: Any = None
+            reader = World().mainland.reader
+            yield PeerHandlers(reader, NO_WITNESS, none, none, InThread(pool))
 
     async def test_are_one_at_a_time(self, handlers: PeerHandlers) -> None:
         under_way = handlers.ListHeaders(pb.ListHeadersRequest(), CONTEXT)

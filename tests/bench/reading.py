@@ -26,7 +26,7 @@ from pathlib import Path
 from random import Random
 
 from bench.report import Row, show
-from builders import Institution, Log, new_key
+from builders import Institution, Log
 from ledger.world import Clock, Node
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -47,11 +47,12 @@ from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
+from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.days import DAY_US
 from ledgerd_client.core.header import Halves, Header, Kind, encode_halves, header_tail
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SIGNATURE_SIZE
-from ledgerd_client.core.note import ED25519, Verifier
+from ledgerd_client.core.note import parse_note
 from ledgerd_client.core.record import Admitted, make_body, read_facts
 from ledgerd_client.core.supervision import KIND_NUMBERS
 from ledgerd_client.core.transfer import ref_of
@@ -148,14 +149,17 @@ def unsigned(event: Event, author: Institution) -> Admitted:
     return Admitted(facts, body, digest, key, author.admitted_at, tail)
 
 
+def parse_checkpoint(note: bytes) -> Checkpoint:
+    return Checkpoint.parse(parse_note(note).text)
+
+
 class Asker:
     """Asks one store what a regulator asks."""
 
     def __init__(self, store: LmdbStore) -> None:
         self._store = store
         self._size = Reader(store).head().size
-        self._key = Verifier(ORIGINS["mainland"], ED25519, new_key().public)
-        self._answers = Answers(store, self._key)
+        self._answers = Answers(store, parse_checkpoint)
         self._dice = Random(0)
 
     def search(self, *clauses: tuple[Field, bytes], first: int = 0) -> Search:
@@ -175,7 +179,7 @@ class Asker:
     def proof(self) -> None:
         """By one who has no node of the tree at hand: of the small one, all soon would be."""
         with self._store.snapshot() as snapshot:
-            answers = Answers(self._store, self._key)
+            answers = Answers(self._store, parse_checkpoint)
             answers.inclusion(snapshot, self._dice.randrange(self._size), self._size)
 
     def receipt(self) -> None:

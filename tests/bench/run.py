@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
-from bench import floors, reading
+from bench import anchors, floors, reading
 from bench.load import CONTRACT, RECIPIENT, requests
 from bench.report import Row, show
 from border import Border
@@ -65,6 +65,7 @@ def main() -> None:
     finally:
         shutil.rmtree(scratch)
     show(rows)
+    anchors.main()
     reading.main()
 
 

@@ -19,6 +19,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
 from ledgerd_client.config import Settings
+from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.header import (
@@ -28,7 +29,7 @@ from ledgerd_client.core.header import (
     header_bytes,
     header_tail,
 )
-from ledgerd_client.core.history import KeyHistory, admission_digest
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.merkle import leaf_hash
 from ledgerd_client.core.trust import Trust

@@ -22,7 +22,7 @@ from ledgerd_client.transport import UNREACHABLE
 
 
 class NoNode:
-    known_checkpoint = b""
+    known_checkpoint = peer_checkpoint = b""
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         async def call(request: Any) -> Any:

@@ -15,11 +15,11 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.bundle import (
     Bundle,
     BundledEntry,
-    BundledGenesis,
     BundledSide,
     verify_bundle,
     with_state,
 )
+from ledgerd_client.bundle.gathering import _peer_keys
 from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import (
@@ -77,7 +77,7 @@ class Case:
         return BundledSide(
             log.origin,
             tuple(self.entry(log, index) for index in self.keys(log)),
-            BundledGenesis(Header.parse(other.entries[0][0]).signature, other.entries[0][1]),
+            _peer_keys(other.history()),
             (self.entry(log, self.rule_sets[log.origin]),),
             (self.entry(log, self.halves[log.origin], bodies=bodies),),
             tuple(self.entry(log, index) for index in findings),
@@ -288,8 +288,9 @@ SWAPS: dict[str, Swap] = {
     "the chain of a key event": _moved(previous_leaf_hash=bytes(32)),
     "no GENESIS": lambda bundle, *_: bundle["sides"][1]["keys"].pop(0),
     "no key of whose half it is": lambda bundle, *_: bundle["sides"][1]["keys"].pop(1),
-    "the other side's GENESIS": _set("sides", 1, "peer_genesis"),
-    "the other side's GENESIS, for one's own": _of_the_other_side("peer_genesis"),
+    "the other side's keys": _set("sides", 1, "peer_keys"),
+    "the other side's keys, for one's own": _of_the_other_side("peer_keys"),
+    "no key of the other side": lambda bundle, *_: bundle["sides"][1].update(peer_keys=[]),
     "the halves": _set("sides", 1, "halves"),
     "the halves, for those of another transfer": _another_transfer,
     "the halves, for the other side's": _of_the_other_side("halves"),
@@ -379,3 +380,43 @@ class TestAFile:
             changed[place] ^= bit
             with pytest.raises(LedgerError):
                 verify_bundle(Bundle.parse(bytes(changed)), case.trust)
+
+
+@pytest.fixture(scope="module")
+def rotated() -> Case:
+    """Keys of both nodes and an authority are others, and a tail is given up; newest ones pinned."""
+    case = Case()
+    for role in (pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER, pb.ROLE_AUTHORITY):
+        case.mainland.rotate(role)
+    case.mainland.lose()
+    case.hong_kong.rotate(pb.ROLE_COSIGNER)
+    case.hong_kong.rotate(pb.ROLE_LOG)
+    case.finding = case.mainland.by_node(finding=case.found(case.ref))
+    return case
+
+
+class TestKeysThatWereRotated:
+    def test_are_followed(self, rotated: Case) -> None:
+        assert verify_bundle(rotated.bundle(), rotated.trust).state == "matched"
+
+    @pytest.mark.parametrize("number", range(7))
+    def test_are_all_needed_on_the_side_that_cosigned(self, rotated: Case, number: int) -> None:
+        """GENESIS, what the authority's new key signed, and what came after it."""
+        bundle = rotated.bundle()
+        here, there = bundle.sides
+        keys = here.peer_keys[:number] + here.peer_keys[number + 1 :]
+        with pytest.raises(VerificationError):
+            verify_bundle(
+                replace(bundle, sides=(replace(here, peer_keys=keys), there)), rotated.trust
+            )
+
+    @pytest.mark.parametrize("at", [0, -1])
+    def test_are_each_signed(self, rotated: Case, at: int) -> None:
+        bundle = rotated.bundle()
+        here, there = bundle.sides
+        *keys, last = here.peer_keys
+        signature = bytearray(last.signature)
+        signature[at] ^= 1
+        changed = replace(here, peer_keys=(*keys, replace(last, signature=bytes(signature))))
+        with pytest.raises(VerificationError):
+            verify_bundle(replace(bundle, sides=(changed, there)), rotated.trust)

@@ -53,6 +53,7 @@ PRINTING = (
     "receipts",
     "records",
     "tickets",
+    "timeline",
     "transfers",
 )
 OPERATORS = {"CANNOT_LISTEN", "STORE_CHANGED", "STREAM_TOO_LONG", "STREAM_UNDER_WAY", "NO_BODY"}

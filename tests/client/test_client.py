@@ -745,12 +745,21 @@ class TestRefusals:
 
 
 class TestWaitingForACosignature:
-    async def test_the_outbox_lets_a_record_go_by_itself(self, world: World) -> None:
+    async def test_the_outbox_sees_by_itself_that_a_record_is_in_for_good(
+        self, world: World
+    ) -> None:
         async with world.client() as ledger:
             await ledger.declare(PAYLOAD, **STATEMENT)
             world.mainland.cosign()
             await world.until(lambda: rows(world, "done"))
-        assert [row.body for row in rows(world)] == [b""]
+
+    async def test_the_outbox_keeps_what_a_node_may_ask_back(self, world: World) -> None:
+        async with world.client() as ledger:
+            await ledger.declare(PAYLOAD, **STATEMENT)
+            sent = [row.body for row in rows(world)]
+            world.mainland.cosign()
+            await world.until(lambda: rows(world, "done"))
+        assert [row.body for row in rows(world)] == sent != [b""]
 
     async def test_a_cosigned_receipt_names_both_nodes(self, world: World) -> None:
         async with world.client() as ledger:

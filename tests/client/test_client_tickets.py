@@ -93,6 +93,13 @@ class TestATicketThatProvesItsTransfer:
         ticket = replace(desks.ticket, receipt=receipt.format())
         assert (await desks.recipient.acknowledge(ticket, PAYLOAD)).accepted
 
+    async def test_the_recipients_node_hears_which_tree_it_is_in(self, desks: Desks) -> None:
+        world = desks.world
+        way = world.way(world.recipient)
+        async with world.client(world.recipient, way) as recipient:
+            await recipient.acknowledge(desks.ticket, PAYLOAD)
+        assert way.peer_checkpoint == Receipt.parse(desks.ticket.receipt).checkpoint
+
     async def test_a_key_that_was_admitted_since_is_looked_up(self, desks: Desks) -> None:
         await desks.recipient.acknowledge(desks.ticket, PAYLOAD)
         settings = desks.world.mainland.enrol("uscc.NEWBANK", desks.world.directory)

@@ -442,6 +442,48 @@ class TestHeaders:
         with pytest.raises(ChainError):
             [header async for header in asking.client.headers(end)]
 
+    async def test_come_with_the_bodies_of_their_digests(self, asking: Asking) -> None:
+        def lie(answer: pb.FollowResponse) -> None:
+            for entry in answer.entries:
+                if entry.body:
+                    entry.body += b"x"
+
+        end = await asking.client.checkpoint()
+        asking.liar.lies["follow"] = lie
+        with pytest.raises(ChainError, match="not the one in the header"):
+            [header async for header in asking.client.headers(end)]
+
+
+class TestEntangled:
+    async def test_reads_both_logs_to_their_ends(self, asking: Asking) -> None:
+        found = await asking.client.entangled([0], [0])
+        ends = found.own_end.checkpoint, found.peer_end.checkpoint
+        assert [end.origin for end in ends] == [
+            asking.client.origin, await asking.client._opened().histories.peer(),
+        ]  # fmt: skip
+        assert [log[0].index for log in (found.own, found.peer)] == [0, 0]
+        assert found.timeline.own
+        assert found.timeline.peer
+
+    async def test_waits_for_a_node_that_has_not_replayed_its_peer(self, asking: Asking) -> None:
+        def lie(answer: pb.FollowResponse) -> None:
+            answer.checkpoint = b""
+
+        asking.liar.lies["follow"] = lie
+        with pytest.raises(NotReadyError):
+            await asking.client.entangled()
+
+    async def test_believes_no_other_logs_checkpoint(self, asking: Asking) -> None:
+        note = (await asking.client.checkpoint()).note
+
+        def lie(answer: pb.FollowResponse) -> None:
+            if answer.checkpoint:
+                answer.checkpoint = note
+
+        asking.liar.lies["follow"] = lie
+        with pytest.raises(VerificationError):
+            await asking.client.entangled()
+
 
 async def checkpoint_of(asking: Asking, size: int) -> OpenedCheckpoint:
     """A checkpoint with the root that the log had at a size; nobody signs one for each entry."""

@@ -26,6 +26,7 @@ from ledgerd_client.core.trust import Trust
 from ledgerd_client.testing import MemoryNode
 from ledgerd_client.transport import (
     CHECKPOINT_METADATA,
+    PEER_CHECKPOINT_METADATA,
     STATUS_METADATA,
     GrpcTransport,
     from_refusal,
@@ -267,6 +268,12 @@ class TestCalls:
             transport.known_checkpoint = b"a note"
             await transport.get_info(pb.GetInfoRequest())
         assert (CHECKPOINT_METADATA, b"a note") in service.metadata.items()
+
+    async def test_what_the_other_sides_node_has_shown_goes_along(self, service: Service) -> None:
+        async with serving(service) as port, connected(port) as transport:
+            transport.peer_checkpoint = b"a note"
+            await transport.get_info(pb.GetInfoRequest())
+        assert (PEER_CHECKPOINT_METADATA, b"a note") in service.metadata.items()
 
     async def test_none_goes_along_before_there_is_one(self, service: Service) -> None:
         async with serving(service) as port, connected(port) as transport:

@@ -69,7 +69,14 @@ RECORDS: dict[str, tuple[int, int, str, dict[str, Any]]] = {
         22, 6, "node", {"peer_origin": HONG_KONG, "checkpoint": b"note", "fetched_at": START},
     ),
     "evidence": (23, 7, "node", {"accused_origin": HONG_KONG, "bundle_digest": bytes(range(32))}),
-    "loss": (24, 8, "authority", {"size": 300, "log_key": KEY.public}),
+    "loss": (
+        24, 8, "authority",
+        {
+            "size": 300, "log_key": KEY.public, "root": bytes(range(32)),
+            "cosigner_key": KEYS["cosigner_key"],
+            "log_possession": bytes(64), "cosigner_possession": bytes(range(64)),
+        },
+    ),
     "rule_set": (25, 10, "node", {"version": "2026-08", "digest": bytes(range(32))}),
     "finding": (
         26, 10, "node",
@@ -83,6 +90,10 @@ RECORDS: dict[str, tuple[int, int, str, dict[str, Any]]] = {
     "erasure": (
         41, 10, "node",
         {"order": b"order", "signature": bytes(64), "remains": [ref.encode("remains", {})]},
+    ),
+    "lost_bodies": (
+        42, 10, "node",
+        {"ranges": [ref.encode("range", {"end": 3}), ref.encode("range", {"first": 5, "end": 6})]},
     ),
     # Of these the fields are read elsewhere (test_contract, test_events).
     "contract": (27, 11, EXPORTER, {"terms": b"terms"}),
@@ -293,6 +304,20 @@ def is_taken(data: bytes) -> bool:
 
 ROTATE = {"action": 2, "previous_key_id": bytes(33)}
 REVOKE = {"action": 3, "possession": b""}
+
+
+def lost(*ranges: tuple[int, int]) -> dict[str, Any]:
+    return {"ranges": [ref.encode("range", {"first": a, "end": b}) for a, b in ranges]}
+
+
+OF_NODE = {"place": 0, "sector": 0, "name": "", **ROTATE}
+NODE_ROTATION = {"role": 3, "subject": "node", **OF_NODE}
+AUTHORITY_ROTATION = {
+    "role": 6, "subject": "authority", "history_digest": bytes(32), **OF_NODE,
+}  # fmt: skip
+CERTIFICATE = {
+    "role": 7, "subject": f"institution/{EXPORTER}", "place": 0, "sector": 0, "name": "", **REVOKE,
+}  # fmt: skip
 REGULATOR = {"role": 2, "subject": "reg.example", "place": 0, "sector": 0, "grant": [GRANT]}
 
 # What no body says, by record: fields changed, and the reason given.
@@ -310,7 +335,30 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
     ("key_event", {"action": 4}, "UNKNOWN_CODE"),
     ("key_event", {"action": 2**64 - 1}, "UNKNOWN_CODE"),
     ("key_event", {"role": 0}, "UNKNOWN_CODE"),
-    ("key_event", {"role": 3}, "UNKNOWN_CODE"),
+    ("key_event", {"role": 8}, "UNKNOWN_CODE"),
+    # The node's keys, the authority's and certificates are not admitted.
+    *(("key_event", {"role": role}, "FIELD_OUT_OF_RANGE") for role in range(3, 8)),
+    *(
+        ("key_event", {**event, **said}, "FIELD_OUT_OF_RANGE")
+        for event in (NODE_ROTATION, AUTHORITY_ROTATION, CERTIFICATE)
+        for said in (
+            {"action": 1}, {"subject": ""}, {"place": 440300}, {"sector": 1}, {"name": "A"},
+            {"group": "A"}, {"public_key": bytes(31)},
+        )
+    ),
+    *(
+        ("key_event", {**event, "subject": "peer"}, "FIELD_OUT_OF_RANGE")
+        for event in (NODE_ROTATION, AUTHORITY_ROTATION)
+    ),
+    *(
+        ("key_event", {**event, "lost": 1}, "FIELD_OUT_OF_RANGE")
+        for event in (ROTATE, AUTHORITY_ROTATION, CERTIFICATE)
+    ),
+    *(
+        ("key_event", {**event, "history_digest": bytes(32)}, "FIELD_OUT_OF_RANGE")
+        for event in (ROTATE, NODE_ROTATION, CERTIFICATE)
+    ),
+    ("key_event", {**AUTHORITY_ROTATION, "history_digest": b""}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"subject": ""}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"subject": "node"}, "FIELD_OUT_OF_RANGE"),
     ("key_event", {"subject": "uscc." + "A" * 60}, "FIELD_OUT_OF_RANGE"),
@@ -428,6 +476,17 @@ NOT_SAID: list[tuple[str, dict[str, Any], str]] = [
     ("evidence", {"bundle_digest": bytes(31)}, "FIELD_OUT_OF_RANGE"),
     ("loss", {"log_key": b""}, "BAD_KEY"),
     ("loss", {"log_key": LOW_ORDER_KEY}, "BAD_KEY"),
+    ("loss", {"cosigner_key": LOW_ORDER_KEY}, "BAD_KEY"),
+    ("loss", {"cosigner_key": KEY.public}, "FIELD_OUT_OF_RANGE"),
+    ("loss", {"size": 0}, "FIELD_OUT_OF_RANGE"),
+    ("loss", {"root": bytes(31)}, "FIELD_OUT_OF_RANGE"),
+    ("loss", {"log_possession": bytes(63)}, "FIELD_OUT_OF_RANGE"),
+    ("loss", {"cosigner_possession": b""}, "FIELD_OUT_OF_RANGE"),
+    *(
+        ("lost_bodies", lost(*ranges), "FIELD_OUT_OF_RANGE")
+        for ranges in ([], [(3, 3)], [(4, 3)], [(1, 3), (3, 4)], [(5, 6), (1, 3)],
+                       [(2 * n, 2 * n + 1) for n in range(1001)])
+    ),
     ("rule_set", {"digest": b""}, "FIELD_OUT_OF_RANGE"),
     ("rule_set", {"version": "a" * 65}, "FIELD_OUT_OF_RANGE"),
     ("finding", {"finding_id": b""}, "FIELD_OUT_OF_RANGE"),
@@ -479,7 +538,13 @@ SAID: list[tuple[str, dict[str, Any]]] = [
     ("cancel", {"reason": "\u4e00" * 166 + "aa"}),
     ("cancel", {"reason": "\u201cas agreed\u201d \u2014 \u540c\u610f"}),
     ("anchor", {"fetched_at": 1}),
-    ("loss", {"size": 0}),
+    ("loss", {"size": 1}),
+    ("key_event", NODE_ROTATION),
+    *(("key_event", {**NODE_ROTATION, "role": role, "lost": 1}) for role in (3, 4, 5)),
+    ("key_event", AUTHORITY_ROTATION),
+    ("key_event", CERTIFICATE),
+    ("lost_bodies", lost((0, 1))),
+    ("lost_bodies", lost(*((2 * n, 2 * n + 1) for n in range(1000)))),
     ("rule_set", {"version": ""}),
     ("finding", {"severity": 0, "ref": b"", "closed": 1}),
     ("finding", {"institution": EXPORTER, "contract_id": "A", "numbers": [0, 2**64 - 1]}),

@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import (
     ChainError,
@@ -38,7 +39,7 @@ from ledgerd_client.core.errors import (
     VerificationError,
 )
 from ledgerd_client.core.header import Header, Kind
-from ledgerd_client.core.history import KeyHistory, admission_digest
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 
 OTHER = "lei.5493001KJTIIGC8Y1R12"
@@ -163,8 +164,8 @@ class TestGenesis:
 
     def test_names_the_keys_of_checkpoints_and_cosignatures(self, log: Log) -> None:
         history = log.history()
-        named = [(key.name, key.algorithm, key.public) for key in history.log_verifiers()]
-        cosigners = [(key.name, key.algorithm, key.public) for key in history.cosigner_verifiers()]
+        named = [(key.name, key.algorithm, key.public) for key in history.log_keys(1)]
+        cosigners = [(key.name, key.algorithm, key.public) for key in history.cosigner_keys()]
         assert (named, cosigners) == (
             [(MAINLAND, 1, log.log_key.public)],
             [(MAINLAND, 4, log.cosigner_key.public)],

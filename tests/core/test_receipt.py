@@ -35,11 +35,11 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.header import Halves, Header, Kind
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Signer
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.receipt import (
     Receipt,
     VerifiedReceipt,
     check_body,
-    open_log_checkpoint,
     receipts_of,
     verify_receipt,
 )

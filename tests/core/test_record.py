@@ -410,7 +410,7 @@ class TestAdmission:
         "record",
         [
             {"rule_set": pb.RuleSet(digest=bytes(32))},
-            {"loss": pb.Loss(log_key=new_key().public)},
+            {"loss": new_border().mainland.loss()},
             {"evidence": pb.Evidence(accused_origin=HONG_KONG, bundle_digest=bytes(32))},
         ],
     )

@@ -47,9 +47,11 @@ NODE = (
 )  # fmt: skip
 # Given for files that tools make, for key events, which are told as NOT_TRUSTED, and for proofs
 # beyond the end, which the SDK does not ask for; and to regulators (regulators.md), and operators.
+# The last is no reason but a variable.
 NOT_MET = {
     "FILE_EXISTS", "KEY_KNOWN", "NO_POSSESSION", "BEYOND_THE_END", "GRANT_NOT_YET",
-    "GRANT_EXPIRED", "NOT_ORDERED", "BEGINS_LATER", "NO_MIRROR",
+    "GRANT_EXPIRED", "NOT_ORDERED", "HISTORY_MOVED", "LEDGER_PASSPHRASE_FILE",
+    "BEGINS_LATER", "NO_MIRROR",
 }  # fmt: skip
 
 

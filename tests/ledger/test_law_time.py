@@ -27,7 +27,6 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ChainError, NotReadyError
-from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.record import Admitted
 
 OVERDUE = at("2026-08-18", "23:59:59.999999") + 1
@@ -79,9 +78,9 @@ class Ticking(Ticker):
     """With the sequencer that it appends to at hand."""
 
     def __init__(
-        self, sequencer: Sequencer, origin: str, key: SigningKey, reader: Reader, **options: Any
+        self, sequencer: Sequencer, sign: Callable[..., Admitted], reader: Reader, **options: Any
     ) -> None:
-        super().__init__(origin, key, reader, sequencer, **options)
+        super().__init__(sign, reader, sequencer, **options)
         self.sequencer = sequencer
 
     def refuse(self, why: NotReadyError | None) -> None:
@@ -100,11 +99,9 @@ async def ticking(law: LawWorld) -> AsyncIterator[Ticking]:
     await sequencer.start()
     yield Ticking(
         sequencer,
-        node.log.origin,
-        node.log.entry_key,
+        node.by_node,
         node.reader,
         clock=law.clock,
-        random=os.urandom,
     )
     await sequencer.stop()
 

@@ -28,8 +28,10 @@ class Gate:
 
     def restarted(self) -> Standing:
         """A standing as a new process makes it."""
-        key = self.node.log_key.verifier
-        return Standing(self.directory, self.node.reader, INSTANCE, key, on_change=self.said.append)
+        return Standing(
+            self.directory, self.node.reader, INSTANCE, self.node.open_own,
+            on_change=self.said.append,
+        )  # fmt: skip
 
     def mark(self, size: int, instance: bytes = INSTANCE) -> None:
         write_mark(self.directory, HighWater(instance, size))
@@ -161,7 +163,14 @@ class TestConfirm:
     def unconfirmed(self, gate: Gate) -> Gate:
         (gate.directory / MARK_FILE).unlink()
         gate.start()
+        gate.standing.heard()
         return gate
+
+    def test_a_peer_whose_log_was_not_looked_at_does_not_confirm(self, gate: Gate) -> None:
+        (gate.directory / MARK_FILE).unlink()
+        gate.start()
+        gate.standing.confirm(b"")
+        assert reason(gate.standing) == "UNCONFIRMED"
 
     def test_a_peer_that_cosigned_nothing_confirms(self, unconfirmed: Gate) -> None:
         unconfirmed.standing.confirm(b"")

@@ -27,8 +27,9 @@ from ledgerd_client.core.errors import (
     StoreError,
 )
 from ledgerd_client.core.header import Kind
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.past import CLOCK_AHEAD
-from ledgerd_client.core.receipt import Receipt, open_log_checkpoint, verify_receipt
+from ledgerd_client.core.receipt import Receipt, verify_receipt
 from ledgerd_client.core.record import Admitted, Key, sign_record, verified
 
 REFUSED = FieldError("refused by admission")

@@ -31,7 +31,13 @@ from ledgerd.store.memory import MemoryStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.chain import check_signatures
-from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
+from ledgerd_client.core.checkpoint import (
+    Checkpoint,
+    add_signatures,
+    cosign,
+    open_checkpoint,
+    sign_checkpoint,
+)
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
@@ -152,6 +158,10 @@ class Node:
 
     def by_node(self, **record: Any) -> Admitted:
         return sign_own(self.log.entry_key, self.log.origin, self.clock(), os.urandom, **record)
+
+    def open_own(self, note: bytes) -> Checkpoint:
+        """A checkpoint of this log, by its key."""
+        return open_checkpoint(note, log=(self.log_key.verifier,)).checkpoint
 
     def anchor(self, size: int, fetched_at: int | None = None) -> Admitted:
         """An anchor of the peer's checkpoint of a size, cosigned."""

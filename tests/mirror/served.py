@@ -93,7 +93,7 @@ def with_note(note: bytes) -> Callable[[pb.FollowResponse], None]:
 
 
 def entries_of(node: Node, start: int, stop: int, *, own: bool) -> list[pb.FollowedEntry]:
-    answers = Answers(node.store, node.log_key.verifier)
+    answers = Answers(node.store, node.open_own)
     entries = []
     while start < stop:
         for each in answers.stretch(start, stop, ()):

@@ -22,7 +22,6 @@ from ledgerd_client.core.checkpoint import (
     Checkpoint,
     add_signatures,
     cosign,
-    open_checkpoint,
     sign_checkpoint,
 )
 from ledgerd_client.core.encoding import u64
@@ -38,6 +37,7 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.header import Kind
 from ledgerd_client.core.merkle import Frontier, leaf_hash
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.remains import order_digest, remains_of
 
 
@@ -398,11 +398,8 @@ class TestWhatThePeerAnchored:
         law.anchor(law.mainland)
         await mirror.step()
         async with mirror.open() as (_, follower):
-            opened = open_checkpoint(
-                follower.cosigned,
-                log=law.mainland.history().log_verifiers(),
-                cosigners=law.hong_kong.history().cosigner_verifiers(),
-                strict=True,
+            opened = open_log_checkpoint(
+                follower.cosigned, law.mainland.history(), law.hong_kong.history(), strict=True
             )
         assert (opened.checkpoint.size, len(opened.cosigned)) == (size, 1)
 

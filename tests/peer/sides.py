@@ -12,16 +12,19 @@ from typing import Any
 from builders import MINUTE, START, Institution, Log, new_body, new_key
 from ledger.threaded import InThread
 
+from ledgerd.api.peer import PeerHandlers
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.founding import found_ledger
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.node import PeerSide
 from ledgerd.rules.ruleset import HOUR, make_rule_set
+from ledgerd.signing import OwnEntries
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
@@ -31,10 +34,13 @@ from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.errors import NotReadyError, UnavailableError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer, Verifier
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.record import Admitted, Key, admit, read_facts, sign_record, verified
 from ledgerd_client.core.trust import OriginTrust, Trust
 
 DEADLINE_HOURS = 24
+# No handler looks at it.
+_CONTEXT: Any = None
 QUOTA = 1 << 28
 
 
@@ -84,11 +90,22 @@ class Wire:
             yield pb.ListHeadersResponse(**_page(reader, start, head))
             start += self.page
 
+    async def list_replica(self, start: int) -> AsyncGenerator[pb.ListReplicaResponse, None]:
+        side = self.reached.peer
+        handlers = PeerHandlers(self.reached.reader, side.witness, side.replica,
+                                side.monitor.settled, _in_thread)  # fmt: skip
+        async for message in handlers.ListReplica(pb.ListReplicaRequest(start=start), _CONTEXT):
+            yield message
+
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         return await self.reached.peer.witness.add_checkpoint(old_size, proof, note)
 
     async def get_cosigned(self) -> bytes:
-        return self.reached.peer.witness.cosigned()
+        return self.reached.peer.witness.vouched()
+
+
+async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
 
 
 def _page(reader: Reader, start: int, head: Head) -> dict[str, Any]:
@@ -180,6 +197,11 @@ class Side:
         """Start everything but the loops: a test makes each step itself."""
         self.store = LmdbStore.open(self.directory / "store")
         self.reader = Reader(self.store)
+        self.keyring = Keyring(self.store, self.log.origin, self.log.authority.public)
+        own = OwnEntries(
+            self.log.origin, self.log.entry_key, 0, clock=self.clock, random=os.urandom
+        )
+        self.sign, self.sign_body = own.sign, own.sign_body
         self.sequencer = Sequencer(
             InThread(Committer(self.store, self._make_writer, reserve_bytes=0)),
             on_commit=self._committed,
@@ -189,7 +211,7 @@ class Side:
             self.directory,
             self.reader,
             self.store.instance,
-            self.log_signer.verifier,
+            lambda note: open_log_checkpoint(note, self.keyring.history).checkpoint,
             on_change=self._refuse,
         )
         self.peer = PeerSide(self.directory, **self._peer_options())
@@ -213,9 +235,10 @@ class Side:
             "origin": self.log.origin,
             "peer_origin": self.peer_log.origin,
             "trust": trust_of(self.log, self.peer_log),
-            "log_key": self.log_signer.verifier,
+            "keys": lambda: self.keyring.history,
             "cosigner": Signer(self.log.origin, COSIGNATURE_V1, self.log.cosigner_key),
-            "entry_key": self.log.entry_key,
+            "sign": self.sign,
+            "sign_body": self.sign_body,
             "reader": self.reader,
             "sequencer": self.sequencer,
             "workers": InProcess(),
@@ -232,6 +255,7 @@ class Side:
     def _committed(self, committed: Committed) -> None:
         head = committed.head
         self.standing.grown(head.size)
+        self.keyring.refresh()
         self.peer.on_commit(head)
 
     def _refuse(self, refusal: NotReadyError | None) -> None:

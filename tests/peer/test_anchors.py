@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from builders import HONG_KONG_PLACE, new_body
+from builders import HONG_KONG_PLACE
 from peer.conftest import Watch
 
 from ledgerd.ledger.peer_log import ANCHOR_STEP
 from ledgerd.peer.anchors import Anchored, anchor_due
 from ledgerd.peer.replica import Replica
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.checkpoint import open_checkpoint
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.core.header import Header
@@ -75,8 +74,7 @@ class TestNews:
 
     async def test_a_loss_is(self, watch: Watch) -> None:
         log = watch.peer.log
-        loss = pb.Loss(size=2, log_key=log.log_key.public)
-        log.add(new_body(log.origin, AUTHORITY, log.now, loss=loss), log.authority)
+        log.lose()
         assert await anchors_after(watch) == 1
 
     async def test_evidence_is(self, watch: Watch) -> None:
@@ -178,7 +176,7 @@ class TestAnchor:
         cosigner = Signer(log.origin, COSIGNATURE_V1, log.cosigner_key).verifier
         opened = open_checkpoint(
             anchor.checkpoint,
-            log=watch.peer.log.history().log_verifiers(),
+            log=watch.peer.log.history().log_keys(1),
             cosigners=[cosigner],
             strict=True,
         )

@@ -29,7 +29,12 @@ from ledgerd.peer.notes import parse_known
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ledgerd_client.core.errors import LedgerError, UnavailableError, VerificationError
+from ledgerd_client.core.errors import (
+    LedgerError,
+    NotReadyError,
+    UnavailableError,
+    VerificationError,
+)
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.transfer import parse_terms, ref_of
 
@@ -160,16 +165,18 @@ class TestCosigning:
         for side in both.sides:
             assert side.client.known_checkpoint == side.peer.replica.verified.note
 
-    async def test_a_peer_that_has_lost_its_state_cosigns_again(self, both: Both) -> None:
+    async def test_a_peer_that_has_lost_its_state_cosigns_nothing_more(self, both: Both) -> None:
         await both.settle()
         peer = both.hong_kong
         await peer.close()
         for path in (peer.directory / "peer").iterdir():
             path.unlink()
         await peer.open()
+        before = both.mainland.peer.own_cosigned.size
         await both.declare(both.transfer())
-        await both.settle()
-        assert both.mainland.peer.own_cosigned.size == both.mainland.size
+        with pytest.raises(NotReadyError, match="lost what it cosigned"):
+            await both.settle()
+        assert both.mainland.peer.own_cosigned.size == before
 
 
 class HeardWire(Wire):
@@ -406,11 +413,21 @@ class TestConfirmation:
         side.standing.start()
         assert side.sequencer.refuse is not None
         await side.peer.submitter.step()
+        await side.peer.monitor.step()
         assert side.sequencer.refuse is None
+
+    async def test_not_before_its_log_was_looked_at(self, both: Both) -> None:
+        await both.settle()
+        side = both.mainland
+        await side.reopen()
+        side.standing.start()
+        await side.peer.submitter.step()
+        assert side.sequencer.refuse is not None
 
     async def test_a_peer_that_cosigned_nothing_confirms_it_too(self, both: Both) -> None:
         side = both.mainland
         side.standing.start()
+        await side.peer.monitor.step()
         with suppress(UnavailableError):
             await side.peer.submitter.step()
         assert side.sequencer.refuse is None

@@ -51,6 +51,7 @@ class TestReplay:
 
     async def test_a_body_that_should_not_have_crossed_is_not_kept(self, watch: Watch) -> None:
         def leak(message: pb.ListHeadersResponse) -> None:
+            del message.bodies[:]
             for index in range(message.first, message.first + len(message.headers)):
                 body = pb.SharedBody(index=index, body=watch.peer.log.entries[index][1])
                 message.bodies.append(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,7 @@ from ledgerd_client.core.note import (
     parse_signature_lines,
     parse_vkey,
 )
+from ledgerd_client.core.record import Admitted
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "c2sp.json").read_text())
 PUBLISHED = VECTORS["tlog_witness_add_checkpoint_sequence"]
@@ -91,6 +93,10 @@ class TestPublishedRequests:
     LOG = parse_vkey(PUBLISHED["log_vkey"])
     LEAVES = tuple(bytes([0x2A, number]) + bytes(30) for number in range(5))
 
+    @staticmethod
+    def nothing(_body: bytes) -> Admitted:
+        raise AssertionError("nothing is appended here")
+
     @pytest.fixture
     def witness(self, tmp_path: Path) -> Iterator[Witness]:
         store = PeerStore.open(tmp_path / "peer", quota=1 << 28, random=os.urandom)
@@ -98,7 +104,11 @@ class TestPublishedRequests:
         final = parse_known(self.request(8)[2])
         replica: Any = SimpleNamespace(
             origin=self.LOG.name,
-            history=SimpleNamespace(genesis=True, log_verifiers=lambda: (self.LOG,)),
+            history=SimpleNamespace(
+                genesis=True,
+                log_keys=lambda _size: (self.LOG,),
+                key_in_force=lambda _role: self.LOG,
+            ),
             verified=final,
             verified_size=final.size,
             root=lambda size: merkle.root(node, size),
@@ -106,10 +116,12 @@ class TestPublishedRequests:
         )
         accusations = Accusations(
             store, tmp_path / "evidence", accused=self.LOG.name, origin="example.com/witness",
-            entry_key=new_key(), clock=lambda: 1, random=os.urandom,
+            sign_body=self.nothing, clock=lambda: 1, random=os.urandom,
         )  # fmt: skip
         cosigner = Signer("example.com/witness", COSIGNATURE_V1, new_key())
-        yield Witness(store, replica, accusations, cosigner, clock=lambda: 1, wake=lambda: None)
+        yield Witness(
+            store, replica, accusations, cosigner, clock=lambda: 1, wake=lambda: None, spent=bytes
+        )
         store.close()
 
     @staticmethod
@@ -264,7 +276,7 @@ def signed(log: Log, size: int, root: bytes) -> bytes:
 def opened(watch: Watch, note: bytes) -> int:
     """The second of our cosignature on a note of the peer's."""
     cosigner = Signer(watch.side.log.origin, COSIGNATURE_V1, watch.side.log.cosigner_key).verifier
-    log = watch.peer.log.history().log_verifiers()
+    log = watch.peer.log.history().log_keys(1)
     return open_checkpoint(note, log=log, cosigners=[cosigner], strict=True).cosigned[cosigner]
 
 
@@ -445,8 +457,10 @@ async def one_that_is_replayed_later(watch: Watch) -> None:
 
 
 async def acknowledge(watch: Watch) -> None:
-    await watch.side.peer._accusations.record(watch.side.sequencer)
-    await watch.side.peer.acknowledge()
+    accusations = watch.side.peer.accusations
+    await accusations.record(watch.side.sequencer)
+    (waiting,) = (kept.digest for kept in accusations.kept() if kept.latched)
+    await accusations.acknowledge(waiting)
 
 
 Contradict = Callable[[Watch], Any]
@@ -522,7 +536,7 @@ class TestEvidenceEntry:
     async def test_a_crash_after_it_was_appended_does_not_double_it(self, watch: Watch) -> None:
         await replayed(watch, 8)
         await same_size(watch)
-        accusations = watch.side.peer._accusations
+        accusations = watch.side.peer.accusations
         entry = accusations._entry
         await accusations.record(watch.side.sequencer)
         accusations._entry = entry
@@ -560,8 +574,9 @@ class TestEvidenceEntry:
     async def test_before_it_is_in_the_log_nobody_can_acknowledge_it(self, watch: Watch) -> None:
         await replayed(watch, 8)
         await same_size(watch)
+        (kept,) = watch.side.peer.accusations.kept()
         with pytest.raises(NotReadyError):
-            await watch.side.peer.acknowledge()
+            await watch.side.peer.accusations.acknowledge(kept.digest)
 
     async def test_more_of_the_same_while_latched_fills_no_disk(self, watch: Watch) -> None:
         await replayed(watch, 8)
@@ -601,7 +616,42 @@ class TestLostState:
     async def test_it_is_said_that_the_state_is_new(self, watch: Watch) -> None:
         with capture_logs() as lines:
             await self.lose(watch)
-        assert [line["event"] for line in lines] == ["peer_store_made"]
+        assert [line["event"] for line in lines] == ["peer_store_made", "cosigner_spent"]
+
+    async def test_the_key_that_was_used_cosigns_nothing_more(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await self.lose(watch)
+        await replayed(watch, 9)
+        log = watch.peer.log
+        with pytest.raises(NotReadyError) as refused:
+            await watch.side.peer.witness.add_checkpoint(8, proof(log, 8, 9), log.checkpoint())
+        assert refused.value.reason == "COSIGNER_SPENT"
+
+    async def test_nor_after_a_restart(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await self.lose(watch)
+        await watch.side.reopen()
+        await replayed(watch, 9)
+        assert watch.side.peer.witness.cosigned_size == 8
+
+    async def test_nor_when_an_older_copy_of_the_state_is_put_back(self, watch: Watch) -> None:
+        await watch.side.reopen()
+        copy = shutil.copytree(watch.side.directory / "peer", watch.side.directory / "copy")
+        await replayed(watch, 8)
+        await watch.side.close()
+        shutil.rmtree(watch.side.directory / "peer")
+        copy.rename(watch.side.directory / "peer")
+        await watch.side.open()
+        await replayed(watch, 9)
+        assert watch.side.peer.witness.cosigned_size == 8
+
+    async def test_another_key_does(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await self.lose(watch)
+        cosigner = Signer(watch.side.log.origin, COSIGNATURE_V1, new_key())
+        watch.side.peer.cosign_by(cosigner)
+        await replayed(watch, 9)
+        assert watch.side.peer.witness.cosigned_size == 9
 
     async def test_nothing_below_the_anchor_is_cosigned(self, watch: Watch) -> None:
         await replayed(watch, 8)

@@ -54,12 +54,28 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     ROLE_INSTITUTION: _Role.ValueType  # 1
     ROLE_REGULATOR: _Role.ValueType  # 2
+    ROLE_LOG: _Role.ValueType  # 3
+    """Keys of the node, which GENESIS names first: only ROTATE."""
+    ROLE_ENTRY: _Role.ValueType  # 4
+    ROLE_COSIGNER: _Role.ValueType  # 5
+    ROLE_AUTHORITY: _Role.ValueType  # 6
+    """The authority itself: only ROTATE, signed by the old key."""
+    ROLE_TLS: _Role.ValueType  # 7
+    """A certificate: only REVOKE; public_key is the SHA-256 of its SubjectPublicKeyInfo, subject <role>/<id>."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper): ...
 
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 ROLE_INSTITUTION: Role.ValueType  # 1
 ROLE_REGULATOR: Role.ValueType  # 2
+ROLE_LOG: Role.ValueType  # 3
+"""Keys of the node, which GENESIS names first: only ROTATE."""
+ROLE_ENTRY: Role.ValueType  # 4
+ROLE_COSIGNER: Role.ValueType  # 5
+ROLE_AUTHORITY: Role.ValueType  # 6
+"""The authority itself: only ROTATE, signed by the old key."""
+ROLE_TLS: Role.ValueType  # 7
+"""A certificate: only REVOKE; public_key is the SHA-256 of its SubjectPublicKeyInfo, subject <role>/<id>."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _Outcome:
@@ -139,6 +155,7 @@ class Body(_message.Message):
     TICK_FIELD_NUMBER: _builtins.int
     QUERY_LOG_FIELD_NUMBER: _builtins.int
     ERASURE_FIELD_NUMBER: _builtins.int
+    LOST_BODIES_FIELD_NUMBER: _builtins.int
     salt: _builtins.bytes
     """16 fresh random bytes, so that body_digest can't be guessed."""
     origin: _builtins.str
@@ -201,6 +218,8 @@ class Body(_message.Message):
     def query_log(self) -> Global___QueryLog: ...
     @_builtins.property
     def erasure(self) -> Global___Erasure: ...
+    @_builtins.property
+    def lost_bodies(self) -> Global___LostBodies: ...
     def __init__(
         self,
         *,
@@ -235,12 +254,13 @@ class Body(_message.Message):
         tick: Global___Tick | None = ...,
         query_log: Global___QueryLog | None = ...,
         erasure: Global___Erasure | None = ...,
+        lost_bodies: Global___LostBodies | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "onward", b"onward", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "resume", b"resume", "rule_set", b"rule_set", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "lost_bodies", b"lost_bodies", "onward", b"onward", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "resume", b"resume", "rule_set", b"rule_set", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "author", b"author", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "occurred_at", b"occurred_at", "onward", b"onward", "origin", b"origin", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "record_id", b"record_id", "resume", b"resume", "rule_set", b"rule_set", "salt", b"salt", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "anchor", b"anchor", "author", b"author", "cancel", b"cancel", "consent_change", b"consent_change", "contract", b"contract", "correction", b"correction", "disposal", b"disposal", "erasure", b"erasure", "evidence", b"evidence", "filing", b"filing", "finding", b"finding", "genesis", b"genesis", "gov_access", b"gov_access", "incident", b"incident", "key_event", b"key_event", "loss", b"loss", "lost_bodies", b"lost_bodies", "occurred_at", b"occurred_at", "onward", b"onward", "origin", b"origin", "pipia", b"pipia", "query_log", b"query_log", "record", b"record", "record_id", b"record_id", "resume", b"resume", "rule_set", b"rule_set", "salt", b"salt", "supplement", b"supplement", "suspend", b"suspend", "termination", b"termination", "tick", b"tick", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["genesis", "key_event", "transfer", "ack", "cancel", "correction", "anchor", "evidence", "loss", "rule_set", "finding", "contract", "filing", "supplement", "termination", "disposal", "pipia", "suspend", "resume", "onward", "incident", "gov_access", "consent_change", "tick", "query_log", "erasure"]  # noqa: Y015
+    _WhichOneofReturnType_record: _TypeAlias = _typing.Literal["genesis", "key_event", "transfer", "ack", "cancel", "correction", "anchor", "evidence", "loss", "rule_set", "finding", "contract", "filing", "supplement", "termination", "disposal", "pipia", "suspend", "resume", "onward", "incident", "gov_access", "consent_change", "tick", "query_log", "erasure", "lost_bodies"]  # noqa: Y015
     _WhichOneofArgType_record: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_record) -> _WhichOneofReturnType_record | None: ...
 
@@ -300,6 +320,8 @@ class KeyEvent(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
     GRANT_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    HISTORY_DIGEST_FIELD_NUMBER: _builtins.int
     action: Global___KeyAction.ValueType
     role: Global___Role.ValueType
     subject: _builtins.str
@@ -318,6 +340,10 @@ class KeyEvent(_message.Message):
     """The institution's public name, as registered."""
     group: _builtins.str
     """The group of companies that the authority registers an institution in; empty: in none."""
+    lost: _builtins.bool
+    """On ROTATE of a node's key: the old key can't sign any more, so nobody waits for its signature."""
+    history_digest: _builtins.bytes
+    """On ROTATE of the authority: the digest of the key history before it, 32 bytes."""
     @_builtins.property
     def grant(self) -> Global___Grant:
         """What a regulator may read; on ADMIT and ROTATE of a regulator, and of nobody else."""
@@ -337,10 +363,12 @@ class KeyEvent(_message.Message):
         name: _builtins.str = ...,
         group: _builtins.str = ...,
         grant: Global___Grant | None = ...,
+        lost: _builtins.bool = ...,
+        history_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "grant", b"grant", "group", b"group", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "compromised_since", b"compromised_since", "grant", b"grant", "group", b"group", "history_digest", b"history_digest", "lost", b"lost", "name", b"name", "place", b"place", "possession", b"possession", "previous_key_id", b"previous_key_id", "public_key", b"public_key", "role", b"role", "sector", b"sector", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -687,27 +715,93 @@ Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
 
 @_typing.final
 class Loss(_message.Message):
-    """A tail that could not be recovered; signed by the authority."""
+    """A tail that could not be recovered, at its own index; signed by the authority. From here on the log
+    and cosigner keys are the ones named: what the old ones signed above size is void.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_FIELD_NUMBER: _builtins.int
     LOG_KEY_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    COSIGNER_KEY_FIELD_NUMBER: _builtins.int
+    LOG_POSSESSION_FIELD_NUMBER: _builtins.int
+    COSIGNER_POSSESSION_FIELD_NUMBER: _builtins.int
     size: _builtins.int
+    """Of the log before it."""
     log_key: _builtins.bytes
+    """Raw Ed25519 public key, 32 bytes."""
+    root: _builtins.bytes
+    """Of the tree of that size."""
+    cosigner_key: _builtins.bytes
+    log_possession: _builtins.bytes
+    """Ed25519 by each new key over its admission digest (docs/format.md)."""
+    cosigner_possession: _builtins.bytes
     def __init__(
         self,
         *,
         size: _builtins.int = ...,
         log_key: _builtins.bytes = ...,
+        root: _builtins.bytes = ...,
+        cosigner_key: _builtins.bytes = ...,
+        log_possession: _builtins.bytes = ...,
+        cosigner_possession: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_key", b"log_key", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cosigner_key", b"cosigner_key", "cosigner_possession", b"cosigner_possession", "log_key", b"log_key", "log_possession", b"log_possession", "root", b"root", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Loss: _TypeAlias = Loss  # noqa: Y015
+
+@_typing.final
+class LostBodies(_message.Message):
+    """Entries below a LOSS whose bodies nobody returned; directly behind it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Range]:
+        """Ascending, disjoint; 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[Global___Range] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranges", b"ranges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LostBodies: _TypeAlias = LostBodies  # noqa: Y015
+
+@_typing.final
+class Range(_message.Message):
+    """Indexes from first up to, not with, end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    end: _builtins.int
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        end: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Range: _TypeAlias = Range  # noqa: Y015
 
 @_typing.final
 class RuleSet(_message.Message):

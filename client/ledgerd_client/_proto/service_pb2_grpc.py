@@ -653,6 +653,11 @@ class PeerServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetCosignedRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetCosignedResponse.FromString,
                 _registered_method=True)
+        self.ListReplica = channel.unary_stream(
+                '/ledger.v1.PeerService/ListReplica',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListReplicaRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListReplicaResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -680,6 +685,13 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListReplica(self, request, context):
+        """The caller's own log as this node has replayed and cosigned it, for one that lost its disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -697,6 +709,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.GetCosigned,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetCosignedRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetCosignedResponse.SerializeToString,
+            ),
+            'ListReplica': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListReplica,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListReplicaRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListReplicaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -781,6 +798,33 @@ class PeerService:
             '/ledger.v1.PeerService/GetCosigned',
             ledgerd__client_dot___proto_dot_service__pb2.GetCosignedRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.GetCosignedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.PeerService/ListReplica',
+            ledgerd__client_dot___proto_dot_service__pb2.ListReplicaRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ListReplicaResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1114,6 +1158,21 @@ class AdminServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.FromString,
                 _registered_method=True)
+        self.ListEvidence = channel.unary_unary(
+                '/ledger.v1.AdminService/ListEvidence',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceResponse.FromString,
+                _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/ledger.v1.AdminService/GetEvidence',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeEvidence = channel.unary_unary(
+                '/ledger.v1.AdminService/AcknowledgeEvidence',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -1141,6 +1200,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvidence(self, request, context):
+        """The contradictions of the peer that are kept here, and the requests that were refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeEvidence(self, request, context):
+        """Ends the silence towards the peer that this evidence began.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1158,6 +1237,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SubmitErasure,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.SerializeToString,
+            ),
+            'ListEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvidence,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceResponse.SerializeToString,
+            ),
+            'AcknowledgeEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeEvidence,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1242,6 +1336,207 @@ class AdminService:
             '/ledger.v1.AdminService/SubmitErasure',
             ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.SubmitErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/ListEvidence',
+            ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ListEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/GetEvidence',
+            ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.GetEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/AcknowledgeEvidence',
+            ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class RecoveryServiceStub:
+    """For institutions, of a node that is being recovered: nothing else is served then.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListMissing = channel.unary_unary(
+                '/ledger.v1.RecoveryService/ListMissing',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListMissingRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListMissingResponse.FromString,
+                _registered_method=True)
+        self.ReturnBodies = channel.unary_unary(
+                '/ledger.v1.RecoveryService/ReturnBodies',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesResponse.FromString,
+                _registered_method=True)
+
+
+class RecoveryServiceServicer:
+    """For institutions, of a node that is being recovered: nothing else is served then.
+    """
+
+    def ListMissing(self, request, context):
+        """The caller's entries whose bodies are missing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReturnBodies(self, request, context):
+        """Gives bodies back; each is checked against its header by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RecoveryServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListMissing': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMissing,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ListMissingRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ListMissingResponse.SerializeToString,
+            ),
+            'ReturnBodies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReturnBodies,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'ledger.v1.RecoveryService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('ledger.v1.RecoveryService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RecoveryService:
+    """For institutions, of a node that is being recovered: nothing else is served then.
+    """
+
+    @staticmethod
+    def ListMissing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.RecoveryService/ListMissing',
+            ledgerd__client_dot___proto_dot_service__pb2.ListMissingRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ListMissingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReturnBodies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.RecoveryService/ReturnBodies',
+            ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ReturnBodiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

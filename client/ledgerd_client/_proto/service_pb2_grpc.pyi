@@ -217,6 +217,8 @@ class PeerServiceStub:
     """The newest checkpoint, then every header from start up to its size, with shared bodies."""
     GetCosigned: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetCosignedRequest, _service_pb2.GetCosignedResponse]
     """The largest checkpoint of the caller's log that this node cosigned."""
+    ListReplica: _grpc.UnaryStreamMultiCallable[_service_pb2.ListReplicaRequest, _service_pb2.ListReplicaResponse]
+    """The caller's own log as this node has replayed and cosigned it, for one that lost its disk."""
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -229,6 +231,8 @@ class PeerServiceAsyncStub(PeerServiceStub):
     """The newest checkpoint, then every header from start up to its size, with shared bodies."""
     GetCosigned: _aio.UnaryUnaryMultiCallable[_service_pb2.GetCosignedRequest, _service_pb2.GetCosignedResponse]  # type: ignore[assignment]
     """The largest checkpoint of the caller's log that this node cosigned."""
+    ListReplica: _aio.UnaryStreamMultiCallable[_service_pb2.ListReplicaRequest, _service_pb2.ListReplicaResponse]  # type: ignore[assignment]
+    """The caller's own log as this node has replayed and cosigned it, for one that lost its disk."""
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     """For the other node."""
@@ -256,6 +260,14 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.GetCosignedResponse, _abc.Awaitable[_service_pb2.GetCosignedResponse]]:
         """The largest checkpoint of the caller's log that this node cosigned."""
+
+    @_abc_1.abstractmethod
+    def ListReplica(
+        self,
+        request: _service_pb2.ListReplicaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.ListReplicaResponse], _abc.AsyncIterator[_service_pb2.ListReplicaResponse]]:
+        """The caller's own log as this node has replayed and cosigned it, for one that lost its disk."""
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -369,6 +381,11 @@ class AdminServiceStub:
     """Whether the body of an entry is old enough to be erased. Nothing is erased."""
     SubmitErasure: _grpc.UnaryUnaryMultiCallable[_service_pb2.SubmitErasureRequest, _service_pb2.SubmitErasureResponse]
     """Erases bodies on the authority's order."""
+    ListEvidence: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListEvidenceRequest, _service_pb2.ListEvidenceResponse]
+    """The contradictions of the peer that are kept here, and the requests that were refused."""
+    GetEvidence: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetEvidenceRequest, _service_pb2.GetEvidenceResponse]
+    AcknowledgeEvidence: _grpc.UnaryUnaryMultiCallable[_service_pb2.AcknowledgeEvidenceRequest, _service_pb2.AcknowledgeEvidenceResponse]
+    """Ends the silence towards the peer that this evidence began."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -381,6 +398,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Whether the body of an entry is old enough to be erased. Nothing is erased."""
     SubmitErasure: _aio.UnaryUnaryMultiCallable[_service_pb2.SubmitErasureRequest, _service_pb2.SubmitErasureResponse]  # type: ignore[assignment]
     """Erases bodies on the authority's order."""
+    ListEvidence: _aio.UnaryUnaryMultiCallable[_service_pb2.ListEvidenceRequest, _service_pb2.ListEvidenceResponse]  # type: ignore[assignment]
+    """The contradictions of the peer that are kept here, and the requests that were refused."""
+    GetEvidence: _aio.UnaryUnaryMultiCallable[_service_pb2.GetEvidenceRequest, _service_pb2.GetEvidenceResponse]  # type: ignore[assignment]
+    AcknowledgeEvidence: _aio.UnaryUnaryMultiCallable[_service_pb2.AcknowledgeEvidenceRequest, _service_pb2.AcknowledgeEvidenceResponse]  # type: ignore[assignment]
+    """Ends the silence towards the peer that this evidence began."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators, who hand in what the authority signed."""
@@ -409,4 +431,70 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_service_pb2.SubmitErasureResponse, _abc.Awaitable[_service_pb2.SubmitErasureResponse]]:
         """Erases bodies on the authority's order."""
 
+    @_abc_1.abstractmethod
+    def ListEvidence(
+        self,
+        request: _service_pb2.ListEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListEvidenceResponse, _abc.Awaitable[_service_pb2.ListEvidenceResponse]]:
+        """The contradictions of the peer that are kept here, and the requests that were refused."""
+
+    @_abc_1.abstractmethod
+    def GetEvidence(
+        self,
+        request: _service_pb2.GetEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetEvidenceResponse, _abc.Awaitable[_service_pb2.GetEvidenceResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def AcknowledgeEvidence(
+        self,
+        request: _service_pb2.AcknowledgeEvidenceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.AcknowledgeEvidenceResponse, _abc.Awaitable[_service_pb2.AcknowledgeEvidenceResponse]]:
+        """Ends the silence towards the peer that this evidence began."""
+
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class RecoveryServiceStub:
+    """For institutions, of a node that is being recovered: nothing else is served then."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RecoveryServiceAsyncStub: ...
+    ListMissing: _grpc.UnaryUnaryMultiCallable[_service_pb2.ListMissingRequest, _service_pb2.ListMissingResponse]
+    """The caller's entries whose bodies are missing."""
+    ReturnBodies: _grpc.UnaryUnaryMultiCallable[_service_pb2.ReturnBodiesRequest, _service_pb2.ReturnBodiesResponse]
+    """Gives bodies back; each is checked against its header by itself."""
+
+@_typing.type_check_only
+class RecoveryServiceAsyncStub(RecoveryServiceStub):
+    """For institutions, of a node that is being recovered: nothing else is served then."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListMissing: _aio.UnaryUnaryMultiCallable[_service_pb2.ListMissingRequest, _service_pb2.ListMissingResponse]  # type: ignore[assignment]
+    """The caller's entries whose bodies are missing."""
+    ReturnBodies: _aio.UnaryUnaryMultiCallable[_service_pb2.ReturnBodiesRequest, _service_pb2.ReturnBodiesResponse]  # type: ignore[assignment]
+    """Gives bodies back; each is checked against its header by itself."""
+
+class RecoveryServiceServicer(metaclass=_abc_1.ABCMeta):
+    """For institutions, of a node that is being recovered: nothing else is served then."""
+
+    @_abc_1.abstractmethod
+    def ListMissing(
+        self,
+        request: _service_pb2.ListMissingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ListMissingResponse, _abc.Awaitable[_service_pb2.ListMissingResponse]]:
+        """The caller's entries whose bodies are missing."""
+
+    @_abc_1.abstractmethod
+    def ReturnBodies(
+        self,
+        request: _service_pb2.ReturnBodiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.ReturnBodiesResponse, _abc.Awaitable[_service_pb2.ReturnBodiesResponse]]:
+        """Gives bodies back; each is checked against its header by itself."""
+
+def add_RecoveryServiceServicer_to_server(servicer: RecoveryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

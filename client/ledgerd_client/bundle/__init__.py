@@ -8,10 +8,10 @@ authorities (docs/regulators.md, "Dispute bundle").
 from __future__ import annotations
 
 from ledgerd_client.bundle.gathering import gather_as_institution, gather_as_regulator
-from ledgerd_client.bundle.model import Bundle, BundledEntry, BundledGenesis, BundledSide
+from ledgerd_client.bundle.model import Bundle, BundledDecision, BundledEntry, BundledSide
 from ledgerd_client.bundle.verifying import VerifiedBundle, VerifiedSide, verify_bundle, with_state
 
 __all__ = [
-    "Bundle", "BundledEntry", "BundledGenesis", "BundledSide", "VerifiedBundle", "VerifiedSide",
+    "Bundle", "BundledDecision", "BundledEntry", "BundledSide", "VerifiedBundle", "VerifiedSide",
     "gather_as_institution", "gather_as_regulator", "verify_bundle", "with_state",
 ]  # fmt: skip

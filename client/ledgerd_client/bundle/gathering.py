@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 
 from ledgerd_client._channel import connect
@@ -10,13 +10,14 @@ from ledgerd_client._law_view import LawView
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._replies import to_receipt
-from ledgerd_client.bundle.model import BundledEntry, BundledGenesis, BundledSide
+from ledgerd_client.bundle.model import BundledDecision, BundledEntry, BundledSide
 from ledgerd_client.config import Settings
 from ledgerd_client.core.body import encode_message, parse_body
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import LedgerError, NotFoundError, NotReadyError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.node_keys import ROTATING_ROLES
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.regulator import FoundEntry, Query, RegulatorClient
@@ -74,7 +75,7 @@ async def gather_as_regulator(client: RegulatorClient, ref: bytes, *, bodies: bo
     return BundledSide(
         client.origin,
         await _keys(history, parties, under, partial(client.prove, under=under)),
-        _genesis(await client.history(history.need_genesis().peer_origin)),
+        _peer_keys(await client.history(history.need_genesis().peer_origin)),
         tuple(entry for entry in rule_sets if entry.receipt.index in named),
         halves,
         tuple(findings),
@@ -104,7 +105,7 @@ class _Party:
         return BundledSide(
             origin,
             await _keys(history, {institution}, self._under, self._prove),
-            _genesis(await view.histories.refresh(history.need_genesis().peer_origin)),
+            _peer_keys(await view.histories.refresh(history.need_genesis().peer_origin)),
             tuple(rule_sets),
             tuple(halves if bodies else (BundledEntry(half.receipt) for half in halves)),
             tuple(findings),
@@ -130,25 +131,42 @@ class _Party:
 async def _keys(
     history: KeyHistory, institutions: Collection[str], under: OpenedCheckpoint, prove: Prove
 ) -> tuple[BundledEntry, ...]:
-    """GENESIS and the key events of some institutions, as far as the checkpoint reaches."""
-    return tuple([
-        BundledEntry(await prove(header), body)
+    """What a verifier of this side needs of its key history, as far as the checkpoint reaches."""
+    reached = [
+        (header, body)
         for header, body in history.entries
         if Header.parse(header).index < under.checkpoint.size
-        and _is_of(parse_body(body), institutions)
-    ])  # fmt: skip
+    ]
+
+    def needed(event: body_pb2.KeyEvent) -> bool:
+        return event.role in ROTATING_ROLES or (
+            event.role == body_pb2.ROLE_INSTITUTION and event.subject in institutions
+        )
+
+    picked = _pick(reached, needed)
+    return tuple([BundledEntry(await prove(header), body) for header, body in picked])
 
 
-def _is_of(body: body_pb2.Body, institutions: Collection[str]) -> bool:
-    event = body.key_event
-    if body.HasField("genesis"):
-        return True
-    return event.role == body_pb2.ROLE_INSTITUTION and event.subject in institutions
+def _peer_keys(history: KeyHistory) -> tuple[BundledDecision, ...]:
+    """What tells the keys by which the other side's node cosigns."""
+    roles = {body_pb2.ROLE_COSIGNER, body_pb2.ROLE_AUTHORITY}
+    picked = _pick(history.entries, lambda event: event.role in roles)
+    return tuple(BundledDecision(Header.parse(header).signature, body) for header, body in picked)
 
 
-def _genesis(history: KeyHistory) -> BundledGenesis:
-    header, body = history.entries[0]
-    return BundledGenesis(Header.parse(header).signature, body)
+def _pick(
+    entries: Sequence[tuple[bytes, bytes]], needed: Callable[[body_pb2.KeyEvent], bool]
+) -> list[tuple[bytes, bytes]]:
+    """GENESIS, LOSS and the key events that are needed; all that a new authority's key signed."""
+    events = [parse_body(body).key_event for _, body in entries]
+    signed = max(
+        (at for at, event in enumerate(events) if event.role == body_pb2.ROLE_AUTHORITY), default=0
+    )
+    return [
+        entry
+        for at, (entry, event) in enumerate(zip(entries, events, strict=True))
+        if at <= signed or not event.role or needed(event)
+    ]
 
 
 def _rule_sets_of(findings: Iterable[BundledEntry]) -> set[int]:

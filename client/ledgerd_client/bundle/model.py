@@ -11,6 +11,7 @@ from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import FieldError, LedgerError, MalformedError
 from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.header import check_origin
+from ledgerd_client.core.keys import SIGNATURE_SIZE
 from ledgerd_client.core.receipt import Receipt
 
 FORM: Final = "ledgerd-bundle/v1"
@@ -33,8 +34,8 @@ class BundledEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class BundledGenesis:
-    """Of the other log's GENESIS what its authority signed, and nothing that it did not."""
+class BundledDecision:
+    """Of an entry of the other log what its authority signed, and nothing that it did not."""
 
     signature: bytes
     body: bytes = field(repr=False)
@@ -44,7 +45,10 @@ class BundledGenesis:
 
     @classmethod
     def read(cls, found: Any) -> Self:
-        return cls(parse_base64(found["signature"]), parse_base64(found["body"]))
+        signature = parse_base64(found["signature"])
+        if len(signature) != SIGNATURE_SIZE:
+            raise ValueError
+        return cls(signature, parse_base64(found["body"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,15 @@ class BundledSide:
     """
     What one log holds of the transfer; believed by nobody yet.
 
-    keys: GENESIS, and the key events of the institutions whose halves these are. peer_genesis: of
-    the other log, whose node cosigned. rule_sets: those that the findings name. In log order.
+    keys: GENESIS, LOSS, and the key events of the node, the authority and the institutions whose
+    halves these are. peer_keys: of the other log, whose node cosigned, GENESIS, LOSS, and those of
+    cosigner and authority. Of both all up to the authority's last rotation, which is signed over
+    them. rule_sets: those that the findings name. In log order.
     """
 
     origin: str
     keys: tuple[BundledEntry, ...]
-    peer_genesis: BundledGenesis
+    peer_keys: tuple[BundledDecision, ...]
     rule_sets: tuple[BundledEntry, ...]
     halves: tuple[BundledEntry, ...]
     findings: tuple[BundledEntry, ...]
@@ -67,7 +73,7 @@ class BundledSide:
         return {
             "origin": self.origin,
             "keys": [entry.to_json() for entry in self.keys],
-            "peer_genesis": self.peer_genesis.to_json(),
+            "peer_keys": [decision.to_json() for decision in self.peer_keys],
             "rule_sets": [entry.to_json() for entry in self.rule_sets],
             "halves": [entry.to_json() for entry in self.halves],
             "findings": [entry.to_json() for entry in self.findings],
@@ -81,7 +87,8 @@ class BundledSide:
             tuple(map(BundledEntry.read, found[name]))
             for name in ("keys", "rule_sets", "halves", "findings")
         )
-        return cls(origin, keys, BundledGenesis.read(found["peer_genesis"]), *others)
+        peer_keys = tuple(map(BundledDecision.read, found["peer_keys"]))
+        return cls(origin, keys, peer_keys, *others)
 
 
 @dataclass(frozen=True, slots=True)

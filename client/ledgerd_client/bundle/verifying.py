@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from ledgerd_client._histories import as_verification
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.bundle.model import Bundle, BundledEntry, BundledGenesis, BundledSide
+from ledgerd_client.bundle.model import Bundle, BundledDecision, BundledEntry, BundledSide
 from ledgerd_client.core.body import kind_of, parse_body
 from ledgerd_client.core.derivation import HalfFacts, derive
+from ledgerd_client.core.encoding import U64_MAX
 from ledgerd_client.core.errors import (
     ChainError,
     LedgerError,
@@ -173,19 +174,36 @@ def _histories(side: BundledSide, trust: Trust) -> tuple[KeyHistory, KeyHistory]
     entries = [(entry.receipt.header, entry.body) for entry in side.keys]
     own = KeyHistory.of(side.origin, trust.authority(side.origin), entries)
     genesis = own.need_genesis()
-    authority = trust.authority(genesis.peer_origin)
-    if genesis.peer_authority_key != authority:
-        raise TrustError(f"{own.origin} names another authority of {genesis.peer_origin}")
-    return own, _begun(side.peer_genesis, genesis.peer_origin, authority)
+    origin = genesis.peer_origin
+    peer = KeyHistory.of(origin, trust.authority(origin), _entries(side.peer_keys, origin))
+    peer.need_genesis()
+    if not peer.names_authority(genesis.peer_authority_key):
+        raise TrustError(f"{own.origin} names another authority of {origin}")
+    return own, peer
 
 
-def _begun(genesis: BundledGenesis, origin: str, authority: bytes) -> KeyHistory:
-    """A log's first entry, of which only what its authority signed is known: not when it was."""
-    header = Header(
-        0, 0, genesis_previous(origin), Kind.GENESIS, sha256(genesis.body).digest(),
-        0, key_id(authority), genesis.signature, None,
-    )  # fmt: skip
-    return KeyHistory.of(origin, authority, [(header.encode(), genesis.body)])
+def _entries(decisions: Iterable[BundledDecision], origin: str) -> Iterator[tuple[bytes, bytes]]:
+    """
+    The entries of a key history of which only what its authority signed is known.
+
+    Not when they were recorded, nor where: they stand one after another here. A LOSS says where.
+    """
+    authority, admitted_at, index = b"", 0, 0
+    for decision in decisions:
+        body = parse_body(decision.body)
+        if body.HasField("genesis"):
+            authority = body.genesis.authority_key
+        elif body.HasField("loss"):
+            index = body.loss.size
+        header = Header(
+            index, 0, genesis_previous(origin), kind_of(body), sha256(decision.body).digest(),
+            admitted_at, key_id(authority), decision.signature, None,
+        )  # fmt: skip
+        yield header.encode(), decision.body
+        if body.key_event.role == pb.ROLE_AUTHORITY:
+            authority, admitted_at = body.key_event.public_key, index
+        # Beyond a LOSS of no possible size it stands still, and is refused for that.
+        index = min(index + 1, U64_MAX)
 
 
 def _proven(entry: BundledEntry, own: KeyHistory, peer: KeyHistory) -> VerifiedReceipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -14,6 +15,7 @@ from ledgerd_client._proto.service_pb2_grpc import AdminServiceStub
 from ledgerd_client._replies import check_receipt, to_receipt
 from ledgerd_client._status import from_rpc_error
 from ledgerd_client.config import Settings
+from ledgerd_client.core.errors import VerificationError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, check_body
 from ledgerd_client.core.record import SignedRecord
@@ -68,6 +70,42 @@ async def check_erasure(settings: Settings, trust: Trust, index: int) -> pb.Chec
         return await admin.CheckErasure(request, timeout=settings.timeout_s)
 
     return await _ask(settings, trust, check)
+
+
+async def list_evidence(settings: Settings, trust: Trust) -> pb.ListEvidenceResponse:
+    """What the node keeps against its peer; raises what the node states."""
+
+    async def ask(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> pb.ListEvidenceResponse:
+        return await admin.ListEvidence(pb.ListEvidenceRequest(), timeout=settings.timeout_s)
+
+    return await _ask(settings, trust, ask)
+
+
+async def get_evidence(settings: Settings, trust: Trust, digest: bytes) -> bytes:
+    """
+    One bundle, believed by nobody yet.
+
+    Raises what the node states, and VerificationError when it sends another.
+    """
+
+    async def ask(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> bytes:
+        request = pb.GetEvidenceRequest(digest=digest)
+        return (await admin.GetEvidence(request, timeout=settings.timeout_s)).bundle
+
+    bundle = await _ask(settings, trust, ask)
+    if sha256(bundle).digest() != digest:
+        raise VerificationError("the node sent other evidence than was asked for")
+    return bundle
+
+
+async def acknowledge_evidence(settings: Settings, trust: Trust, digest: bytes) -> None:
+    """Let the node cosign its peer again; raises what the node states."""
+
+    async def ask(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> None:
+        request = pb.AcknowledgeEvidenceRequest(digest=digest)
+        await admin.AcknowledgeEvidence(request, timeout=settings.timeout_s)
+
+    await _ask(settings, trust, ask)
 
 
 async def _ask(

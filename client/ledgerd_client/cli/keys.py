@@ -1,4 +1,4 @@
-"""`ledgerctl keygen` and `ledgerctl trust`."""
+"""`ledgerctl keygen`, `ledgerctl key` and `ledgerctl trust`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,61 @@ from ledgerd_client.core.errors import InputError, TrustError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import ED25519, Verifier
 from ledgerd_client.core.trust import OriginTrust, Trust
-from ledgerd_client.keyfile import KeyFile, read_file, write_key_file, write_new
+from ledgerd_client.keyfile import (
+    KeyFile,
+    read_file,
+    read_key_file,
+    read_passphrase,
+    read_secret,
+    write_key_file,
+    write_new,
+)
+from ledgerd_client.sealing import SealedKey
 
 trust = typer.Typer(no_args_is_help=True, help="Trust files: what a verifier knows beforehand.")
+
+
+key = typer.Typer(no_args_is_help=True, help="Key files: under a passphrase, or not.")
+
+PassphraseFile = Annotated[
+    Path | None, typer.Option(help="A file with the passphrase; else it is asked for.")
+]
+
+
+@key.command()
+def seal(
+    file: Annotated[Path, typer.Argument(help="A key file.")],
+    out: Annotated[Path, typer.Option(help="The sealed key file to make.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Seal a key file under a passphrase; destroy the old file when you have tried the new one.
+
+    A node opens its own with keys.passphrase in node.toml, a tool with LEDGER_PASSPHRASE_FILE.
+    """
+    plain = KeyFile.parse(read_secret(file))
+    if plain.throwaway:
+        raise InputError("a key that was made for a trial proves nothing: it needs no sealing")
+    if passphrase_file is None:
+        passphrase = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=True).encode()
+    else:
+        passphrase = read_passphrase(passphrase_file)
+    write_new(out, SealedKey.seal(plain.key, passphrase).format(), mode=0o600)
+    emit({"public_key": encode_base64(plain.key.public), "sealed": str(out)}, as_json=as_json)
+
+
+@key.command()
+def unseal(
+    file: Annotated[Path, typer.Argument(help="A sealed key file.")],
+    out: Annotated[Path, typer.Option(help="The key file to make.")],
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Take the passphrase off a key file again: whoever has the file then has the key."""
+    opened = read_key_file(file, passphrase_file)
+    write_key_file(out, opened)
+    emit({"public_key": encode_base64(opened.key.public), "key": str(out)}, as_json=as_json)
 
 
 def keygen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -111,6 +112,23 @@ def drop(
     say(words().word("given_up"))
     if attempts:
         say(words().word("given_up_sent"))
+
+
+@app.command("return")
+def return_bodies(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """
+    Give the bodies of recorded records back to a node that has lost its disk and asks for them.
+
+    The node must be recovering at that time, as its operator says. Exit code 3 as long as it misses
+    records of this institution that are not in this outbox.
+    """
+    from ledgerd_client import _returning  # noqa: PLC0415 -- gRPC takes its time to load
+
+    with closing(_open(config)) as outbox:
+        returned = asyncio.run(_returning.return_bodies(Settings.from_file(config), outbox))
+    emit({"returned": returned.taken, "missing": returned.left}, as_json=as_json)
+    if returned.left:
+        raise typer.Exit(COULD_NOT_ASK)
 
 
 @app.command()

@@ -101,6 +101,11 @@ _add(
     "Show a transfer with both its records, each proven to stand in its log.",
 )
 _add(
+    "timeline",
+    "timeline:timeline",
+    "Say which of two logs' entries came first, as far as the anchors between the logs prove it.",
+)
+_add(
     "summary",
     "queries:summary",
     "Count entries, transfers and persons by one to four things; options are those of `entries`.",
@@ -132,6 +137,7 @@ _add(
     "Print the newest checkpoint of the node on your side, verified: a C2SP signed note.",
 )
 _add("keygen", "keys:keygen", "Make an Ed25519 signing key.")
+_add("key", "keys:key", "Key files: under a passphrase, or not.")
 _add(
     "report",
     "reporting:app",
@@ -142,8 +148,11 @@ _add("receipt", "receipts:app", "Fetch receipts, and verify them offline.")
 _add("outbox", "outbox:app", "Records that wait for the node, or were refused.")
 _add("enrol", "enrol:app", "Let institutions, regulators and operators in.")
 _add("erase", "erase:app", "Erase bodies whose time of keeping is over.")
+_add(
+    "evidence", "evidence:app", "Evidence against the other side's node, and what it asked in vain."
+)
 _add("trust", "keys:trust", "Trust files: what a verifier knows beforehand.")
-_add("authority", "authority:app", "For the authority of a side; works offline.")
+_add("authority", "node_keys:app", "For the authority of a side; works offline.")
 
 
 def run() -> None:

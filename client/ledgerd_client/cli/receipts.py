@@ -123,12 +123,12 @@ def verify_offline(
     want of a cosignature, and InputError when the files know nothing of a log that it names.
     """
     trusted = Trust.parse(read_file(trust))
-    histories = {history.origin: history for history in _histories(keys, trusted)}
+    histories = {history.origin: history for history in read_histories(keys, trusted)}
     note = parse_note(receipt.checkpoint)
-    own = _need(histories, Checkpoint.parse(note.text).origin)
-    peer_origin = _peer_of(own, trusted)
+    own = need_history(histories, Checkpoint.parse(note.text).origin)
+    peer_origin = _peer_of(own, trusted, histories)
     is_cosigned = any(line.name == peer_origin for line in note.signatures)
-    peer = _need(histories, peer_origin) if is_cosigned else None
+    peer = need_history(histories, peer_origin) if is_cosigned else None
     try:
         verified = verify_receipt(receipt, own, peer)
     except ForbiddenError as error:
@@ -167,7 +167,7 @@ def proven(verified: VerifiedReceipt) -> dict[str, object]:
     }
 
 
-def _histories(paths: Iterable[Path], trust: Trust) -> Iterator[KeyHistory]:
+def read_histories(paths: Iterable[Path], trust: Trust) -> Iterator[KeyHistory]:
     """Of the origins that the trust file knows; the others are of no use here."""
     known = {side.origin.encode(): side.authority.public for side in trust.origins}
     for path in paths:
@@ -179,7 +179,7 @@ def _histories(paths: Iterable[Path], trust: Trust) -> Iterator[KeyHistory]:
                 yield KeyHistory.parse(data, known[origin])
 
 
-def _need(histories: dict[str, KeyHistory], origin: str) -> KeyHistory:
+def need_history(histories: dict[str, KeyHistory], origin: str) -> KeyHistory:
     if origin not in histories:
         raise InputError(
             f"no key history of {origin} that the trust file vouches for is under --keys",
@@ -189,9 +189,12 @@ def _need(histories: dict[str, KeyHistory], origin: str) -> KeyHistory:
     return histories[origin]
 
 
-def _peer_of(history: KeyHistory, trust: Trust) -> str:
+def _peer_of(history: KeyHistory, trust: Trust, histories: dict[str, KeyHistory]) -> str:
     genesis = history.need_genesis()
-    side_of(trust, genesis.peer_origin)
-    if genesis.peer_authority_key != trust.authority(genesis.peer_origin):
+    pinned = side_of(trust, genesis.peer_origin).authority.public
+    peer = histories.get(genesis.peer_origin)
+    named = genesis.peer_authority_key
+    # It may have been rotated to the one that is trusted.
+    if named != pinned and not (peer and peer.names_authority(named)):
         raise TrustError(f"{history.origin} names another authority of {genesis.peer_origin}")
     return genesis.peer_origin

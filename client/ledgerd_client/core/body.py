@@ -21,16 +21,20 @@ from ledgerd_client.core.fields import (
     DIGEST_SIZE,
     SALT_SIZE,
     check_count,
-    check_id,
     check_institution,
     check_record_id,
     check_size,
     check_text,
     check_time,
 )
-from ledgerd_client.core.header import MAX_INSTITUTION_BYTES, Kind, check_origin
-from ledgerd_client.core.keys import check_public_key
-from ledgerd_client.core.supervision import check_erasure, check_grant, check_query_log
+from ledgerd_client.core.header import Kind, check_origin
+from ledgerd_client.core.key_events import (
+    check_genesis,
+    check_key_event,
+    check_loss,
+    check_lost_bodies,
+)
+from ledgerd_client.core.supervision import check_erasure, check_query_log
 
 MAX_BODY_BYTES = 32 * 1024
 
@@ -42,6 +46,7 @@ KIND_OF_RECORD: Mapping[str, Kind] = MappingProxyType({
     "cancel": Kind.CANCEL, "correction": Kind.CORRECTION, "anchor": Kind.ANCHOR,
     "evidence": Kind.EVIDENCE, "loss": Kind.LOSS, "rule_set": Kind.NODE, "finding": Kind.NODE,
     "tick": Kind.NODE, "query_log": Kind.NODE, "erasure": Kind.NODE,
+    "lost_bodies": Kind.NODE,
     "contract": Kind.CONTRACT, "filing": Kind.CONTRACT,
     "supplement": Kind.CONTRACT, "termination": Kind.CONTRACT, "disposal": Kind.CONTRACT,
     "pipia": Kind.RECORD, "suspend": Kind.RECORD, "resume": Kind.RECORD, "onward": Kind.RECORD,
@@ -134,49 +139,6 @@ def _check_author(author: str, kind: Kind) -> None:
         raise FieldError(f"{kind.name} is not by {author!r}", reason="WRONG_AUTHOR")
 
 
-def _check_genesis(body: pb.Body) -> None:
-    genesis = body.genesis
-    keys = (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
-    for key in (*keys, genesis.peer_authority_key):
-        check_public_key(key)
-    if len(set(keys)) != len(keys):
-        raise FieldError("log, entry, cosigner and authority keys are four different keys")
-    check_origin(genesis.peer_origin)
-    if genesis.peer_origin == body.origin:
-        raise FieldError("a log is not its own peer")
-
-
-def _check_key_event(body: pb.Body) -> None:
-    event = body.key_event
-    check_size("public_key", event.public_key, 32)
-    if event.action not in pb.KeyAction.values() or not event.action:
-        raise FieldError("action is admit, rotate or revoke", reason="UNKNOWN_CODE")
-    if event.role not in pb.Role.values() or not event.role:
-        raise FieldError("role is institution or regulator", reason="UNKNOWN_CODE")
-    _check_subject(event)
-    check_size("possession", event.possession, 0 if event.action == pb.KEY_ACTION_REVOKE else 64)
-    rotates = event.action == pb.KEY_ACTION_ROTATE
-    check_size("previous_key_id", event.previous_key_id, 33 if rotates else 0)
-    if event.compromised_since:
-        check_time("compromised_since", event.compromised_since)
-    check_text("name", event.name, 200)
-    check_id("group", event.group, 64)
-    check_grant(event)
-
-
-def _check_subject(event: pb.KeyEvent) -> None:
-    if event.role == pb.ROLE_INSTITUTION:
-        check_institution("subject", event.subject)
-        # What rotates or revokes a key need not say again where its institution is.
-        if event.action == pb.KEY_ACTION_ADMIT or event.place or event.sector:
-            codes.check_codes("place", codes.PLACES, (event.place,))
-            codes.check_codes("sector", codes.SECTORS, (event.sector,))
-        return
-    check_text("subject", event.subject, MAX_INSTITUTION_BYTES)
-    if not event.subject or event.place or event.sector or event.group:
-        raise FieldError("a regulator has a subject, and neither place, sector nor group")
-
-
 def _check_ack(body: pb.Body) -> None:
     ack = body.ack
     if ack.outcome not in pb.Outcome.values() or not ack.outcome:
@@ -216,10 +178,6 @@ def _check_evidence(body: pb.Body) -> None:
     check_size("bundle_digest", body.evidence.bundle_digest, DIGEST_SIZE)
 
 
-def _check_loss(body: pb.Body) -> None:
-    check_public_key(body.loss.log_key)
-
-
 def _check_rule_set(body: pb.Body) -> None:
     check_size("digest", body.rule_set.digest, DIGEST_SIZE)
     check_text("version", body.rule_set.version, 64)
@@ -240,8 +198,9 @@ def _check_finding(body: pb.Body) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[pb.Body], None]] = MappingProxyType({
-    "genesis": _check_genesis, "key_event": _check_key_event, "ack": _check_ack,
+    "genesis": check_genesis, "key_event": check_key_event, "ack": _check_ack,
     "cancel": _check_cancel, "correction": _check_correction, "anchor": _check_anchor,
-    "evidence": _check_evidence, "loss": _check_loss, "rule_set": _check_rule_set,
+    "evidence": _check_evidence, "loss": check_loss, "rule_set": _check_rule_set,
     "finding": _check_finding, "query_log": check_query_log, "erasure": check_erasure,
+    "lost_bodies": check_lost_bodies,
 })  # fmt: skip

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
+from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import ChainError, LedgerError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind, genesis_previous
-from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
 from ledgerd_client.core.keys import verify
 from ledgerd_client.core.merkle import Frontier, leaf_hash
 
@@ -74,10 +75,11 @@ class Replay:
             raise ChainError(f"entry {header.index}: the body is not the one in the header")
         if body is None and header.kind in KINDS_SHARED_WITH_PEER:
             raise ChainError(f"entry {header.index}: the body of {header.kind.name} is missing")
-        parsed = parse_body(body) if body is not None and header.kind <= Kind.KEY else None
-        if parsed is not None:
-            self.history.check(header, parsed)
-        public = self.history.signer(header)
+        parsed = None
+        if body is not None and header.kind in HISTORY_KINDS:
+            parsed = parse_body(body)
+            self._check_key_entry(header, parsed)
+        public = self.history.signer(header, parsed)
         if not self.claim_digest(header.body_digest, header.index):
             raise ChainError(f"entry {header.index} repeats the body of an earlier one")
         if parsed is not None and body is not None:
@@ -87,6 +89,11 @@ class Replay:
         self.tree.append(self.last_leaf)
         message = header.signed_bytes(self.history.origin)
         return header, SignatureCheck(header.index, public, message, header.signature)
+
+    def _check_key_entry(self, header: Header, body: pb.Body) -> None:
+        self.history.check(header, body)
+        if header.kind == Kind.LOSS and body.loss.root != self.tree.root():
+            raise ChainError(f"entry {header.index}: the LOSS is of another tree than this")
 
     def _check_place(self, header: Header) -> None:
         if header.index != self.size:

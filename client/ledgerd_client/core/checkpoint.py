@@ -67,13 +67,15 @@ class OpenedCheckpoint:
     A checkpoint and the whole note that proves it.
 
     signed: the log keys that signed it, one or more. cosigned: for each known cosigner key on it,
-    the POSIX second at which it says that it saw no larger tree.
+    the POSIX second at which it says that it saw no larger tree. retired: the log's key of that
+    size was replaced since.
     """
 
     checkpoint: Checkpoint
     note: bytes
     signed: tuple[Verifier, ...]
     cosigned: Mapping[Verifier, int]
+    retired: bool = False
 
 
 def sign_checkpoint(checkpoint: Checkpoint, *signers: Signer) -> bytes:

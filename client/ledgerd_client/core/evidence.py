@@ -60,8 +60,8 @@ class Evidence:
         head, mark, rest = data.partition(b"\nnote ")
         fields = [line.partition(b" ")[2] for line in head.split(b"\n")[1:]]
         hashes = [parse_base64(field.decode("ascii", "replace")) for field in fields]
-        smaller, rest = _take_note(mark[1:] + rest)
-        larger, _ = _take_note(rest)
+        smaller, rest = take_note(mark[1:] + rest)
+        larger, _ = take_note(rest)
         evidence = cls(smaller, larger, b"".join(hashes[:1]), tuple(hashes[1:]))
         if evidence.format() != data or [smaller, larger] != sorted((smaller, larger), key=_order):
             raise MalformedError(f"not a {FILE_HEAD} file, or not in its one spelling")
@@ -73,10 +73,7 @@ class Evidence:
 
         Raises VerificationError when it proves nothing, MalformedError for notes that are none.
         """
-        smaller, larger = (
-            open_checkpoint(note, log=history.log_verifiers()).checkpoint
-            for note in (self.smaller, self.larger)
-        )
+        smaller, larger = (open_accountable(note, history) for note in (self.smaller, self.larger))
         root = self.root
         if smaller.size == larger.size:
             if self.root or self.proof:
@@ -87,6 +84,16 @@ class Evidence:
         if root == smaller.root:
             raise VerificationError("the two checkpoints agree with each other")
         return smaller, larger
+
+
+def open_accountable(note: bytes, history: KeyHistory) -> Checkpoint:
+    """
+    Open a checkpoint that counts against history's log: by the key in force at its size.
+
+    Raises as open_checkpoint, also for a key that the authority has said was not only the log's.
+    """
+    size = Checkpoint.parse(parse_note(note).text).size
+    return open_checkpoint(note, log=history.accountable(size)).checkpoint
 
 
 def fork_evidence(
@@ -106,7 +113,8 @@ def _order(note: bytes) -> tuple[int, bytes]:
     return Checkpoint.parse(parse_note(note).text).size, note
 
 
-def _take_note(data: bytes) -> tuple[bytes, bytes]:
+def take_note(data: bytes) -> tuple[bytes, bytes]:
+    """Split off a note after the line with its length; raises MalformedError."""
     line, _, rest = data.partition(b"\n")
     word, _, digits = line.partition(b" ")
     size = parse_decimal(digits.decode("ascii", "replace"))

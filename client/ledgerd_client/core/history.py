@@ -8,13 +8,19 @@ a key-history file: all of them apply the same entries in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.admission import (
+    AdmittedKey,
+    admission_digest,
+    authority_digest,
+    check_possession,
+)
 from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, kind_of, parse_body
-from ledgerd_client.core.encoding import encode_base64, lp8, parse_base64
+from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import (
     ChainError,
     ConflictError,
@@ -22,71 +28,59 @@ from ledgerd_client.core.errors import (
     LedgerError,
     MalformedError,
     NotFoundError,
-    SignatureError,
     TrustError,
 )
 from ledgerd_client.core.header import Header, Kind, check_origin
+from ledgerd_client.core.key_events import SUBJECTS
 from ledgerd_client.core.keys import check_public_key, key_id, verify
+from ledgerd_client.core.node_keys import ROTATING_ROLES, NodeKey, NodeKeys
 from ledgerd_client.core.note import Verifier
 
 FILE_HEAD = "ledgerd-keys/v1"
-_ADMISSION_TAG = b"ledgerd/admission/v1\n"
-
-
-@dataclass(frozen=True, slots=True)
-class AdmittedKey:
-    """A key that the authority admitted; indexes are of KEY entries in this log."""
-
-    public: bytes
-    # A number of pb.Role.
-    role: int
-    subject: str
-    place: int
-    sector: int
-    name: str
-    group: str
-    admitted_at: int
-    revoked_at: int | None = None
-    # µs since the epoch from which the key was in other hands; 0: never.
-    compromised_since: int = 0
-    # What a regulator may read.
-    grant: pb.Grant | None = None
-
-    def good_at(self, index: int) -> bool:
-        """Whether an entry at index may be signed with it."""
-        return self.admitted_at < index and (self.revoked_at is None or index < self.revoked_at)
-
-
-def admission_digest(origin: str, subject: str, role: int, public: bytes) -> bytes:
-    """What a new key signs to show that whoever asks for it holds it."""
-    named = lp8(origin.encode()) + lp8(subject.encode())
-    return sha256(_ADMISSION_TAG + named + bytes([role]) + public).digest()
+# What a key history is made of.
+HISTORY_KINDS = frozenset((Kind.GENESIS, Kind.KEY, Kind.LOSS))
+_HISTORY_TAG = b"ledgerd/history/v1\n"
 
 
 class KeyHistory:
-    """GENESIS and key events of one log, applied in order. Not thread-safe for writing."""
+    """
+    GENESIS, key events and losses of one log, applied in order. Not thread-safe for writing.
+
+    No note is opened under it before it holds the authority's key that is pinned.
+    """
 
     def __init__(self, origin: str, authority: bytes) -> None:
-        """Start empty; authority is the raw public key that the trust file pins for origin."""
+        """
+        Start empty.
+
+        authority is the raw public key that the trust file pins for origin: the first that signs
+        this log, or one that it was rotated to.
+        """
         self.origin = origin
         self.authority = authority
         self.genesis: pb.Genesis | None = None
         self.entries: list[tuple[bytes, bytes]] = []
         self._keys: dict[bytes, AdmittedKey] = {}
+        self._node_keys = NodeKeys(origin)
+        self._losses: list[pb.Loss] = []
+        self._revoked_certificates: set[bytes] = set()
 
     # -- growing --------------------------------------------------------------------------
 
     def check(self, header: Header, body: pb.Body) -> None:
         """
-        Refuse a GENESIS or KEY entry that may not stand at header.index.
+        Refuse a GENESIS, KEY or LOSS entry that may not stand at header.index.
 
         Changes nothing. Raises ChainError, TrustError, SignatureError, NotFoundError, ConflictError
-        or MalformedError. Whose signature the entry must carry, signer() tells.
+        or MalformedError. Whose signature the entry must carry, signer() tells; that the root of a
+        LOSS is the tree's, whoever has the tree must check.
         """
         if (kind_of(body), body.origin) != (header.kind, self.origin):
             raise ChainError(f"entry {header.index}: the body is of another kind or log")
         if header.kind == Kind.GENESIS:
-            self._check_genesis(header, body)
+            self._check_genesis(header)
+        elif header.kind == Kind.LOSS:
+            self._check_loss(header, body.loss)
         else:
             self._check_key_event(body.key_event)
 
@@ -95,23 +89,61 @@ class KeyHistory:
         self.entries.append(raw)
         if header.kind == Kind.GENESIS:
             self.genesis = body.genesis
+            self._node_keys.begin(body.genesis)
+        elif header.kind == Kind.LOSS:
+            self._apply_loss(header.index, body.loss)
         else:
             self._apply_key_event(header.index, body.key_event)
 
-    def _check_genesis(self, header: Header, body: pb.Body) -> None:
+    def _check_genesis(self, header: Header) -> None:
         if header.index != 0 or self.genesis is not None:
             raise ChainError("GENESIS stands at index 0 and nowhere else")
-        if body.genesis.authority_key != self.authority:
-            raise TrustError(f"GENESIS of {self.origin} names an authority that is not trusted")
+
+    def _check_loss(self, header: Header, loss: pb.Loss) -> None:
+        self.need_genesis()
+        if header.index != loss.size:
+            raise ChainError(f"the LOSS after {loss.size} entries can't be entry {header.index}")
+        for role, public, possession in (
+            (pb.ROLE_LOG, loss.log_key, loss.log_possession),
+            (pb.ROLE_COSIGNER, loss.cosigner_key, loss.cosigner_possession),
+        ):
+            self._check_new(public)
+            digest = admission_digest(self.origin, SUBJECTS[role], role, public)
+            check_possession(public, digest, possession)
 
     def _check_key_event(self, event: pb.KeyEvent) -> None:
-        wanted = key_id(event.public_key)
-        if event.action == pb.KEY_ACTION_REVOKE:
-            self._check_revocable(wanted, event)
+        if event.role == pb.ROLE_TLS:
+            if event.public_key in self._revoked_certificates:
+                raise ConflictError("the certificate is revoked already", reason="KEY_REVOKED")
+        elif event.role in ROTATING_ROLES:
+            self._check_node_rotation(event)
+        elif event.action == pb.KEY_ACTION_REVOKE:
+            self._check_revocable(key_id(event.public_key), event)
+        else:
+            if event.action == pb.KEY_ACTION_ROTATE:
+                self._check_revocable(event.previous_key_id, event)
+            self._check_admissible(event)
+
+    def _check_node_rotation(self, event: pb.KeyEvent) -> None:
+        self.need_genesis()
+        if event.previous_key_id != key_id(self.key_in_force(event.role).public):
+            raise NotFoundError(
+                f"that key of {event.subject} is not in force", reason="KEY_UNKNOWN"
+            )
+        if event.role != pb.ROLE_AUTHORITY:
+            self._check_admissible(event)
             return
-        if event.action == pb.KEY_ACTION_ROTATE:
-            self._check_revocable(event.previous_key_id, event)
-        self._check_admissible(wanted, event)
+        self._check_new(event.public_key)
+        if event.history_digest != self.history_digest:
+            raise ConflictError(
+                "the key history went on since the new key signed it",
+                reason="HISTORY_MOVED",
+                action="fetch the key history again and let the new key sign that",
+            )
+        digest = authority_digest(
+            self.origin, event.previous_key_id, event.public_key, event.history_digest
+        )
+        check_possession(event.public_key, digest, event.possession)
 
     def _check_revocable(self, wanted: bytes, event: pb.KeyEvent) -> None:
         key = self._keys.get(wanted)
@@ -120,29 +152,34 @@ class KeyHistory:
         if key.revoked_at is not None:
             raise ConflictError("the key is revoked already", reason="KEY_REVOKED")
 
-    def _check_admissible(self, wanted: bytes, event: pb.KeyEvent) -> None:
-        check_public_key(event.public_key)
-        known = self._keys.get(wanted)
-        if known is not None or event.public_key in self._node_keys():
+    def _check_admissible(self, event: pb.KeyEvent) -> None:
+        self._check_new(event.public_key)
+        digest = admission_digest(self.origin, event.subject, event.role, event.public_key)
+        check_possession(event.public_key, digest, event.possession)
+
+    def _check_new(self, public: bytes) -> None:
+        check_public_key(public)
+        if self._keys.get(key_id(public)) is not None or self._node_keys.named(public):
             # One subject per key for ever, and a revoked key never comes back.
             raise ConflictError("this key was admitted before", reason="KEY_KNOWN")
-        digest = admission_digest(self.origin, event.subject, event.role, event.public_key)
-        try:
-            verify(event.public_key, digest, event.possession)
-        except SignatureError:
-            raise SignatureError(
-                "the proof of possession does not verify", reason="NO_POSSESSION"
-            ) from None
 
-    def _node_keys(self) -> tuple[bytes, ...]:
-        genesis = self.need_genesis()
-        return (genesis.log_key, genesis.entry_key, genesis.cosigner_key, genesis.authority_key)
+    def _apply_loss(self, index: int, loss: pb.Loss) -> None:
+        self._losses.append(loss)
+        self._node_keys.add(pb.ROLE_LOG, NodeKey(loss.log_key, index, lost=True))
+        self._node_keys.add(pb.ROLE_COSIGNER, NodeKey(loss.cosigner_key, index, lost=True))
 
     def _apply_key_event(self, index: int, event: pb.KeyEvent) -> None:
-        wanted = key_id(event.public_key)
-        if event.action == pb.KEY_ACTION_REVOKE:
-            self._revoke(wanted, index, event.compromised_since)
-            return
+        if event.role == pb.ROLE_TLS:
+            self._revoked_certificates.add(event.public_key)
+        elif event.role in ROTATING_ROLES:
+            key = NodeKey(event.public_key, index, event.lost, event.compromised_since)
+            self._node_keys.add(event.role, key)
+        elif event.action == pb.KEY_ACTION_REVOKE:
+            self._revoke(key_id(event.public_key), index, event.compromised_since)
+        else:
+            self._admit(index, event)
+
+    def _admit(self, index: int, event: pb.KeyEvent) -> None:
         new = AdmittedKey(
             event.public_key, event.role, event.subject,
             event.place, event.sector, event.name, event.group, index,
@@ -159,7 +196,7 @@ class KeyHistory:
                 name=new.name or old.name,
                 group=new.group or old.group,
             )
-        self._keys[wanted] = new
+        self._keys[key_id(event.public_key)] = new
 
     def _revoke(self, wanted: bytes, index: int, compromised_since: int) -> None:
         self._keys[wanted] = replace(
@@ -168,9 +205,9 @@ class KeyHistory:
 
     # -- asking ---------------------------------------------------------------------------
 
-    def signer(self, header: Header) -> bytes:
+    def signer(self, header: Header, body: pb.Body | None = None) -> bytes:
         """
-        Return the public key that must have signed an entry.
+        Return the public key that must have signed an entry; body: of a GENESIS to be applied yet.
 
         Raises ForbiddenError when the named key may not sign this kind at this index.
         """
@@ -178,14 +215,17 @@ class KeyHistory:
             raise ForbiddenError("GENESIS stands at index 0 and nowhere else")
         if header.kind in BY_INSTITUTIONS:
             return self.institution_key(header.key_id, header.key_index, header.index).public
-        by_authority = header.kind in BY_AUTHORITY
-        public = self.authority if by_authority else self.need_genesis().entry_key
-        if header.key_id != key_id(public) or header.key_index != 0:
+        if header.kind == Kind.GENESIS and self.genesis is None and body is not None:
+            key = NodeKey(body.genesis.authority_key, 0)
+        else:
+            role = pb.ROLE_AUTHORITY if header.kind in BY_AUTHORITY else pb.ROLE_ENTRY
+            key = self.key_in_force(role, header.index)
+        if (header.key_id, header.key_index) != (key_id(key.public), key.admitted_at):
             raise ForbiddenError(
                 f"entry {header.index} ({header.kind.name}) is signed by a key that may not",
                 reason="KEY_UNKNOWN",
             )
-        return public
+        return key.public
 
     def institution_key(self, wanted: bytes, admitted_at: int, index: int) -> AdmittedKey:
         """
@@ -221,13 +261,87 @@ class KeyHistory:
             raise TrustError(f"the key history of {self.origin} has no GENESIS")
         return self.genesis
 
-    def log_verifiers(self) -> tuple[Verifier, ...]:
-        """The keys that may sign this log's checkpoints."""
-        return (Verifier(self.origin, 1, self.need_genesis().log_key),)
+    # -- the node's keys and the authority's ------------------------------------------------
 
-    def cosigner_verifiers(self) -> tuple[Verifier, ...]:
-        """The keys by which this log's node cosigns its peer."""
-        return (Verifier(self.origin, 4, self.need_genesis().cosigner_key),)
+    def key_in_force(self, role: int, index: int | None = None) -> NodeKey:
+        """
+        The key of the node or authority that signs the entry at index; None: the next one.
+
+        role: ROLE_LOG, ROLE_ENTRY, ROLE_COSIGNER or ROLE_AUTHORITY. Raises TrustError before
+        GENESIS.
+        """
+        self.need_genesis()
+        return self._node_keys.in_force(role, index)
+
+    def node_keys(self, role: int) -> tuple[NodeKey, ...]:
+        """All of such a role, in log order."""
+        return self._node_keys.of(role)
+
+    def names_authority(self, public: bytes) -> bool:
+        """Whether public is the authority's key, or was."""
+        return any(key.public == public for key in self.node_keys(pb.ROLE_AUTHORITY))
+
+    def need_trusted(self) -> None:
+        """Raise TrustError unless the authority's key that is pinned is among its keys."""
+        self.need_genesis()
+        if not self.names_authority(self.authority):
+            raise TrustError(f"GENESIS of {self.origin} names an authority that is not trusted")
+
+    def log_keys(self, size: int) -> tuple[Verifier, ...]:
+        """
+        The keys of this log's checkpoints of a size: the one in force there, then earlier ones.
+
+        The first must have signed; the rest may have too, at a rotation. Raises TrustError as
+        need_trusted does.
+        """
+        self.need_trusted()
+        return self._node_keys.log_keys(size)
+
+    def accountable(self, size: int) -> tuple[Verifier, ...]:
+        """
+        The keys whose signature on a checkpoint of a size counts against this log: one or none.
+
+        Not one that the authority has said was in other hands. A lost key counts below the entry
+        that replaced it: what a LOSS gives up is above.
+        """
+        self.need_trusted()
+        return self._node_keys.accountable(size)
+
+    def is_young(self, role: int, known: int) -> bool:
+        """
+        Whether the log or entry key was rotated at or after `known` entries, the old not lost.
+
+        While the peer has cosigned no more than that, the old one is still needed. False of all
+        other roles.
+        """
+        return self._node_keys.young(role, known)
+
+    def needs_both(self, known: int, size: int) -> tuple[Verifier, ...]:
+        """
+        Keys that must have signed a checkpoint of a size too, of which `known` is the one before.
+
+        Each that was rotated away between the two, unless it was lost.
+        """
+        return self._node_keys.needs_both(known, size)
+
+    def cosigner_keys(self) -> tuple[Verifier, ...]:
+        """The keys by which this log's node cosigns its peer or did, the newest first."""
+        self.need_trusted()
+        return self._node_keys.cosigner_keys()
+
+    def losses(self) -> tuple[pb.Loss, ...]:
+        """In log order."""
+        return tuple(self._losses)
+
+    def is_revoked(self, certificate: bytes) -> bool:
+        """Whether a certificate, named by the SHA-256 of its key, is revoked by this side."""
+        return certificate in self._revoked_certificates
+
+    @property
+    def history_digest(self) -> bytes:
+        """What stands for all entries of this history, in order."""
+        digests = (Header.parse(header).body_digest for header, _ in self.entries)
+        return sha256(_HISTORY_TAG + b"".join(digests)).digest()
 
     # -- as a file ------------------------------------------------------------------------
 
@@ -237,8 +351,8 @@ class KeyHistory:
         return "".join(f"{line}\n" for line in lines).encode()
 
     @classmethod
-    def parse(cls, data: bytes, authority: bytes) -> Self:
-        """Read a key-history file and verify every entry; raises as of()."""
+    def parse(cls, data: bytes, authority: bytes, *, partial: bool = False) -> Self:
+        """Read a key-history file and verify every entry; partial, and what it raises, as of()."""
         try:
             lines = data.decode().split("\n")
         except UnicodeDecodeError:
@@ -250,28 +364,39 @@ class KeyHistory:
             raise MalformedError("a line of a key history is a header and a body")
         check_origin(lines[1])
         entries = ((parse_base64(h), parse_base64(b)) for h, b in pairs)
-        return cls.of(lines[1], authority, entries)
+        return cls.of(lines[1], authority, entries, partial=partial)
 
     @classmethod
-    def of(cls, origin: str, authority: bytes, entries: Iterable[tuple[bytes, bytes]]) -> Self:
+    def of(
+        cls,
+        origin: str,
+        authority: bytes,
+        entries: Iterable[tuple[bytes, bytes]],
+        *,
+        partial: bool = False,
+    ) -> Self:
         """
         Build a history of (header, body) pairs, verifying each; empty for none.
 
+        partial: the pinned authority's key may still be to come, as in a log that is replayed.
         Raises VerificationError or InputError: what an authority signed can only be whole.
         """
         history = cls(origin, authority)
         last = -1
         for raw in entries:
             header, body = Header.parse(raw[0]), parse_body(raw[1])
-            if header.index <= last or header.kind not in {Kind.GENESIS, Kind.KEY}:
-                raise ChainError("a key history holds GENESIS and KEY entries in log order")
+            if header.index <= last or header.kind not in HISTORY_KINDS:
+                raise ChainError("a key history holds GENESIS, KEY and LOSS entries in log order")
             if sha256(raw[1]).digest() != header.body_digest:
                 raise ChainError(f"entry {header.index} of the key history has another body")
             try:
                 history.check(header, body)
-                verify(history.signer(header), header.signed_bytes(origin), header.signature)
+                signer = history.signer(header, body)
+                verify(signer, header.signed_bytes(origin), header.signature)
             except LedgerError as error:
                 raise TrustError(f"key history of {origin}: {error.message}") from None
             history.apply(header, body, raw=raw)
             last = header.index
+        if history.entries and not partial:
+            history.need_trusted()
         return history

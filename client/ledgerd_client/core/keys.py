@@ -8,6 +8,7 @@ algorithm is 1, Ed25519 (RFC 8032). Secrets live in SigningKey and in nothing el
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Protocol
 
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
@@ -21,6 +22,21 @@ SEED_SIZE = 32
 SIGNATURE_SIZE = 64
 
 _KEY_TAG = b"ledgerd/key/v1\n"
+
+
+class Signs(Protocol):
+    """Whatever signs with an Ed25519 key: one in memory, or one that lies somewhere else."""
+
+    @property
+    def public(self) -> bytes:
+        """The raw public key."""
+
+    @property
+    def key_id(self) -> bytes:
+        """The 33 bytes that name it."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature over message."""
 
 
 class SigningKey:

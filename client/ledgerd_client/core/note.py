@@ -93,7 +93,7 @@ class Signer:
 
     __slots__ = ("_key", "verifier")
 
-    def __init__(self, name: str, algorithm: int, key: keys.SigningKey) -> None:
+    def __init__(self, name: str, algorithm: int, key: keys.Signs) -> None:
         """Raise MalformedError for what Verifier refuses."""
         self.verifier = Verifier(name, algorithm, key.public)
         self._key = key

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
 
-from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint, open_checkpoint
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint
 from ledgerd_client.core.encoding import encode_base64, parse_base64, parse_decimal
 from ledgerd_client.core.errors import MalformedError, TrustError, VerificationError
 from ledgerd_client.core.header import Header
@@ -19,6 +20,7 @@ from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import verify as verify_signature
 from ledgerd_client.core.merkle import leaf_hash, verify_inclusion
 from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.opening import open_log_checkpoint
 
 FILE_HEAD = "c2sp.org/tlog-proof@v1"
 MAX_PROOF = 64
@@ -82,7 +84,7 @@ class VerifiedReceipt:
     checkpoint: Checkpoint
     # The institution that signed the entry; None when the node or the authority did.
     institution: str | None
-    # POSIX seconds of the peer's cosignature; None when there is none.
+    # POSIX seconds of the cosignature by the peer's present key; None when there is none.
     cosigned_at: int | None
 
 
@@ -97,13 +99,22 @@ def verify_receipt(
     """
     Verify a receipt of history's log with nothing but the two key histories.
 
-    peer's cosigner key, if given, must fit a cosignature that is present. strict refuses signature
+    peer's cosigner keys, if given, must fit cosignatures that are present; only one by the key in
+    force now counts. Where the log's own key of that checkpoint was replaced since, it is needed:
+    whoever has stolen the old key could make "old" receipts. strict refuses signature
     lines by unknown keys, as a file is read; a note from the network keeps C2SP's rule.
     Raises VerificationError, MalformedError or ForbiddenError (a key that may not sign).
     """
     header = Header.parse(receipt.header)
     opened = open_log_checkpoint(receipt.checkpoint, history, peer, strict=strict)
-    if require_cosignature and not opened.cosigned:
+    cosigned_at = _cosigned_at(opened, peer)
+    if opened.retired and cosigned_at is None:
+        raise TrustError(
+            "the log's key on this receipt was replaced, and no good cosignature bears it out",
+            reason="RETIRED_KEY",
+            action="fetch the receipt again with `ledgerctl receipt get --cosigned`",
+        )
+    if require_cosignature and cosigned_at is None:
         raise TrustError(
             "the receipt carries no cosignature by the other side's node",
             reason="NOT_COSIGNED",
@@ -119,26 +130,17 @@ def verify_receipt(
         header,
         checkpoint,
         key.subject if key else None,
-        max(opened.cosigned.values(), default=None),
+        cosigned_at,
     )
 
 
-def open_log_checkpoint(
-    note: bytes, history: KeyHistory, peer: KeyHistory | None = None, *, strict: bool = False
-) -> OpenedCheckpoint:
-    """
-    Open a checkpoint of history's log, cosigned or not by peer's node.
-
-    Raises as open_checkpoint, and TrustError when peer is not the peer that GENESIS names.
-    """
-    if peer is not None and peer.origin != history.need_genesis().peer_origin:
-        raise TrustError(f"{peer.origin} is not the peer of {history.origin}")
-    return open_checkpoint(
-        note,
-        log=history.log_verifiers(),
-        cosigners=peer.cosigner_verifiers() if peer else (),
-        strict=strict,
-    )
+def _cosigned_at(opened: OpenedCheckpoint, peer: KeyHistory | None) -> int | None:
+    """When the peer's node cosigned, by the key that is in force now."""
+    if peer is None:
+        return None
+    present = peer.key_in_force(pb.ROLE_COSIGNER).public
+    times = (second for key, second in opened.cosigned.items() if key.public == present)
+    return max(times, default=None)
 
 
 def check_body(receipt: Receipt, body: bytes) -> None:

@@ -19,7 +19,7 @@ from ledgerd_client.core.errors import FieldError, ForbiddenError, SignatureErro
 from ledgerd_client.core.events import check_event
 from ledgerd_client.core.fields import SALT_SIZE, check_size
 from ledgerd_client.core.header import Halves, Kind, encode_halves, header_tail, signed_bytes
-from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, SigningKey, verify
+from ledgerd_client.core.keys import KEY_ID_SIZE, SIGNATURE_SIZE, Signs, verify
 from ledgerd_client.core.past import CLOCK_AHEAD, check_past
 from ledgerd_client.core.transfer import Side, read_terms, transfer_ref
 from ledgerd_client.core.usual import read_usual
@@ -106,7 +106,7 @@ def make_body(
     )
 
 
-def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
+def sign_record(body: bytes, key: Signs) -> SignedRecord:
     """
     Check a body as a node would and sign it.
 
@@ -119,7 +119,7 @@ def sign_record(body: bytes, key: SigningKey) -> SignedRecord:
     return SignedRecord(body, key.key_id, key.sign(message))
 
 
-def sign_admitted(body: bytes, key: SigningKey, *, key_index: int) -> Admitted:
+def sign_admitted(body: bytes, key: Signs, *, key_index: int) -> Admitted:
     """Sign a body for one's own log, where key was admitted at key_index; raises as sign_record."""
     record = sign_record(body, key)
     facts = read_facts(body)[1]

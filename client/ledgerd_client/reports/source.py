@@ -10,9 +10,10 @@ from typing import Any
 from ledgerd_client._asking import moment_of
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._values import day_of
+from ledgerd_client.core.admission import AdmittedKey
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
 from ledgerd_client.core.errors import FieldError, ForbiddenError, VerificationError
-from ledgerd_client.core.history import AdmittedKey, KeyHistory
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.regulator import Erased, FoundEntry, Query, RegulatorClient
 
 _INSTITUTION = 1  # body.ROLE_INSTITUTION

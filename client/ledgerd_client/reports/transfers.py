@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ledgerd_client.core.errors import ForbiddenError
 from ledgerd_client.core.header import Kind
-from ledgerd_client.core.receipt import open_log_checkpoint
+from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.regulator import ProvenHalf, Query, TransferFile
 from ledgerd_client.reports.model import Column, Row, Table
 from ledgerd_client.reports.source import Source, is_outside

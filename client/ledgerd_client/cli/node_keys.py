@@ -1,0 +1,171 @@
+"""`ledgerctl authority`, of keys and certificates once a log has begun. All of it works offline."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledgerd_client.authority import Authority
+from ledgerd_client.cli.approve import CompromisedSince, parse_time
+from ledgerd_client.cli.authority import AuthorityDir, Days, app, life_of, say_throwaway
+from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
+from ledgerd_client.core.encoding import encode_base64
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.jsonfile import fingerprint
+from ledgerd_client.keyfile import (
+    KeyFile,
+    find_passphrase,
+    is_sealed,
+    read_file,
+    read_key_file,
+    read_secret,
+    write_key_file,
+    write_new,
+)
+from ledgerd_client.loss_request import LossRequest
+from ledgerd_client.node_key_request import NodeKeyRequest
+from ledgerd_client.pki import Certificate, CertificateRequest
+from ledgerd_client.sealing import SealedKey
+
+Out = Annotated[Path, typer.Option(help="The approval to make, for an operator to submit.")]
+
+
+@app.command("rotate-node")
+def rotate_node(
+    request: Annotated[Path, typer.Argument(help="What `ledgerd rotate --request` wrote.")],
+    directory: AuthorityDir,
+    out: Out,
+    compromised_since: CompromisedSince = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Let this side's node go over to another log, entry or cosigner key."""
+    authority, data = Authority.load(directory), read_file(request)
+    asked = NodeKeyRequest.parse(data)
+    approval = authority.rotate_node_key(
+        asked, now=datetime.now(UTC), compromised_since=parse_time(compromised_since)
+    )
+    say_throwaway(authority)
+    say(f"The node of {asked.origin} asks for another {asked.name} key:")
+    say(f"  new key          {encode_base64(asked.public_key)}")
+    say(f"  old key's id     {asked.previous_key_id.hex()}{' (lost)' if asked.lost else ''}")
+    say(f"  fingerprint      {fingerprint(data)}")
+    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+@app.command()
+def rotate(
+    directory: AuthorityDir,
+    keys: Annotated[Path, typer.Option(help="The key history of this side's log, up to now.")],
+    out: Annotated[Path | None, typer.Option(help="The approval to make, to be submitted.")] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Replace this authority's own key, in two steps, each with the log's key history.
+
+    With --out: make authority.key.next and sign the rotation, by both keys. When it is recorded,
+    again without --out and with the history that holds it: take the new key over. Then hand the new
+    trust.txt to everybody; who still has the old one trusts this side through the log.
+    """
+    authority = Authority.load(directory)
+    history = KeyHistory.parse(read_file(keys), authority.key_file.key.public)
+    say_throwaway(authority)
+    if out is None:
+        renewed = authority.take_over(directory, history)
+        emit({"origin": renewed.origin, "authority": renewed.verifier.vkey}, as_json=as_json)
+        return
+    path = directory / "authority.key.next"
+    if not path.exists():
+        confirm("Make a new key for this authority, and sign its rotation?", yes=yes)
+        key = SigningKey(secrets.token_bytes(32))
+        if is_sealed(read_secret(directory / "authority.key")):
+            sealed = SealedKey.seal(key, find_passphrase(path, None))
+            write_new(path, sealed.format(), mode=0o600)
+        else:
+            write_key_file(path, KeyFile(key, authority.key_file.throwaway))
+    approval = authority.rotate(read_key_file(path).key, history, now=datetime.now(UTC))
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+@app.command()
+def loss(
+    request: Annotated[Path, typer.Argument(help="What `ledgerd recover --request` wrote.")],
+    directory: AuthorityDir,
+    out: Annotated[Path, typer.Option(help="The approval to make, for `ledgerd recover --loss`.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Declare the end of this side's log lost: what is behind the checkpoint counts no more.
+
+    The log goes on there with new keys. Institutions send again what was behind it.
+    """
+    authority, data = Authority.load(directory), read_file(request)
+    asked = LossRequest.parse(data)
+    approval = authority.declare_loss(asked, now=datetime.now(UTC))
+    say_throwaway(authority)
+    say(f"The node of {asked.end.origin} has lost its store, and asks to go on:")
+    say(f"  after            {asked.end.size} entries, root {encode_base64(asked.end.root)}")
+    say(f"  signed by        {', '.join(asked.witnesses)} (not verified here)")
+    say(f"  bodies missing   {asked.missing}")
+    say(f"  new log key      {encode_base64(asked.log_key)}")
+    say(f"  new cosigner key {encode_base64(asked.cosigner_key)}")
+    say(f"  fingerprint      {fingerprint(data)}")
+    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    write_new(out, approval.format(), mode=0o644)
+    emit({"origin": approval.origin, "size": asked.end.size, "approval": str(out)}, as_json=as_json)
+
+
+@app.command("certify-node")
+def certify_node(
+    request: Annotated[
+        Path, typer.Argument(help="What `ledgerd rotate --key tls --request` wrote.")
+    ],
+    directory: AuthorityDir,
+    out: Annotated[Path, typer.Option(help="The approval to make, for `ledgerd rotate`.")],
+    days: Days = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Issue another certificate to this side's node; the log is not touched."""
+    authority, data = Authority.load(directory), read_file(request)
+    asked = CertificateRequest.parse(data)
+    now = datetime.now(UTC)
+    approval = authority.certify_node(asked, now=now, life=life_of(authority, days, now))
+    say(f"A certificate for {asked.holder.uri} at {', '.join(asked.hosts)}")
+    say(f"  fingerprint      {fingerprint(data)}")
+    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+@app.command("revoke-certificate")
+def revoke_certificate(
+    certificate: Annotated[Path, typer.Argument(help="The certificate, PEM.")],
+    directory: AuthorityDir,
+    out: Out,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Revoke a certificate: calls with it are cut off and refused, on both sides of the border.
+
+    The signing key of its holder is another matter: see `ledgerctl enrol revoke`.
+    """
+    authority = Authority.load(directory)
+    revoked = Certificate.parse(read_file(certificate))
+    approval = authority.revoke_certificate(revoked, now=datetime.now(UTC))
+    say_throwaway(authority)
+    say(f"The certificate of {revoked.holder.uri}, SHA-256 of its key {revoked.digest.hex()}")
+    confirm("Revoke it? It never comes back.", yes=yes)
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)

@@ -1,0 +1,97 @@
+"""A node asks its authority for another key (docs/enrolment.md). Needs the extra [cli]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.admission import admission_digest
+from ledgerd_client.core.errors import FieldError, SignatureError
+from ledgerd_client.core.fields import check_size
+from ledgerd_client.core.header import check_origin
+from ledgerd_client.core.key_events import SUBJECTS
+from ledgerd_client.core.keys import KEY_ID_SIZE, SigningKey, check_public_key, verify
+from ledgerd_client.jsonfile import format_json, parse_json
+
+FORMAT = "ledgerd-node-key-request/v1"
+
+NODE_KEY_ROLES: Mapping[str, pb.Role.ValueType] = MappingProxyType(
+    {"log": pb.ROLE_LOG, "entry": pb.ROLE_ENTRY, "cosigner": pb.ROLE_COSIGNER}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeyRequest:
+    """
+    The next key of a node, which it holds, and the one that it is to replace.
+
+    name: `log`, `entry` or `cosigner`; lost is 1 when the present key can't sign any more, else 0.
+    """
+
+    origin: str
+    name: str
+    public_key: bytes
+    possession: bytes
+    previous_key_id: bytes
+    lost: int
+
+    @classmethod
+    def make(
+        cls, *, origin: str, name: str, key: SigningKey, previous_key_id: bytes, lost: bool
+    ) -> Self:
+        """Ask for a key of one's own."""
+        digest = _digest(origin, name, key.public)
+        request = cls(origin, name, key.public, key.sign(digest), previous_key_id, int(lost))
+        request.check()
+        return request
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the file; raises MalformedError, or as check does."""
+        request = parse_json(FORMAT, cls, data)
+        request.check()
+        return request
+
+    def format(self) -> bytes:
+        return format_json(FORMAT, self)
+
+    def key_event(self) -> pb.KeyEvent:
+        """The ROTATE event that this asks for."""
+        role = NODE_KEY_ROLES[self.name]
+        return pb.KeyEvent(
+            action=pb.KEY_ACTION_ROTATE,
+            role=role,
+            subject=SUBJECTS[role],
+            public_key=self.public_key,
+            possession=self.possession,
+            previous_key_id=self.previous_key_id,
+            lost=bool(self.lost),
+        )
+
+    def check(self) -> None:
+        """Raise FieldError or MalformedError, or SignatureError when the key is not the asker's."""
+        check_origin(self.origin)
+        if self.name not in NODE_KEY_ROLES or self.lost not in {0, 1}:
+            raise FieldError("a node asks for a log, entry or cosigner key")
+        check_size("previous_key_id", self.previous_key_id, KEY_ID_SIZE)
+        check_public_key(self.public_key)
+        try:
+            verify(
+                self.public_key,
+                _digest(self.origin, self.name, self.public_key),
+                self.possession,
+            )
+        except SignatureError:
+            raise SignatureError(
+                "the request is not signed by the key that it names",
+                reason="NO_POSSESSION",
+                action="do not approve it; ask the sender for a new one",
+            ) from None
+
+
+def _digest(origin: str, name: str, public: bytes) -> bytes:
+    role = NODE_KEY_ROLES[name]
+    return admission_digest(origin, SUBJECTS[role], role, public)

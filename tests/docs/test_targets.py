@@ -1,0 +1,22 @@
+"""Every directory of tests is run by something."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OF_A_TARGET = {"tests/adversary", "tests/stateful"}
+
+
+def test_each_directory_of_tests_is_in_the_suite_or_has_a_target() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    there = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*.py")}
+    assert there == {path for path in settings["testpaths"] if path in there} | OF_A_TARGET
+
+
+def test_each_target_of_its_own_is_in_the_makefile_and_in_ci() -> None:
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci" / "run").read_text()
+    for path in OF_A_TARGET:
+        assert f"pytest -q {path}\n" in makefile
+        assert f"step make {Path(path).name}\n" in ci

@@ -1,0 +1,160 @@
+"""The authority's own key, rotated: by both keys, over the whole history, and offline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cli.tool import Tool
+from nodes import Node, Side, make_sides, refused, serve
+
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.approval import Approval
+from ledgerd_client.authority import Authority
+from ledgerd_client.core.errors import FieldError, TrustError
+from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.trust import Trust
+from ledgerd_client.keyfile import KeyFile, read_key_file
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Side, Side]:
+    side, peer = make_sides(tmp_path / "border")
+    side.found(peer)
+    return side, peer
+
+
+async def rotated(node: Node) -> SigningKey:
+    """The new key, once the log says that it is in force."""
+    key, authority = SigningKey(os.urandom(32)), node.side.authority
+    approval = authority.rotate(key, await node.history(), now=datetime.now(UTC))
+    await node.submit(approval.record)
+    node.side.authority = replace(authority, key_file=KeyFile(key))
+    return key
+
+
+class TestARotation:
+    async def test_puts_the_new_key_in_force(self, sides: tuple[Side, Side]) -> None:
+        async with serve(*sides) as node:
+            key = await rotated(node)
+            history = await node.history()
+        assert history.key_in_force(pb.ROLE_AUTHORITY).public == key.public
+
+    async def test_lets_the_new_key_admit(self, sides: tuple[Side, Side]) -> None:
+        async with serve(*sides) as node:
+            await rotated(node)
+            client = await node.institution()
+            assert await client.place(client.transfer()) > 0
+
+    async def test_lets_the_old_key_decide_nothing_more(self, sides: tuple[Side, Side]) -> None:
+        async with serve(*sides) as node:
+            old = node.side.authority
+            await rotated(node)
+            node.side.authority = old
+            error = await refused(node.institution())
+        assert error.reason == "KEY_UNKNOWN"
+
+    async def test_of_a_history_that_went_on_is_refused(self, sides: tuple[Side, Side]) -> None:
+        async with serve(*sides) as node:
+            key, history = SigningKey(os.urandom(32)), await node.history()
+            await node.institution()
+            approval = node.side.authority.rotate(key, history, now=datetime.now(UTC))
+            error = await refused(node.submit(approval.record))
+        assert error.reason == "HISTORY_MOVED"
+
+    @pytest.mark.parametrize("pinned", ["old", "new"])
+    async def test_is_followed_by_a_node_that_trusts_either_key(
+        self, sides: tuple[Side, Side], pinned: str
+    ) -> None:
+        side, peer = sides
+        async with serve(*sides) as node:
+            await rotated(node)
+        if pinned == "new":
+            trust = Trust.of([side.authority.trust, peer.authority.trust])
+            (side.directory / "trust.txt").write_bytes(trust.format())
+        async with serve(*sides) as node:
+            client = await node.institution()
+            assert await client.place(client.transfer()) > 0
+
+    async def test_of_another_authority_is_not_signed(self, sides: tuple[Side, Side]) -> None:
+        async with serve(*sides) as node:
+            history = await node.history()
+        with pytest.raises(FieldError):
+            sides[1].authority.rotate(SigningKey(os.urandom(32)), history, now=datetime.now(UTC))
+
+
+@dataclass
+class Desk:
+    """Where an authority works, offline: its directory and what it was sent."""
+
+    tool: Tool
+    node: Node
+
+    async def keys(self) -> str:
+        """The log's key history, as it was fetched."""
+        history = await self.node.history()
+        self.tool.path("own.keys").write_bytes(history.format())
+        return "own.keys"
+
+    async def sign(self) -> None:
+        directory = ("--dir", "authority", "--keys", await self.keys())
+        self.tool.path("approval.json").unlink(missing_ok=True)
+        self.tool.ok("authority", "rotate", *directory, "--out", "approval.json", "--yes")
+
+    async def submit(self) -> None:
+        data = self.tool.path("approval.json").read_bytes()
+        await self.node.submit(Approval.parse(data).record)
+
+    async def take_over(self) -> int:
+        return self.tool(
+            "authority", "rotate", "--dir", "authority", "--keys", await self.keys()
+        ).code
+
+
+class TestTheTool:
+    async def test_signs_and_takes_over(self, sides: tuple[Side, Side], tool: Tool) -> None:
+        side = sides[0]
+        tool.path("authority").mkdir()
+        side.authority.save(tool.path("authority"))
+        old = side.authority.key_file.key.public
+        async with serve(*sides) as node:
+            desk = Desk(tool, node)
+            await desk.sign()
+            early = await desk.take_over()
+            await desk.submit()
+            done = await desk.take_over()
+            history = await node.history()
+        renewed = Authority.load(tool.path("authority"))
+        trusted = Trust.parse(tool.path("authority/trust.txt").read_bytes())
+        public = history.key_in_force(pb.ROLE_AUTHORITY).public
+        retired = read_key_file(tool.path("authority/authority.key.retired")).key.public
+        assert (early, done, retired) == (2, 0, old)
+        assert public == renewed.verifier.public == trusted.authority(side.origin) != old
+
+    async def test_signs_again_with_the_same_key_when_the_history_went_on(
+        self, sides: tuple[Side, Side], tool: Tool
+    ) -> None:
+        tool.path("authority").mkdir()
+        sides[0].authority.save(tool.path("authority"))
+        async with serve(*sides) as node:
+            desk = Desk(tool, node)
+            await desk.sign()
+            await node.institution()
+            assert (await refused(desk.submit())).reason == "HISTORY_MOVED"
+            await desk.sign()
+            await desk.submit()
+
+
+class TestAKeyHistory:
+    async def test_kept_from_before_is_fetched_anew(self, sides: tuple[Side, Side]) -> None:
+        """By whoever trusts the new key alone: what is kept does not reach it yet."""
+        async with serve(*sides) as node:
+            kept = (await node.history()).format()
+            key = await rotated(node)
+        with pytest.raises(TrustError):
+            KeyHistory.parse(kept, key.public)
+        assert not KeyHistory.parse(kept, key.public, partial=True).names_authority(key.public)

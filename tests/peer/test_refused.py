@@ -1,0 +1,190 @@
+"""What the peer asked for in vain is kept, within bounds; and what a client saw of the peer."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from builders import START, Log, new_key
+from peer.conftest import Watch
+from peer.sides import fork_of
+from peer.test_inquest import grow, replayed, rounds
+
+from ledgerd.peer.notes import parse_known
+from ledgerd.peer.refused import KEPT
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.checkpoint import sign_checkpoint
+from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.note import ED25519, Signer
+
+
+async def ask(watch: Watch, note: bytes, old: int = 8, proof: list[bytes] | None = None) -> None:
+    with suppress(LedgerError):
+        await watch.side.peer.witness.add_checkpoint(old, proof or [], note)
+
+
+def forked(watch: Watch, at: int, size: int) -> Log:
+    """The peer's log with another history from an entry on."""
+    log, honest = fork_of(watch.peer.log, at), watch.peer.log
+    watch.peer.log = log
+    grow(watch, size)
+    watch.peer.log = honest
+    return log
+
+
+class TestRefusedRequests:
+    @pytest.fixture(autouse=True)
+    async def at_eight(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+
+    def reasons(self, watch: Watch) -> list[str]:
+        return [refusal.reason for refusal in watch.side.peer.witness.refused()]
+
+    async def test_of_another_old_size_are_kept(self, watch: Watch) -> None:
+        await ask(watch, watch.peer.log.checkpoint(), old=7)
+        assert self.reasons(watch) == ["SIZE_CONFLICT"]
+
+    async def test_with_a_proof_that_fails_are_kept(self, watch: Watch) -> None:
+        grow(watch, 9)
+        await ask(watch, watch.peer.log.checkpoint(), proof=[bytes(32)])
+        assert self.reasons(watch) == ["BAD_PROOF"]
+
+    async def test_are_kept_as_they_were_signed(self, watch: Watch) -> None:
+        note = watch.peer.log.checkpoint()
+        await ask(watch, note, old=7)
+        assert [refusal.note for refusal in watch.side.peer.witness.refused()] == [note]
+
+    async def test_outlive_a_restart(self, watch: Watch) -> None:
+        await ask(watch, watch.peer.log.checkpoint(), old=7)
+        await watch.side.reopen()
+        assert self.reasons(watch) == ["SIZE_CONFLICT"]
+
+    async def test_are_kept_once(self, watch: Watch) -> None:
+        for _ in range(5):
+            await ask(watch, watch.peer.log.checkpoint(), old=7)
+        assert len(self.reasons(watch)) == 1
+
+    async def test_while_evidence_waits_are_not_kept(self, watch: Watch) -> None:
+        watch.side.peer.mentioned(forked(watch, 5, 8).checkpoint())
+        await rounds(watch)
+        assert watch.side.peer.status().latched
+        await ask(watch, watch.peer.log.checkpoint())
+        assert self.reasons(watch) == []
+
+    async def test_that_only_wait_for_the_replay_are_not_kept(self, watch: Watch) -> None:
+        grow(watch, 9)
+        log = watch.peer.log
+        await ask(watch, log.checkpoint(), proof=[log.leaves[8]])
+        assert self.reasons(watch) == []
+
+    async def test_under_no_signature_of_the_log_are_not_kept(self, watch: Watch) -> None:
+        stranger = fork_of(watch.peer.log, 8)
+        stranger.log_key = new_key()
+        await ask(watch, stranger.checkpoint(), old=7)
+        assert self.reasons(watch) == []
+
+    async def test_are_kept_up_to_a_number(self, watch: Watch) -> None:
+        grow(watch, 8 + KEPT + 10)
+        for size in range(9, 8 + KEPT + 11):
+            await ask(watch, watch.peer.log.checkpoint(size), old=7)
+        kept = [refusal.note for refusal in watch.side.peer.witness.refused()]
+        newest = range(8 + KEPT + 10 - KEPT + 1, 8 + KEPT + 11)
+        assert kept == [watch.peer.log.checkpoint(size) for size in newest]
+
+
+class TestAViewThatAClientSaw:
+    @pytest.fixture(autouse=True)
+    async def at_eight(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+
+    async def test_of_another_tree_is_evidence(self, watch: Watch) -> None:
+        watch.side.peer.mentioned(forked(watch, 5, 7).checkpoint())
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def test_of_the_same_tree_is_nothing(self, watch: Watch) -> None:
+        watch.side.peer.mentioned(watch.peer.log.checkpoint(7))
+        await rounds(watch)
+        assert watch.side.bundles == []
+
+    async def test_beyond_the_replay_is_met_later(self, watch: Watch) -> None:
+        watch.side.peer.mentioned(forked(watch, 8, 12).checkpoint())
+        await rounds(watch, 1)
+        await watch.side.reopen()
+        grow(watch, 15)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def test_by_another_key_is_nothing(self, watch: Watch) -> None:
+        log = forked(watch, 5, 7)
+        log.log_key = new_key()
+        watch.side.peer.mentioned(log.checkpoint())
+        await rounds(watch)
+        assert watch.side.bundles == []
+
+    async def test_that_is_garbage_is_nothing(self, watch: Watch) -> None:
+        watch.side.peer.mentioned(b"\xff" * 2000)
+        await rounds(watch)
+        assert watch.side.peer.witness.cosigned_size == 8
+
+    async def test_is_looked_at_once(self, watch: Watch) -> None:
+        for _ in range(5):
+            watch.side.peer.mentioned(watch.peer.log.checkpoint(7))
+        assert len(watch.side.peer._mentions.take()) == 1
+
+    async def test_that_is_one_of_very_many_waits_in_a_short_queue(self, watch: Watch) -> None:
+        for number in range(5000):
+            watch.side.peer.mentioned(b"%d" % number)
+        assert len(watch.side.peer._mentions.take()) == 16
+
+    async def test_that_was_dropped_is_looked_at_when_it_comes_again(self, watch: Watch) -> None:
+        for number in range(20):
+            watch.side.peer.mentioned(b"%d" % number)
+        watch.side.peer._mentions.take()
+        watch.side.peer.mentioned(b"19")
+        assert watch.side.peer._mentions.take() == [b"19"]
+
+
+class TestAKeyThatWasNotTheLogsAlone:
+    """What was signed with it, somebody else may have signed."""
+
+    async def test_accuses_nobody_above_a_loss(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        watch.side.peer.mentioned(forked(watch, 8, 12).checkpoint())
+        await rounds(watch, 1)
+        watch.peer.log.lose()
+        await replayed(watch, 15)
+        assert watch.side.peer.replica.verified_size == 15
+        assert (watch.side.bundles, watch.side.peer.witness.cosigned_size) == ([], 15)
+
+    async def test_accuses_nobody_once_that_is_declared(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        fork = forked(watch, 5, 7)
+        watch.peer.log.rotate(pb.ROLE_LOG, lost=True, compromised_since=START)
+        await replayed(watch, 12)
+        assert watch.side.peer.replica.verified_size == 12
+        watch.side.peer.mentioned(fork.checkpoint())
+        await rounds(watch)
+        assert watch.side.bundles == []
+
+    async def test_still_accuses_below_a_loss(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        fork = forked(watch, 5, 7)
+        watch.peer.log.lose()
+        await replayed(watch, 12)
+        watch.side.peer.mentioned(fork.checkpoint())
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def test_still_accuses_after_a_usual_rotation(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        fork = forked(watch, 5, 7)
+        log = watch.peer.log
+        log.rotate(pb.ROLE_LOG)
+        both = [Signer(log.origin, ED25519, key) for key in (log.log_key, fork.log_key)]
+        tree = parse_known(log.checkpoint()).checkpoint
+        watch.peer.note = sign_checkpoint(tree, *both)
+        await watch.side.peer.monitor.step()
+        watch.side.peer.mentioned(fork.checkpoint())
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
