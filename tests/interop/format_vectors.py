@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from interop import bad_files, bad_receipts
+from interop import bad_files, bad_receipts, bundles, lies, rotation
 from interop import reference as ref
 from interop.protobuf import encode
 from interop.scenario import (
@@ -48,7 +48,10 @@ KEYS_OF_THIS_FILE = {
     "receipts": "Receipt files of every entry at the last size, and of the first transfer at size 4. All verify under trust and both key histories; cosigned says whether the peer's cosignature is on it.",
     "contract": "What both parties state of one contract: its ref, and the terms of each statement with fields, bytes and terms_digest. A filing's terms are the contract's.",
     "encodings": "Canonical bytes of messages that no entry carries.",
-    "refuse": "What must be refused, and why: headers, bodies (of a TRANSFER), terms, manifests; key_histories and trust_files (text); receipts (text). In receipts, layer 'syntax' is refused by whoever reads the file, 'verify' only by whoever verifies it under trust and both key histories.",
+    "bundles": "Dispute bundles (files) that verify under trust, and the state that each comes to.",
+    "evidence": "Evidence (files) that verifies under the mainland log's key history: fork, or the claim of an entry.",
+    "rotation": "Two other logs, in which each key of the mainland's node and its authority is rotated, a certificate revoked and a tail given up by LOSS: trust (a file that pins the authority's second key), logs (origin, key_history, and body_digests with the history_digest of all of them), digests (what the authority's second key signed), receipts (files), a bundle (file) of a matched transfer, evidence (files) against the mainland's log, and refuse: receipts, evidence and key_histories.",
+    "refuse": "What must be refused, and why: headers, bodies (of a TRANSFER), terms, manifests; key_histories, trust_files, bundles and evidence (text); receipts (text). In receipts, layer 'syntax' is refused by whoever reads the file, 'verify' only by whoever verifies it under trust and both key histories.",
 }
 
 
@@ -244,7 +247,14 @@ def receipts_of(world: Scenario) -> list[dict[str, Any]]:
 
 
 def encodings_of() -> dict[str, Any]:
-    loss = {"size": 300, "log_key": ref.Signer().public}
+    loss = {
+        "size": 300,
+        "log_key": ref.Signer().public,
+        "root": ref.digest(b"root"),
+        "cosigner_key": ref.Signer().public,
+        "log_possession": bytes(64),
+        "cosigner_possession": bytes(64),
+    }
     closed = {
         "finding_id": ref.digest(b"finding"),
         "rule": "K15.unacknowledged",
@@ -279,10 +289,47 @@ def encodings_of() -> dict[str, Any]:
     }
 
 
-def refuse_of(world: Scenario) -> dict[str, Any]:
-    def cases(made: Iterable[bad_receipts.Case], key: str = "value", **more: str) -> list[Any]:
-        return [{"reason": reason, **more, key: value} for reason, value in made]
+def rotation_of(made: rotation.Rotated) -> dict[str, Any]:
+    mainland = made.mainland
+    succession = next(
+        e for e in mainland.entries if e.fields.get("role") == rotation.AUTHORITY_ROLE
+    )
+    logs = [
+        {
+            "origin": log.origin,
+            "key_history": log.key_history(),
+            "body_digests": (digests := [e.header.body_digest for e in log.key_entries()]),
+            "history_digest": ref.history_digest(digests),
+        }
+        for log in (mainland, made.hongkong)
+    ]
+    named = {name: succession.fields[name] for name in ("previous_key_id", "public_key")}
+    past = succession.fields["history_digest"]
+    return {
+        "trust": made.trust,
+        "logs": logs,
+        "digests": {
+            **named,
+            "history_digest": past,
+            "digest": ref.authority_digest(mainland.origin, *named.values(), past),
+            "possession": succession.fields["possession"],
+        },
+        "receipts": [{"what": what, "file": file} for what, file in rotation.receipts(made)],
+        "bundle": bundles.dumps(bundles.bundle(made.world, "single", [3], [], [5], "matched")),
+        "evidence": [{"what": what, "file": file} for what, file in rotation.evidence(made)],
+        "refuse": {
+            "receipts": cases(rotation.bad_receipts(made)),
+            "evidence": cases(rotation.bad_evidence(made)),
+            "key_histories": cases(rotation.bad_histories(made)),
+        },
+    }
 
+
+def cases(made: Iterable[bad_receipts.Case], key: str = "value", **more: str) -> list[Any]:
+    return [{"reason": reason, **more, key: value} for reason, value in made]
+
+
+def refuse_of(world: Scenario) -> dict[str, Any]:
     return {
         "headers": cases(bad_receipts.headers(world)),
         "bodies": cases(bad_files.bodies(world)),
@@ -290,6 +337,8 @@ def refuse_of(world: Scenario) -> dict[str, Any]:
         "manifests": cases(bad_files.manifests(world)),
         "key_histories": cases(bad_files.key_histories(world)),
         "trust_files": cases(bad_files.trust_files(world)),
+        "bundles": cases(bundles.bad_bundles(world)),
+        "evidence": cases(lies.nothing(world)),
         "receipts": [
             *cases(bad_receipts.receipt_files(world), layer="syntax"),
             *cases(bad_receipts.unproven_receipts(world), layer="verify"),
@@ -316,6 +365,12 @@ def vectors(world: Scenario) -> dict[str, Any]:
         "receipts": receipts_of(world),
         "contract": contract_of(world),
         "encodings": encodings_of(),
+        "bundles": [
+            {"what": what, "state": state, "file": file}
+            for what, state, file in bundles.bundles(world)
+        ],
+        "evidence": [{"claim": claim, "file": file} for claim, file in lies.evidence(world)],
+        "rotation": rotation_of(rotation.build()),
         "refuse": refuse_of(world),
     }
 

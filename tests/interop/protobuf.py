@@ -17,7 +17,7 @@ def _numbered(names: str, start: int = 1) -> dict[str, int]:
 RECORDS = _numbered(
     "genesis key_event transfer ack cancel correction anchor evidence loss rule_set finding"
     " contract filing supplement termination disposal pipia suspend resume onward incident"
-    " gov_access consent_change tick query_log erasure",
+    " gov_access consent_change tick query_log erasure lost_bodies",
     16,
 )
 SCHEMA = {
@@ -27,7 +27,7 @@ SCHEMA = {
     ),
     "key_event": _numbered(
         "action role subject public_key possession previous_key_id compromised_since"
-        " place sector name group grant"
+        " place sector name group grant lost history_digest"
     ),
     "grant": _numbered("places sectors kinds valid_from valid_until"),
     "party": _numbered("origin institution"),
@@ -43,7 +43,9 @@ SCHEMA = {
     "correction": _numbered("terms corrects reason cause"),
     "anchor": _numbered("peer_origin checkpoint fetched_at"),
     "evidence": _numbered("accused_origin bundle_digest"),
-    "loss": _numbered("size log_key"),
+    "loss": _numbered("size log_key root cosigner_key log_possession cosigner_possession"),
+    "lost_bodies": _numbered("ranges"),
+    "range": _numbered("first end"),
     "rule_set": _numbered(
         "version digest acknowledge_within correct_within record_within law agree_within"
     ),

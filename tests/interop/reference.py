@@ -35,6 +35,10 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def unb64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
 # Keys
 
 
@@ -124,6 +128,14 @@ def commitment_to_parts(salt: bytes, manifest: bytes) -> bytes:
 
 def admission_digest(origin: str, subject: str, role: int, public: bytes) -> bytes:
     return digest(b"ledgerd/admission/v1\n", lp8(origin), lp8(subject), number(role, 1), public)
+
+
+def history_digest(body_digests: Sequence[bytes]) -> bytes:
+    return digest(b"ledgerd/history/v1\n", *body_digests)
+
+
+def authority_digest(origin: str, previous: bytes, public: bytes, history: bytes) -> bytes:
+    return digest(b"ledgerd/authority/v1\n", lp8(origin), previous, public, history)
 
 
 def uuid7(micros: int) -> bytes:
@@ -230,3 +242,25 @@ def trust_file(pins: Mapping[str, tuple[bytes, Sequence[bytes]]]) -> str:
 def fingerprint(file: str) -> str:
     text = digest(file.encode())[:16].hex()
     return " ".join(text[at : at + 4] for at in range(0, 32, 4))
+
+
+def fork_evidence_file(one: str, other: str, root: bytes = b"", proof: Sequence[bytes] = ()) -> str:
+    """Two notes, the smaller size first; root and proof when the sizes differ."""
+    notes = sorted((one, other), key=lambda note: (int(note.split("\n")[1]), note.encode()))
+    head = f"root {b64(root)}\n" if root else ""
+    head += "".join(f"hash {b64(item)}\n" for item in proof)
+    return f"ledgerd-evidence/v1\n{head}" + "".join(map(_note_of_evidence, notes))
+
+
+def evidence_entry(position: int, header: bytes, proof: Sequence[bytes], body: bytes = b"") -> str:
+    hashes = "".join(f"hash {b64(item)}\n" for item in proof)
+    return f"entry {position} {b64(header)}\n{hashes}" + (f"body {b64(body)}\n" if body else "")
+
+
+def entry_evidence_file(wrong: str, entries: Sequence[str], note: str) -> str:
+    head = f"ledgerd-entry-evidence/v1\nwrong {wrong}\n"
+    return head + "".join(entries) + _note_of_evidence(note)
+
+
+def _note_of_evidence(note: str) -> str:
+    return f"note {len(note.encode())}\n{note}"

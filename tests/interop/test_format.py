@@ -333,5 +333,5 @@ class TestPage:
     def test_its_example_is_the_vectors(self) -> None:
         assert worked_example.example(VECTORS) in PAGE.read_text(encoding="utf-8")
 
-    def test_it_is_at_most_400_lines(self) -> None:
-        assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 400
+    def test_it_is_at_most_580_lines(self) -> None:
+        assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 580

@@ -2,8 +2,8 @@
 Verify a ledgerd receipt offline, with Python's standard library and `cryptography` alone.
 
 Written from docs/format.md, to be read beside it: [n] is step n of its "Verify a receipt". To be
-short it leaves out step 8, checks for points of low order and of the trust file's spelling, and
-believes what the authority signed: that a key was possessed, a body canonical, an ended key good.
+short it leaves out step 8, keys of a node that were rotated, checks for points of low order and of
+spelling, and believes what the authority signed: that a key was possessed, an ended key good.
 """
 
 import argparse

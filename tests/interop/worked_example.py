@@ -1,5 +1,5 @@
 """
-Print section 9 of docs/format.md from tests/vectors/format.json.
+Print the worked example of docs/format.md from tests/vectors/format.json.
 
 cd tests && python -m interop.worked_example
 """

@@ -1,0 +1,3 @@
+module ledgerd/interop/verify
+
+go 1.26.0
