@@ -1,6 +1,6 @@
 """
-`make demo`: five transfers across a border of two nodes, two lies caught, a contract's life, and
-what regulators see of it.
+`make demo`: five transfers across a border of two nodes, two lies caught, a contract's life, what
+regulators see of it, a lying node caught, and a lost disk recovered with its loss declared.
 
 It uses the installed programs and the SDK, as an institution would. Exit 0 only if every step held.
 """
@@ -18,7 +18,9 @@ from pathlib import Path
 
 from border import LEDGERCTL, LEDGERD, Border
 from demo import files
+from demo.liar import Caught
 from demo.life import Life
+from demo.recovery import Recovered
 from demo.stage import StepFailedError, at_once, check, client, console, heading, say, view_of
 from rich.table import Table
 
@@ -104,9 +106,11 @@ def play(scratch: Path) -> None:
             check(node.stop() == 0, "a node did not stop cleanly")
         receipts_offline(border, declared, scratch)
         lies(border, scratch)
+        Life.play(scratch, payloads)
+        Caught(border, scratch).play()
+        Recovered(border, scratch).play()
     finally:
         border.close()
-    Life.play(scratch, payloads)
 
 
 def transfers(border: Border, played: list[Case], scratch: Path) -> list[tuple[Case, Declared]]:

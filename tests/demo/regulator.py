@@ -71,6 +71,11 @@ class Supervision:
             check(shown["state"] == state, f"{ref.hex()} is {shown['state']}")
             halves = ", ".join(f"{half['origin']} {half['index']}" for half in shown["halves"])
             say(f"{state}: {halves}")
+        told = self._run(MAINLAND, "timeline", "--ref", self.matched.hex(), "--json").splitlines()
+        sent = json.loads(told[1])
+        low, high = sent["other_log_had_at_least"], sent["other_log_had_less_than"]
+        say(f"whatever clocks say, the anchors prove: entry {sent['index']} was made when the other"
+            f" log had at least {low} and less than {high} entries")  # fmt: skip
 
     def mirror(self) -> None:
         mirror = Mirror(self._settings(MAINLAND), self.scratch / "mirror")

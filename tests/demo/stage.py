@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from ledgerd_client import TransferView
 from ledgerd_client.sync import LedgerClient
 
 console = Console(width=118, highlight=False)
+# What the SDK logs, the scenes tell.
+logging.getLogger("ledgerd_client").addHandler(logging.NullHandler())
 # Longer than anything takes here: anchors and ticks come each second.
 PATIENCE_S = 30.0
 
