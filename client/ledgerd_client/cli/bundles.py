@@ -30,7 +30,7 @@ from ledgerd_client.cli.asking import (
 )
 from ledgerd_client.cli.output import Json, Term, Yes, confirm, emit, say, to_iso, words
 from ledgerd_client.config import Settings
-from ledgerd_client.core.errors import InputError
+from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import check_free, read_file, write_new, write_together
@@ -137,6 +137,8 @@ def dossier(
     The same contract at the same checkpoint is the same file, byte for byte. The report beside it
     is what `report verify` reads.
     """
+    if not pdf.name:
+        raise FieldError("--pdf names no file", action="name the file to write")
     render, side_file = _renderer(), pdf.with_suffix(".json")
     check_free(pdf, side_file)
 
