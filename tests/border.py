@@ -173,11 +173,22 @@ class Border:
         return self.directory / name / "client.toml"
 
     def start(self) -> None:
-        """Start both nodes together."""
+        """Start both nodes together, and return when each has verified the other's log so far."""
         self.mainland.launch()
         self.hongkong.launch()
-        self.mainland.wait_for("READY=1")
-        self.hongkong.wait_for("READY=1")
+        for node, operator in (
+            (self.mainland, "mainland-operator"),
+            (self.hongkong, "hongkong-operator"),
+        ):
+            node.wait_for("READY=1")
+            self._wait_cosigned(self.client(operator))
+
+    @staticmethod
+    def _wait_cosigned(config: Path) -> None:
+        command = (LEDGERCTL, "checkpoint", "--cosigned", "--config", str(config))
+        end = time.monotonic() + PATIENCE
+        while subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            assert time.monotonic() < end, f"the other side cosigns nothing: {config}"
 
     def copy_of(self, node: Node, to: Path) -> Path:
         """A copy of a stopped node's directory; returns the copy's configuration."""

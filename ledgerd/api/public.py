@@ -106,7 +106,11 @@ class PublicHandlers(service_pb2_grpc.LedgerServiceServicer):
         if origin != self._public.peer_origin:
             raise NotFoundError(f"{origin} is neither this log nor its peer")
         if (history := self._public.peer_keys()) is None:
-            raise UnavailableError("nothing of the peer is replayed yet", reason="REPLAY_BEHIND")
+            raise UnavailableError(
+                "nothing of the peer is replayed yet",
+                reason="REPLAY_BEHIND",
+                action="ask again in a moment; if it stays, the other side's node is not reached",
+            )
         return history.entries
 
 
