@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from ledgerd_client.pki import Validity
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INFO = pb.GetInfoRequest()
+# What a client of HTTP/2 begins with, and what TLS says of it.
+EMPTY_SETTINGS = bytes.fromhex("000000040000000000")
+TLS_ALERT = b"\x15"
 
 
 class TestTheHandshake:
@@ -57,6 +60,32 @@ class TestTheHandshake:
             error = await refused(LedgerServiceStub(channel).GetInfo(INFO))
         assert (type(error), error.reason) == (UnauthenticatedError, "TLS_VERSION")
 
+    async def test_is_of_tls_1_3_and_agrees_on_http_2(self, node: Node, tmp_path: Path) -> None:
+        context = client_context(node, node.side.issue(OPERATOR, OPERATOR_ID), tmp_path)
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        _, writer = await asyncio.open_connection("localhost", node.port, ssl=context)
+        chosen = writer.get_extra_info("ssl_object")
+        assert (chosen.version(), chosen.selected_alpn_protocol()) == ("TLSv1.3", "h2")
+        await close(writer)
+
+    @pytest.mark.parametrize("protocols", [["http/1.1"], []])
+    async def test_without_http_2_comes_to_nothing(
+        self, node: Node, tmp_path: Path, protocols: list[str]
+    ) -> None:
+        context = client_context(node, node.side.issue(OPERATOR, OPERATOR_ID), tmp_path)
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        reader, writer = await asyncio.open_connection("localhost", node.port, ssl=context)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await everything(reader) == b""
+        await close(writer)
+
+    async def test_a_caller_in_plain_text_is_told_nothing(self, node: Node) -> None:
+        reader, writer = await asyncio.open_connection("localhost", node.port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+        assert (await everything(reader))[:1] in {b"", TLS_ALERT}
+        await close(writer)
+
 
 class TestTheCertificate:
     async def test_names_an_operator(self, node: Node) -> None:
@@ -79,14 +108,34 @@ class TestTheCertificate:
         assert isinstance(error, UnauthenticatedError)
 
 
+def client_context(node: Node, credentials: Credentials, directory: Path) -> ssl.SSLContext:
+    (directory / "chain.pem").write_bytes(credentials.certificate + credentials.tls_key)
+    context = ssl.create_default_context(cadata=node.side.authority.tls.pem.decode())
+    context.load_cert_chain(directory / "chain.pem")
+    return context
+
+
+async def everything(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the other end closes, in whatever way."""
+    data = b""
+    with suppress(ConnectionError, ssl.SSLError):
+        while piece := await reader.read(65536):
+            data += piece
+    return data
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
+
+
 @asynccontextmanager
 async def tls_1_2_tunnel(
     node: Node, credentials: Credentials, directory: Path
 ) -> AsyncIterator[int]:
     """A port that carries plain HTTP/2 on to the node, in TLS 1.2 and with a client certificate."""
-    (directory / "chain.pem").write_bytes(credentials.certificate + credentials.tls_key)
-    context = ssl.create_default_context(cadata=node.side.authority.tls.pem.decode())
-    context.load_cert_chain(directory / "chain.pem")
+    context = client_context(node, credentials, directory)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
 
