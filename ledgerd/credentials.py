@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Final, Self
 
 from ledgerd.config import Config
+from ledgerd.vitals import CertificateEnd
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client._values import to_micros
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import KeyFile, read_file, read_key_file
-from ledgerd_client.pki import Certificate
+from ledgerd_client.pki import Certificate, read_end
 from ledgerd_client.transport import read_tls_pair
 
 # Beside a key's file: the one that is to replace it, and the one that it replaced.
@@ -197,6 +199,20 @@ class NodeFiles:
         trust, keys = load_trust(config), NodeKeys.load(config)
         keys.check_throwaway(config, allowed=throwaway)
         return cls(trust, keys, NodeTls.load(config, trust))
+
+
+def certificate_ends(
+    trust: Trust, tls: NodeTls, origin: str, peer_origin: str
+) -> tuple[CertificateEnd, ...]:
+    """When the node's certificate ends, and those of the authorities of both sides."""
+    named = [("node", tls.certificate)]
+    for name, each in (("authority", origin), ("peer_authority", peer_origin)):
+        named += [(name, der) for der in trust[each].certificates]
+    ends = ((name, *read_end(certificate)) for name, certificate in named)
+    return tuple(
+        CertificateEnd(name, fingerprint[:16], to_micros(name, at))
+        for name, fingerprint, at in ends
+    )
 
 
 def load_trust(config: Config) -> Trust:

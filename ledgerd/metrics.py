@@ -1,41 +1,140 @@
-"""What the daemon counts, for Prometheus."""
+"""What the daemon counts, and what it is found to be when it is scraped, for Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import platform
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import MappingProxyType
-from typing import Final
+from importlib.metadata import version
+from typing import Final, NamedTuple, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Enum,
-    Gauge,
     Histogram,
+    Info,
     ProcessCollector,
     start_http_server,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from ledgerd.vitals import OPEN, Inventory, Vitals
 from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.rulebook import RULES
 
-OPEN: Final = "OPEN"
 _STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "MARK_FAILED")
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _CALL_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_ENTRIES_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+_SEVERITIES: Final = {1: "information", 2: "medium", 3: "high"}
+
+# Label values, and a value.
+_Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
-# What is known of the peer, and of this log with it: names and help of gauges.
-_PEER: Final = MappingProxyType({
-    "cosigned_entries": "Entries of this log that the peer has cosigned.",
-    "cosign_lag_seconds": "For how long the oldest entry has waited that it has not cosigned.",
-    "replayed_entries": "Entries of the peer's log that are replayed and verified.",
-    "witnessed_entries": "Entries of the peer's log that this node has cosigned.",
-    "peer_fetched_timestamp_seconds": "When the peer's newest verified checkpoint was fetched.",
-    "peer_failures": "Rounds with the peer that failed since the start.",
-    "replica_full": "1 when the replica has reached its quota.",
-    "evidence_latched": "1 when evidence against the peer waits for an operator.",
-})  # fmt: skip
+class Watched(Protocol):
+    """Whoever can say how the node stands. In any thread."""
+
+    def vitals(self) -> Vitals: ...
+    def inventory(self) -> Inventory: ...
+
+
+class _Gauge(NamedTuple):
+    """A family that is read when it is scraped; one that ends in _total is a counter."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+def _s(micros: int) -> float:
+    return micros / 1_000_000
+
+
+def _alone(name: str, text: str) -> _Gauge:
+    return _Gauge(f"ledgerd_{name}", text)
+
+
+# By field of Vitals, each with a value of its own; _timestamp_seconds of µs.
+_VITALS: Final = {
+    "size": _alone("log_entries", "Entries in this log."),
+    "recorded_at": _alone(
+        "last_entry_timestamp_seconds", "When this log's newest entry was recorded."
+    ),
+    "waiting_records": _alone("queue_records", "Records that wait for a commit."),
+    "in_flight_bytes": _alone("in_flight_bytes", "Of append requests that are being handled."),
+    "committing_s": _alone(
+        "commit_running_seconds", "How long the commit under way has taken so far."
+    ),
+    "cosigned_size": _alone("cosigned_entries", "Entries of this log that the peer has cosigned."),
+    "cosign_lag_s": _alone(
+        "cosign_lag_seconds", "For how long the oldest entry has waited that it has not cosigned."
+    ),
+    "shown_size": _alone("peer_shown_entries", "Entries that the peer says that its log has."),
+    "replayed_size": _alone(
+        "replayed_entries", "Entries of the peer's log that are replayed and verified."
+    ),
+    "witnessed_size": _alone(
+        "witnessed_entries", "Entries of the peer's log that this node has cosigned."
+    ),
+    "anchored_size": _alone("anchored_entries", "Entries of the peer's log under an anchor here."),
+    "fetched_at": _alone(
+        "peer_fetched_timestamp_seconds", "When the peer's newest verified checkpoint was fetched."
+    ),
+    "anchored_at": _alone(
+        "anchor_timestamp_seconds", "When what the newest anchor carries was fetched."
+    ),
+    "overdue_s": _alone(
+        "overdue_seconds", "For how long a deadline has passed that no anchor has judged."
+    ),
+    "failures": _alone("peer_failures_total", "Rounds with the peer that failed."),
+    "replica_full": _alone("replica_full", "1 when the replica has reached its quota."),
+    "latched": _alone("evidence_latched", "1 when evidence against the peer waits."),
+    "spent": _alone("cosigner_spent", "1 when the cosigner key signs nothing more."),
+    "disk_free": _alone("disk_free_bytes", "Free on the disk of the data directory."),
+    "disk_reserve": _alone("disk_reserve_bytes", "Below so much free, appends are refused."),
+}
+_CERTIFICATES: Final = _Gauge(
+    "ledgerd_certificate_expiry_timestamp_seconds", "When a certificate ends.",
+    ("certificate", "fingerprint"),
+)  # fmt: skip
+_INVENTORY: Final = (
+    (
+        _Gauge("ledgerd_transfers", "TRANSFER and ACK entries by their transfer's state.",
+               ("state",)),
+        lambda found: (((state,), count) for state, count in found.transfers.items()),
+    ),
+    (
+        _Gauge("ledgerd_findings_open", "Findings that stand.", ("rule", "severity")),
+        lambda found: (
+            ((rule, _SEVERITIES[RULES[rule].severity]), count)
+            for rule, count in found.findings.items()
+        ),
+    ),
+    (
+        _Gauge("ledgerd_store_bytes", "Pages of a store's file.", ("store", "state")),
+        lambda found: (
+            ((store, state), getattr(room, state))
+            for store, room in found.rooms.items()
+            for state in ("used", "free")
+        ),
+    ),
+    (
+        _Gauge("ledgerd_store_max_bytes", "What a store may grow to.", ("store",)),
+        lambda found: (((store,), room.limit) for store, room in found.rooms.items()),
+    ),
+    (
+        _Gauge("ledgerd_evidence_bundles", "Contradictions of the peer that are kept."),
+        lambda found: [((), found.evidence)],
+    ),
+    (
+        _Gauge("ledgerd_key_since_timestamp_seconds", "Since when a key has been in force.",
+               ("key",)),
+        lambda found: (((name,), _s(at)) for name, at in found.keys.items()),
+    ),
+)  # fmt: skip
 
 
 class Metrics:
@@ -44,6 +143,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        # Who is asked at each scrape, once there is somebody.
+        self.watched: Watched | None = None
+        registry.register(_Gauges(self))
+        Info("ledgerd_build", "What runs.", registry=registry).info(
+            {"version": version("ledgerd"), "python": platform.python_version()}
+        )
         self.calls = Counter(
             "ledgerd_calls", "Calls by method and gRPC status.", ["method", "code"],
             registry=registry,
@@ -60,20 +165,26 @@ class Metrics:
             "ledgerd_commit_seconds", "How long commits took, fsync included.",
             buckets=_COMMIT_BUCKETS, registry=registry,
         )  # fmt: skip
-        self.size = Gauge("ledgerd_log_entries", "Entries in this log.", registry=registry)
-        self._peer = {
-            name: Gauge(f"ledgerd_{name}", text, registry=registry) for name, text in _PEER.items()
-        }
+        self.sync_seconds = Histogram(
+            "ledgerd_commit_sync_seconds", "How long the disk took of that.",
+            buckets=_COMMIT_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self.commit_entries = Histogram(
+            "ledgerd_commit_entries", "Entries in one commit.",
+            buckets=_ENTRIES_BUCKETS, registry=registry,
+        )  # fmt: skip
         self.appends_state = Enum(
             "ledgerd_appends_state", "Whether appends are taken, or why not.",
             states=_STATES, registry=registry,
         )  # fmt: skip
         self.appends_state.state(OPEN)
 
-    def follow(self, peer: Mapping[str, float]) -> None:
-        """Take over how things stand with the peer: a value for each gauge of it."""
-        for name, value in peer.items():
-            self._peer[name].set(value)
+    def committed(self, entries: int, seconds: float, sync_seconds: float) -> None:
+        """Count one commit."""
+        self.commit_seconds.observe(seconds)
+        if entries:
+            self.sync_seconds.observe(sync_seconds)
+            self.commit_entries.observe(entries)
 
     @contextmanager
     def serve(self, endpoint: str) -> Iterator[int]:
@@ -93,3 +204,34 @@ class Metrics:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+class _Gauges(Collector):
+    """What is read when it is scraped, and costs nothing between two scrapes."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        watched = self._metrics.watched
+        vitals = watched.vitals() if watched else None
+        for field, gauge in _VITALS.items():
+            yield _family(gauge, [((), _value(gauge, vitals, field))] if vitals else [])
+        ends = vitals.certificates if vitals else ()
+        yield _family(_CERTIFICATES, (((end.name, end.fingerprint), _s(end.at)) for end in ends))
+        inventory = watched.inventory() if watched else None
+        for gauge, samples in _INVENTORY:
+            yield _family(gauge, samples(inventory) if inventory else ())
+
+
+def _value(gauge: _Gauge, vitals: Vitals, field: str) -> float:
+    value: float = getattr(vitals, field)
+    return _s(int(value)) if gauge.name.endswith("_timestamp_seconds") else value
+
+
+def _family(gauge: _Gauge, samples: _Samples) -> Metric:
+    kind = CounterMetricFamily if gauge.name.endswith("_total") else GaugeMetricFamily
+    family = kind(gauge.name, gauge.text, labels=gauge.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family

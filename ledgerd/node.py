@@ -22,7 +22,7 @@ from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.background import Background
 from ledgerd.config import Config
-from ledgerd.credentials import NodeFiles, NodeTls
+from ledgerd.credentials import NodeFiles, NodeTls, certificate_ends
 from ledgerd.ledger.admission import Admission
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.checker import Checker
@@ -32,19 +32,21 @@ from ledgerd.ledger.query_log import QueryLog
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.tally import Tally
 from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
-from ledgerd.metrics import OPEN, Metrics
+from ledgerd.metrics import Metrics
 from ledgerd.notify import Notifier
 from ledgerd.peer.node import PeerSide
 from ledgerd.signing import LiveKeys, OwnEntries
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
+from ledgerd.vitals import OPEN, CertificateEnd
+from ledgerd.watching import Watch
 from ledgerd.writing import WriterProcess, Writing
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import LedgerError, NotReadyError
-from ledgerd_client.core.header import Header
 from ledgerd_client.core.opening import open_log_checkpoint
 
 # In the node's data directory: what regulators asked while nothing was appended.
@@ -125,6 +127,8 @@ class Node:
         stack.push_async_callback(self.client.close)
         self.peer = self._make_peer()
         stack.callback(self.peer.close)
+        self._size = self.reader.head().size
+        self.watch = self._make_watch()
         self.live_keys = LiveKeys(
             config,
             self.keys,
@@ -146,7 +150,7 @@ class Node:
         head = await self.sequencer.start()
         self._stack.push_async_callback(self.standing.write_mark)
         self._stack.push_async_callback(self.sequencer.stop)
-        self.metrics.size.set(head.size)
+        self._size = head.size
         self.standing.start()
         self._stack.push_async_callback(self.query_log.stop)
         self._stack.push_async_callback(self.peer.stop)
@@ -213,6 +217,7 @@ class Node:
         )
         self._stack.push_async_callback(server.stop, config.timing.drain_s)
         if config.metrics_listen is not None:
+            self.metrics.watched = self.watch
             self._stack.enter_context(self.metrics.serve(config.metrics_listen))
         return port
 
@@ -245,6 +250,25 @@ class Node:
             fetch_timeout_s=config.timing.fetch_timeout_s,
             ledger_reserve=config.limits.reserve_bytes,
         )
+
+    def _make_watch(self) -> Watch:
+        return Watch(
+            config=self.config,
+            store=self.store,
+            reader=self.reader,
+            sequencer=self.sequencer,
+            peer=self.peer,
+            standing=self.standing,
+            tally=Tally(self.store),
+            history=lambda: self.keyring.history,
+            in_flight=lambda: self._server.in_flight_bytes if self._server else 0,
+            clock=now,
+            certificates=self._certificate_ends(self.files.tls),
+        )
+
+    def _certificate_ends(self, tls: NodeTls) -> tuple[CertificateEnd, ...]:
+        peer_origin = self.genesis.peer_origin
+        return certificate_ends(self.files.trust, tls, self.config.origin, peer_origin)
 
     def _make_query_log(self) -> QueryLog:
         return QueryLog(
@@ -301,12 +325,12 @@ class Node:
 
     def _committed(self, committed: Committed) -> None:
         head = committed.head
-        self.metrics.commit_seconds.observe(committed.seconds)
+        self.metrics.committed(head.size - self._size, committed.seconds, committed.sync_seconds)
+        self._size = head.size
         self.standing.grown(head.size)
         self.keyring.refresh()
         self.live_keys.follow(self.keyring.history)
         self.peer.on_commit(head)
-        self.metrics.size.set(head.size)
 
     def _standing_changed(self, refusal: NotReadyError | None) -> None:
         self.sequencer.refuse = refusal
@@ -318,22 +342,11 @@ class Node:
             _log.error("appends_refused", reason=refusal.reason, message=refusal.message)
 
     async def _sample(self) -> None:
-        """Bring up to date once a second what no event tells."""
+        """Do once a second what no event tells of."""
         while True:
             if self._server is not None:
                 self._server.cut()
                 await self._follow_certificate(self._server)
-            peer = self.peer.status()
-            self.metrics.follow({
-                "cosigned_entries": peer.own_cosigned_size,
-                "cosign_lag_seconds": self._cosign_lag_s(peer.own_cosigned_size),
-                "replayed_entries": peer.replayed_size,
-                "witnessed_entries": peer.cosigned_size,
-                "peer_fetched_timestamp_seconds": peer.fetched_at / 1_000_000,
-                "peer_failures": peer.failures,
-                "replica_full": peer.replica_full,
-                "evidence_latched": peer.latched,
-            })  # fmt: skip
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
 
     async def _follow_certificate(self, server: Server) -> None:
@@ -349,11 +362,5 @@ class Node:
             return
         server.renew(certificate=tls.certificate, key=tls.key)
         await self.client.renew(certificate=tls.certificate, key=tls.key)
+        self.watch.certificates = self._certificate_ends(tls)
         _log.info("certificate_renewed")
-
-    def _cosign_lag_s(self, cosigned: int) -> float:
-        """For how long the oldest entry has waited that the peer has not cosigned."""
-        if cosigned >= self.reader.head().size:
-            return 0.0
-        waiting = Header.parse(self.reader.entry(cosigned)[0])
-        return max(0, now() - waiting.recorded_at) / 1_000_000

@@ -169,6 +169,16 @@ def load_certificate(pem: bytes) -> x509.Certificate:
     return certificate
 
 
+def read_end(certificate: bytes) -> tuple[str, datetime]:
+    """Of a certificate, PEM or DER: its SHA-256 in hex, and when it ends; MalformedError."""
+    pem = certificate.startswith(b"-----BEGIN")
+    with _parsing("a certificate"):
+        read = (x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate)(
+            certificate
+        )
+    return read.fingerprint(hashes.SHA256()).hex(), read.not_valid_after_utc
+
+
 def alternative_names(holder: SpiffeId, hosts: Iterable[str]) -> x509.SubjectAlternativeName:
     """The SPIFFE URI, then DNS names and IP addresses; raises FieldError for another host."""
     uri = x509.UniformResourceIdentifier(holder.uri)

@@ -70,7 +70,8 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         self._log = log
         self._access = access
         self._metrics = metrics
-        self._in_flight_bytes = 0
+        # Of append requests that are being handled.
+        self.in_flight_bytes = 0
 
     async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (guard)
         self, request: bytes, context: Context
@@ -128,13 +129,13 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
 
     @contextmanager
     def _holding(self, size: int) -> Iterator[None]:
-        if self._in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
+        if self.in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
             raise BusyError("too many records are in flight", reason="TOO_MANY_IN_FLIGHT")
-        self._in_flight_bytes += size
+        self.in_flight_bytes += size
         try:
             yield
         finally:
-            self._in_flight_bytes -= size
+            self.in_flight_bytes -= size
 
     def _may_see_body(self, caller: Caller, kind: Kind, body: bytes) -> bool:
         if kind != Kind.NODE:

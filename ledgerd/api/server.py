@@ -151,6 +151,11 @@ class Server:
         renewed, self._renewed = self._renewed, None
         return renewed
 
+    @property
+    def in_flight_bytes(self) -> int:
+        """Of append requests that are being handled. In any thread."""
+        return self._ledger.in_flight_bytes
+
     def cut(self) -> None:
         """End the calls of whoever's certificate is revoked by now."""
         self._guard.cut()

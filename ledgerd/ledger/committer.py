@@ -21,11 +21,16 @@ RESERVE_BYTES = 256 * 1024 * 1024
 
 
 class Committed(NamedTuple):
-    """What became of each call, where the log stands now, and how many seconds it took."""
+    """
+    What became of each call, where the log stands now, and how many seconds it took.
+
+    sync_seconds: of that, how long the disk took; of several transactions, the newest one.
+    """
 
     results: list[AppendResult | LedgerError]
     head: Head
     seconds: float
+    sync_seconds: float = 0.0
 
 
 class Committer:
@@ -61,7 +66,8 @@ class Committer:
         """
         started = perf_counter()
         results = self._results(calls)
-        return Committed(results, self._writer.head, perf_counter() - started)
+        writer, seconds = self._writer, perf_counter() - started
+        return Committed(results, writer.head, seconds, writer.sync_seconds)
 
     def _results(self, calls: Sequence[Call]) -> list[AppendResult | LedgerError]:
         if self._store.free_bytes() < self._reserve:

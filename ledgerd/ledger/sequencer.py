@@ -136,8 +136,18 @@ class Sequencer:
     @property
     def hangs(self) -> bool:
         """Whether a commit is under way that will not end: the disk stalls, or the writer."""
+        return self.committing_s > HUNG_S
+
+    @property
+    def committing_s(self) -> float:
+        """How long the commit under way has taken so far; 0 when there is none. In any thread."""
         since = self._committing_since
-        return since is not None and monotonic() - since > HUNG_S
+        return 0.0 if since is None else monotonic() - since
+
+    @property
+    def waiting_records(self) -> int:
+        """How many records wait for a commit. In any thread."""
+        return self._waiting_records
 
     async def _run(self) -> None:
         while taken := await self._take():

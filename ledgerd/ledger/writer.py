@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import NamedTuple
 
 from ledgerd.ledger.call import Item
@@ -122,6 +123,8 @@ class Writer:
         self._clock = clock
         self._random = random
         self._origin = log_key.verifier.name
+        # How long the newest commit took the disk.
+        self.sync_seconds = 0.0
         self.load()
 
     def hold(self, role: int, keys: Sequence[Signs]) -> None:
@@ -161,11 +164,13 @@ class Writer:
         try:
             with self._store.write() as transaction:
                 head, results = self._write(transaction, calls)
+                written = perf_counter()
         except StoreError:
             raise
         except BaseException:
             self._load_again()
             raise
+        self.sync_seconds = perf_counter() - written
         # Durable. The checkpoint was signed above, but no byte of it has left this thread.
         self.head = head
         return results

@@ -62,6 +62,8 @@ class Monitor:
         self._clock = clock
         self._fetch_s = fetch_s
         self._fetching = asyncio.Lock()
+        # How many entries the peer says that its log has.
+        self.shown_size = 0
 
     async def step(self) -> bool:
         """
@@ -143,6 +145,7 @@ class Monitor:
         if known is not None:
             await self._witness.compare(known)
         target = known or parse_known(first.checkpoint, asked_at)
+        self.shown_size = target.size
         if target.size <= self._replica.verified_size:
             self._replica.seen_again(target)
             return

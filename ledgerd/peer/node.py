@@ -26,6 +26,7 @@ from ledgerd.peer.spent import Spent, spent_error
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.submit import OwnCosigned, Submitter
 from ledgerd.peer.witness import Witness
+from ledgerd.store.base import Room
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import Signer
@@ -45,16 +46,19 @@ class PeerStatus(NamedTuple):
     """
     How things stand with the peer; sizes in entries, times in µs.
 
-    failures: rounds that failed since the start; reason: why the newest round failed, "" if it
-    went well.
+    shown_size: what the peer says that its log has; 0 before it was asked. spent: the cosigner key
+    signs nothing more. failures: rounds that failed since the start; reason: why the newest round
+    failed, "" if it went well.
     """
 
+    shown_size: int
     replayed_size: int
     cosigned_size: int
     own_cosigned_size: int
     fetched_at: int
     replica_full: bool
     latched: bool
+    spent: bool
     failures: int
     reason: str
 
@@ -160,17 +164,24 @@ class PeerSide:
         self._tasks: list[asyncio.Task[None]] = []
 
     def status(self) -> PeerStatus:
+        """At this moment, in any thread."""
         verified, rounds = self.replica.verified, (self._following, self._submitting)
         return PeerStatus(
+            shown_size=self.monitor.shown_size,
             replayed_size=self.replica.verified_size,
             cosigned_size=self.witness.cosigned_size,
             own_cosigned_size=self.own_cosigned.size,
             fetched_at=verified.fetched_at if verified else 0,
             replica_full=self._store.full,
             latched=self.accusations.latched,
+            spent=self._spent.key() == self._cosigner.verifier.public,
             failures=sum(one.failures for one in rounds),
             reason=next((one.error.reason for one in rounds if one.error is not None), ""),
         )
+
+    def room(self) -> Room:
+        """How much of the store of replica and witness is in use; in any thread."""
+        return self._store.store.room()
 
     async def start(self) -> None:
         """Begin to follow the peer; the sequencer runs already."""

@@ -6,13 +6,21 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ledgerd.store.tables import Table
 from ledgerd_client.core.errors import StoreError
 
 MAX_KEY_BYTES = 510
 MAX_SNAPSHOTS = 126
+
+
+class Room(NamedTuple):
+    """Bytes of a store: in use, free within it for what comes, and the most that it may take."""
+
+    used: int
+    free: int
+    limit: int
 
 
 class Snapshot(Protocol):
@@ -99,6 +107,9 @@ class Store(Protocol):
         Callers keep a reserve: a full disk is to be noticed before a transaction, since inside
         a commit it is the end of the process.
         """
+
+    def room(self) -> Room:
+        """Return how much of it is in use, in any thread and in constant time."""
 
     def close(self) -> None:
         """Release the store; again does nothing. No snapshot or transaction may be open."""

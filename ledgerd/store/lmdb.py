@@ -14,6 +14,7 @@ import lmdb
 
 from ledgerd.store.base import (
     MAX_SNAPSHOTS,
+    Room,
     Snapshot,
     Transaction,
     View,
@@ -216,6 +217,23 @@ class LmdbStore:
         info = self._environment.info()
         used = (info["last_pgno"] + 1) * self._environment.stat()["psize"]
         return min(disk.f_bavail * disk.f_frsize, max(info["map_size"] - used, 0))
+
+    @_store_errors
+    def room(self) -> Room:
+        info, main = self._environment.info(), self._environment.stat()
+        transaction = self._begin(write=False)
+        try:
+            tables = [transaction.stat(database) for database in self._databases.values()]
+        finally:
+            transaction.abort()
+        # Two pages say where the rest is. Those that list the free ones count as free.
+        used = 2 + sum(
+            stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+            for stat in (main, *tables)
+        )
+        size = main["psize"]
+        free = max(info["last_pgno"] + 1 - used, 0)
+        return Room(used * size, free * size, info["map_size"])
 
     def close(self) -> None:
         self._opened.close()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from ledgerd.store.base import (
     MAX_SNAPSHOTS,
+    Room,
     Snapshot,
     Transaction,
     View,
@@ -66,6 +67,11 @@ class MemoryStore:
 
     def free_bytes(self) -> int:
         return self.free
+
+    def room(self) -> Room:
+        rows = (row for table in self._tables.values() for row in table.values.items())
+        used = sum(len(key) + len(value) for key, value in rows)
+        return Room(used, 0, used + self.free)
 
     def close(self) -> None:
         self._open = False

@@ -9,12 +9,16 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from nodes import Node, free_port, make_sides, refused, serve
+from nodes import Client, Node, free_port, make_sides, refused, serve
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from ledgerd.metrics import Metrics
+from ledgerd.rules import lateness
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.core.header import Header
+from ledgerd_client.pki import Certificate
 
 
 @dataclass
@@ -22,15 +26,29 @@ class Watched:
     node: Node
     port: int
 
-    async def value(self, name: str, **labels: str) -> float | None:
-        """One sample, as a scrape shows it; None when it is not there."""
+    async def scrape(self) -> list[Sample]:
         url = f"http://localhost:{self.port}/metrics"
         text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == name and sample.labels == labels:
-                    return sample.value
+        return [sample for each in text_string_to_metric_families(text) for sample in each.samples]
+
+    async def value(self, name: str, **labels: str) -> float | None:
+        """One sample, as a scrape shows it; None when it is not there."""
+        for sample in await self.scrape():
+            if sample.name == name and sample.labels == labels:
+                return sample.value
         return None
+
+    async def header(self, index: int) -> bytes:
+        """Of an entry that everybody may read."""
+        history = await self.node.history()
+        return history.entries[index][0]
+
+    async def busy(self) -> Client:
+        """Have one of everything there: a record, a finding, and a call that was refused."""
+        exporter = await self.node.institution()
+        await exporter.append(exporter.transfer(), exporter.transfer(at=1))
+        await refused(exporter.ledger.GetEntry(pb.GetEntryRequest(index=99)))
+        return exporter
 
 
 @pytest.fixture
@@ -75,6 +93,72 @@ class TestANode:
 
     async def test_says_how_long_entries_wait_for_the_peer(self, watched: Watched) -> None:
         assert (await watched.value("ledgerd_cosign_lag_seconds") or 0) > 0
+
+    async def test_shows_a_sample_of_every_metric(self, watched: Watched) -> None:
+        await watched.busy()
+        shown = {sample.name for sample in await watched.scrape()}
+        assert [
+            family.name
+            for family in Metrics().registry.collect()
+            if not any(name.startswith(family.name) for name in shown)
+        ] == []
+
+    async def test_tells_nobody_whose_records_they_are(self, watched: Watched) -> None:
+        exporter = await watched.busy()
+        labels = [str(sample.labels) for sample in await watched.scrape()]
+        assert [each for each in labels if exporter.id in each] == []
+
+    async def test_counts_what_a_commit_holds(self, watched: Watched) -> None:
+        await watched.busy()
+        entries = await watched.value("ledgerd_commit_entries_sum")
+        assert entries == (await watched.value("ledgerd_log_entries") or 0) - 2
+
+    async def test_measures_the_disk_alone_too(self, watched: Watched) -> None:
+        await watched.node.institution()
+        whole = await watched.value("ledgerd_commit_seconds_sum") or 0
+        assert 0 < (await watched.value("ledgerd_commit_sync_seconds_sum") or 0) <= whole
+
+    async def test_counts_transfers_by_their_state(self, watched: Watched) -> None:
+        await watched.busy()
+        assert await watched.value("ledgerd_transfers", state="open") == 2
+
+    async def test_counts_findings_by_their_rule(self, watched: Watched) -> None:
+        await watched.busy()
+        findings = [s for s in await watched.scrape() if s.name == "ledgerd_findings_open"]
+        assert [(s.labels["rule"], s.value) for s in findings] == [(lateness.RULE, 1)]
+
+    async def test_sees_what_its_writer_fills(self, watched: Watched) -> None:
+        exporter = await watched.node.institution()
+        used = {"store": "ledger", "state": "used"}
+        before = await watched.value("ledgerd_store_bytes", **used)
+        await exporter.append(*(exporter.transfer() for _ in range(100)))
+        assert (await watched.value("ledgerd_store_bytes", **used) or 0) > (before or 0)
+
+    async def test_says_when_its_certificate_ends(self, watched: Watched) -> None:
+        certificate = Certificate.parse(watched.node.side.config.tls.certificate.read_bytes())
+        ends = [
+            sample.value
+            for sample in await watched.scrape()
+            if sample.name == "ledgerd_certificate_expiry_timestamp_seconds"
+            and sample.labels["certificate"] == "node"
+        ]
+        assert ends == [certificate.validity.not_after.timestamp()]
+
+    async def test_says_when_those_of_both_authorities_end(self, watched: Watched) -> None:
+        named = [
+            sample.labels["certificate"]
+            for sample in await watched.scrape()
+            if sample.name == "ledgerd_certificate_expiry_timestamp_seconds"
+        ]
+        assert named == ["node", "authority", "peer_authority"]
+
+    async def test_says_since_when_its_keys_are_in_force(self, watched: Watched) -> None:
+        founded = Header.parse(await watched.header(0)).recorded_at / 1_000_000
+        named = ("log", "entry", "cosigner", "authority")
+        since = [
+            await watched.value("ledgerd_key_since_timestamp_seconds", key=key) for key in named
+        ]
+        assert since == [founded] * 4
 
 
 class TestTheEndpoint:

@@ -46,7 +46,8 @@ class TestOperations:
     def test_lists_every_metric(self) -> None:
         listed = {row[0] for row in table("operations.md", "Metrics")}
         families = [f for f in Metrics().registry.collect() if f.name.startswith("ledgerd_")]
-        assert listed == {f"{f.name}{'_total' * (f.type == 'counter')}" for f in families}
+        suffixes = {"counter": "_total", "info": "_info"}
+        assert listed == {f"{f.name}{suffixes.get(f.type, '')}" for f in families}
 
     def test_explains_only_reasons_that_the_code_gives(self) -> None:
         sources = [

@@ -226,6 +226,12 @@ class TestRoom:
         put(small, b"big", bytes(self.MIB // 4))
         assert small.free_bytes() <= before - self.MIB // 4
 
+    def test_pages_of_what_was_deleted_are_free_within_the_file(self, store: LmdbStore) -> None:
+        put(store, b"big", bytes(self.MIB))
+        with store.write() as transaction:
+            transaction.delete(TABLE, b"big")
+        assert store.room().free >= self.MIB
+
     def test_a_transaction_beyond_it_fails_whole(self, small: LmdbStore) -> None:
         with pytest.raises(StoreError) as caught, small.write() as transaction:
             transaction.put_many(TABLE, [(bytes([i]), bytes(self.MIB // 10)) for i in range(20)])

@@ -62,6 +62,24 @@ class TestIdentity:
         assert store.free_bytes() > 0
 
 
+class TestRoom:
+    def test_what_is_put_takes_some(self, store: Store) -> None:
+        before = store.room().used
+        put(store, [(b"k", b"v" * 1_000_000)])
+        assert store.room().used >= before + 1_000_000
+
+    def test_what_is_deleted_gives_it_back(self, store: Store) -> None:
+        put(store, [(b"k", b"v" * 1_000_000)])
+        before = store.room().used
+        with store.write() as transaction:
+            transaction.delete(TABLE, b"k")
+        assert store.room().used <= before - 1_000_000
+
+    def test_is_never_more_than_the_limit(self, store: Store) -> None:
+        room = store.room()
+        assert 0 <= room.used + room.free <= room.limit
+
+
 class TestValues:
     def test_an_absent_key_has_no_value(self, store: Store) -> None:
         with store.snapshot() as snapshot:
