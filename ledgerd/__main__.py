@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ledgerd.commands.backup import backup
 from ledgerd.commands.publish import publish
 from ledgerd.commands.recover import recover, restore
 from ledgerd.commands.rotate import rotate
@@ -213,6 +214,7 @@ def mirror(
 
 
 app.command()(publish)
+app.command()(backup)
 app.command()(rotate)
 app.command()(restore)
 app.command()(recover)

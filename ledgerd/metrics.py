@@ -93,6 +93,9 @@ _VITALS: Final = {
     "replica_full": _alone("replica_full", "1 when the replica has reached its quota."),
     "latched": _alone("evidence_latched", "1 when evidence against the peer waits."),
     "spent": _alone("cosigner_spent", "1 when the cosigner key signs nothing more."),
+    "backed_up_at": _alone(
+        "backup_finished_timestamp_seconds", "When the newest backup was finished."
+    ),
     "disk_free": _alone("disk_free_bytes", "Free on the disk of the data directory."),
     "disk_reserve": _alone("disk_reserve_bytes", "Below so much free, appends are refused."),
 }

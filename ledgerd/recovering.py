@@ -82,12 +82,7 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
     """
     keys, trust = NodeKeys.load(config), load_trust(config)
     with DirectoryLock(config.data):
-        if config.store.exists():
-            raise StoreError(
-                f"there is a store in {config.store}",
-                reason="STORE_EXISTS",
-                action="move it out of the data directory first; do not delete it",
-            )
+        check_absent(config)
         unfinished = config.data / _RESTORING
         shutil.rmtree(unfinished, ignore_errors=True)
         LmdbStore.copy(_store_in(copy), unfinished, instance=random(16))
@@ -100,6 +95,16 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
         _put_aside(config.peer_store, clock)
         unfinished.rename(config.store)
     return size
+
+
+def check_absent(config: Config) -> None:
+    """Refuse to put a store where there is one; raises StoreError STORE_EXISTS."""
+    if config.store.exists():
+        raise StoreError(
+            f"there is a store in {config.store}",
+            reason="STORE_EXISTS",
+            action="move it out of the data directory first; do not delete it",
+        )
 
 
 def _in_force(keys: NodeKeys, history: KeyHistory) -> NodeKeys:

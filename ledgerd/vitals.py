@@ -64,6 +64,8 @@ class Vitals:
     latched: bool
     # The cosigner key signs nothing more.
     spent: bool
+    # When the newest backup was finished.
+    backed_up_at: int
     disk_free: int
     disk_reserve: int
     certificates: tuple[CertificateEnd, ...]

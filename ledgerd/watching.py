@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from ledgerd.backup_result import BackupResult
 from ledgerd.config import Config
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
@@ -58,7 +59,7 @@ class Watch:
         """What health is judged by; some 100 µs."""
         now, refusal = self.clock(), self.standing.refusal
         head, anchor, peer = self.reader.head(), self.reader.anchor(), self.peer.status()
-        disk = os.statvfs(self.config.data)
+        disk, made = os.statvfs(self.config.data), BackupResult.read(self.config.data)
         return Vitals(
             at=now,
             state=refusal.reason if refusal else OPEN,
@@ -82,6 +83,7 @@ class Watch:
             replica_full=peer.replica_full,
             latched=peer.latched,
             spent=peer.spent,
+            backed_up_at=made.finished_at if made else 0,
             disk_free=disk.f_bavail * disk.f_frsize,
             disk_reserve=self.config.limits.reserve_bytes,
             certificates=self.certificates,

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,9 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOM
 
 def restore(
     config: ConfigFile,
-    copy: Annotated[Path, typer.Option("--from", help="The copy: a store's directory.")],
+    copy: Annotated[
+        Path, typer.Option("--from", help="A backup, the directory of some, or a store's.")
+    ],
 ) -> None:
     """
     Put a copy of the store in the place of one that is gone; the node does not run.
@@ -31,9 +34,8 @@ def restore(
     node only reads, and `ledgerd recover --from` it is the way.
     """
     from ledgerd.config import Config
-    from ledgerd.recovering import restore as put_back
 
-    size = put_back(Config.load(config), copy, **_how())
+    size = asyncio.run(_restore(Config.load(config), copy))
     typer.echo(f"The copy's {size} entries are in place. Start the node with `ledgerd serve`.")
 
 
@@ -41,7 +43,7 @@ def recover(
     config: ConfigFile,
     copies: Annotated[
         list[Path] | None,
-        typer.Option("--from", help="A copy of the store, however old, to take bodies from."),
+        typer.Option("--from", help="A backup or a store, however old, to take bodies from."),
     ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Do not wait for institutions to return bodies.")
@@ -84,11 +86,25 @@ def recover(
         asyncio.run(_fetch(loaded, copies or [], once=once))
 
 
+async def _restore(config: Any, copy: Path) -> int:
+    from ledgerd.assembling import as_store
+    from ledgerd.recovering import check_absent, restore
+
+    check_absent(config)
+    async with as_store(config, copy, **_how()) as store:
+        return restore(config, store, **_how())
+
+
 async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
+    from ledgerd.assembling import as_store
     from ledgerd.recovering import peer_of, recover, take_back
 
-    async with peer_of(config) as client:
-        found = await recover(config, client, copies, **_how())
+    async with AsyncExitStack() as stack:
+        stores = [
+            await stack.enter_async_context(as_store(config, copy, **_how())) for copy in copies
+        ]
+        client = await stack.enter_async_context(peer_of(config))
+        found = await recover(config, client, stores, **_how())
     typer.echo(f"{found.size} entries are back. {_said(found)}", err=True)
     if once or not set(found.missing) - {""}:
         return

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger.law_world import LawWorld
+from ledger.law_world import LawWorld, at
 from ledger.world import Node
 from peer.sides import trust_of
 
@@ -17,11 +17,14 @@ from ledgerd.mirror.follower import Follower
 from ledgerd.mirror.store import MirrorStore
 from ledgerd.store.base import Store
 from ledgerd.store.tables import INSTANCE_KEY, Table
+from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.body import encode_message
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import FieldError, LedgerError, UnavailableError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
+from ledgerd_client.core.remains import order_digest
 
 Rows = dict[Table, list[tuple[bytes, bytes]]]
 
@@ -164,3 +167,27 @@ def rows_of(store: Store) -> Rows:
 
 async def check(checks: list[SignatureCheck]) -> None:
     check_signatures(checks)
+
+
+def differing(ours: Rows, node: Node) -> list[str]:
+    """Tables that are not the node's, byte for byte."""
+    theirs = rows_of(node.store)
+    return [table for table in Table if ours[table] != theirs[table]]
+
+
+def erase(law: LawWorld, index: int) -> None:
+    """As the node does on the authority's order, when the time has come."""
+    law.clock.now = at("2029-09-02", "12:00:00")
+    order = encode_message(
+        body_pb2.ErasureOrder(
+            origin=law.mainland.log.origin,
+            order_id=os.urandom(16),
+            institution=law.exporter.id,
+            indexes=[index],
+            reason="kept long enough",
+            ordered_at=law.clock(),
+        )
+    )
+    signature = law.mainland.log.authority.sign(order_digest(law.mainland.log.origin, order))
+    erasure = law.mainland.reader.erasure(order, signature)
+    law.mainland.place(law.mainland.by_node(erasure=erasure))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builders import new_key
-from ledger.law_world import LawWorld, at
-from ledger.world import Node
-from mirror.served import Mirror, Rows, Served, note_at, note_of, rows_of, with_note
+from ledger.law_world import LawWorld
+from mirror.served import Mirror, Served, differing, erase, note_at, note_of, rows_of, with_note
 
 from ledgerd.ledger.verifying import AuditError
 from ledgerd.store.tables import Table
@@ -38,13 +36,7 @@ from ledgerd_client.core.header import Kind
 from ledgerd_client.core.merkle import Frontier, leaf_hash
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer
 from ledgerd_client.core.opening import open_log_checkpoint
-from ledgerd_client.core.remains import order_digest, remains_of
-
-
-def differing(ours: Rows, node: Node) -> list[str]:
-    """Tables that are not the node's, byte for byte."""
-    theirs = rows_of(node.store)
-    return [table for table in Table if ours[table] != theirs[table]]
+from ledgerd_client.core.remains import remains_of
 
 
 class TestFollowing:
@@ -510,24 +502,6 @@ class TestErasure:
         body = law.mainland.reader.entry(erased)[1]
         mirror.served.change = change_entry(erased, remains=remains_of(body), erased_by=1, body=b"")
         assert isinstance(await error_of(mirror), AuditError)
-
-
-def erase(law: LawWorld, index: int) -> None:
-    """As the node does on the authority's order, when the time has come."""
-    law.clock.now = at("2029-09-02", "12:00:00")
-    order = encode_message(
-        body_pb2.ErasureOrder(
-            origin=law.mainland.log.origin,
-            order_id=os.urandom(16),
-            institution=law.exporter.id,
-            indexes=[index],
-            reason="kept long enough",
-            ordered_at=law.clock(),
-        )
-    )
-    signature = law.mainland.log.authority.sign(order_digest(law.mainland.log.origin, order))
-    erasure = law.mainland.reader.erasure(order, signature)
-    law.mainland.place(law.mainland.by_node(erasure=erasure))
 
 
 class TestTheGrant:

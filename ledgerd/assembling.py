@@ -1,0 +1,152 @@
+"""
+A store made of a backup: every entry is verified and applied once more, as an audit would.
+
+Nothing of a backup is believed: its checkpoint is the log's own, or it is of no use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from hashlib import sha256
+from pathlib import Path
+
+from ledgerd.backup_files import OWN, PEER, Manifest, entry_files, find_backup, read_entries
+from ledgerd.config import Config
+from ledgerd.credentials import load_trust
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
+from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
+from ledgerd.peer.notes import open_known, parse_known
+from ledgerd.peer.replay import Page
+from ledgerd.peer.replica import Replica
+from ledgerd.peer.store import PeerStore
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.tables import Table
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.chain import SignatureCheck, check_signatures
+from ledgerd_client.core.encoding import u64
+from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.trust import Trust
+
+Clock = Callable[[], int]
+Random = Callable[[int], bytes]
+
+
+@asynccontextmanager
+async def as_store(
+    config: Config, copy: Path, *, clock: Clock, random: Random
+) -> AsyncIterator[Path]:
+    """
+    A store that holds what a copy does: the copy itself, or one that is made of a backup.
+
+    The latter lies in the data directory while the block lasts. Raises AuditError for what is not
+    as the log says, FieldError WRONG_ORIGIN, StoreError.
+    """
+    backup = find_backup(copy)
+    if backup is None:
+        yield copy
+        return
+    scratch = config.data / f"assembly-{sha256(str(backup).encode()).hexdigest()[:16]}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700, parents=True)
+    try:
+        await assemble(
+            backup,
+            scratch,
+            config.origin,
+            load_trust(config),
+            clock=clock,
+            random=random,
+            quota=config.limits.replica_quota_bytes,
+            map_size=config.limits.map_size,
+        )
+        yield scratch / "store"
+    finally:
+        shutil.rmtree(scratch)
+
+
+async def assemble(
+    backup: Path,
+    scratch: Path,
+    origin: str,
+    trust: Trust,
+    *,
+    clock: Clock,
+    random: Random,
+    quota: int,
+    map_size: int,
+) -> None:
+    """Make `store` in an empty directory out of a backup; raises as as_store does."""
+    manifest = Manifest.read(backup)
+    if manifest.origin != origin:
+        raise FieldError(f"{backup} is of {manifest.origin}, not {origin}", reason="WRONG_ORIGIN")
+    peer_store = PeerStore.open(scratch / "peer", quota=quota, random=random)
+    with closing(peer_store):
+        peer = await _replay(peer_store, manifest, backup, trust, clock)
+        made = LmdbStore.create(scratch / "store", instance=random(16), map_size=map_size)
+        with closing(made):
+            await asyncio.to_thread(_write, made, manifest, backup, trust.authority(origin), peer)
+
+
+async def _replay(
+    store: PeerStore, manifest: Manifest, backup: Path, trust: Trust, clock: Clock
+) -> PeerLog:
+    if not manifest.peer_checkpoint:
+        return NoPeerLog()
+    origin = manifest.peer_origin
+    replica = Replica(
+        store, origin, trust.authority(origin), check=_check, clock=clock, first_hand=False
+    )
+    await replica.follow(_peers_pages(backup), parse_known(manifest.peer_checkpoint))
+    return replica
+
+
+async def _peers_pages(backup: Path) -> AsyncIterator[Page]:
+    place = 0
+    for entries in _pages(backup, PEER):
+        shared = {i: entry.body for i, entry in enumerate(entries, place) if entry.body}
+        yield Page([entry.header for entry in entries], shared)
+        place += len(entries)
+
+
+def _write(
+    store: LmdbStore, manifest: Manifest, backup: Path, authority: bytes, peer: PeerLog
+) -> None:
+    """The whole log into an empty store; in one thread, as it is the store's writer."""
+    with store.snapshot() as snapshot:
+        empty = Head.empty(manifest.origin)
+        verifier = LogVerifier.load(snapshot, manifest.origin, authority, peer, empty)
+    for entries in _pages(backup, OWN):
+        given = list(map(_given, entries))
+        rows = [(u64(index), each) for index, each in enumerate(given, verifier.replay.size)]
+        with store.write() as transaction:
+            transaction.put_many(Table.HEADERS, ((key, each.header) for key, each in rows))
+            whole = ((k, each.body) for k, each in rows if not (each.erased_by or each.lost))
+            transaction.put_many(Table.BODIES, whole)
+            check_signatures(verifier.take(transaction, given))
+    verifier.check_nothing_lost()
+    verifier.check_nothing_erased()
+    replay = verifier.replay
+    known = open_known(manifest.checkpoint, replay.history)
+    if (known.size, known.checkpoint.root) != (replay.size, replay.tree.root()):
+        raise AuditError(f"{backup} does not hash to its checkpoint", reason="BAD_ROOT")
+    with store.write() as transaction:
+        Head(replay.size, replay.last_time, replay.last_leaf, known.note).put(transaction)
+
+
+def _pages(backup: Path, log: str) -> Iterator[list[pb.FollowedEntry]]:
+    for file in entry_files(backup, log):
+        yield from read_entries(file)
+
+
+def _given(entry: pb.FollowedEntry) -> Given:
+    if entry.erased_by:
+        return Given(entry.header, entry.remains, entry.erased_by)
+    return Given(entry.header, entry.body, lost=not entry.body)
+
+
+async def _check(checks: list[SignatureCheck]) -> None:
+    await asyncio.to_thread(check_signatures, checks)

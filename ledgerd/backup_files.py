@@ -1,0 +1,183 @@
+"""
+What a backup is made of: files of entries, and a manifest that says whose they are.
+
+A backup is a directory that is whole by itself: files that it shares with the one before are linked
+(docs/format.md, "Backups"). What it holds proves itself by the checkpoints in the manifest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from google.protobuf.message import DecodeError
+
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import LedgerError, NotFoundError, StoreError
+from ledgerd_client.core.note import parse_note
+from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.keyfile import read_file
+
+OWN: Final = "own"
+PEER: Final = "peer"
+MANIFEST: Final = "backup.json"
+SUMS: Final = "SHA256SUMS"
+# Names of backups and files that are not whole yet, or no more, begin so.
+UNFINISHED: Final = ".unfinished-"
+
+_FORMAT: Final = "ledgerd-backup/v1"
+_HEAD: Final = b"ledgerd-entries/v1\n"
+# No honest page is nearly as large.
+_MAX_PAGE: Final = 64 << 20
+_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
+_ENTRIES: Final = re.compile(r"(own|peer)-(\d{20})-(\d{20})\.entries")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """
+    Of which logs, up to where, and made when (µs). Checkpoints are notes; that of the peer's is b""
+    when nothing of it was replayed yet.
+    """
+
+    origin: str
+    checkpoint: bytes
+    peer_origin: str
+    peer_checkpoint: bytes
+    made_at: int
+
+    def format(self) -> bytes:
+        return format_json(_FORMAT, self)
+
+    @classmethod
+    def read(cls, backup: Path) -> Self:
+        """Read the manifest of a backup; raises InputError."""
+        return parse_json(_FORMAT, cls, read_file(backup / MANIFEST))
+
+    @property
+    def end(self) -> Checkpoint:
+        """Where the log ends in it."""
+        return Checkpoint.parse(parse_note(self.checkpoint).text)
+
+    @property
+    def peer_end(self) -> Checkpoint | None:
+        """Where the peer's log does; None where there is none."""
+        note = self.peer_checkpoint
+        return Checkpoint.parse(parse_note(note).text) if note else None
+
+
+class EntryFile(NamedTuple):
+    """A file of entries of one log (OWN or PEER): those with first <= index < stop."""
+
+    path: Path
+    log: str
+    first: int
+    stop: int
+
+    @classmethod
+    def of(cls, directory: Path, log: str, first: int, stop: int) -> Self:
+        return cls(directory / f"{log}-{first:020}-{stop:020}.entries", log, first, stop)
+
+
+def entry_files(backup: Path, log: str) -> list[EntryFile]:
+    """The files of one log, in order; raises StoreError BAD_BACKUP unless they are contiguous."""
+    found = sorted(
+        EntryFile(path, log, int(name[2]), int(name[3]))
+        for path in backup.iterdir()
+        if (name := _ENTRIES.fullmatch(path.name)) and name[1] == log
+    )
+    place = 0
+    for each in found:
+        if each.first != place or each.stop <= place:
+            raise bad_backup(f"{each.path} does not begin at entry {place}")
+        place = each.stop
+    return found
+
+
+def write_entries(file: EntryFile, pages: Iterable[list[pb.FollowedEntry]]) -> None:
+    """Write a file, which is on the disk when this returns; raises OSError."""
+    place = file.first
+    with file.path.open("xb") as out:
+        out.write(_HEAD)
+        for entries in pages:
+            page = pb.FollowResponse(first=place, entries=entries).SerializeToString()
+            out.write(len(page).to_bytes(4, "big") + page)
+            place += len(entries)
+        out.flush()
+        os.fsync(out.fileno())
+        # Whoever verifies it reads what the disk has, and not what we have just written.
+        os.posix_fadvise(out.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def read_entries(file: EntryFile) -> Iterator[list[pb.FollowedEntry]]:
+    """The pages of a file; raises StoreError BAD_BACKUP for one that is cut or damaged."""
+    place = file.first
+    try:
+        with file.path.open("rb") as source:
+            if source.read(len(_HEAD)) != _HEAD:
+                raise bad_backup(f"{file.path} is no file of entries")
+            while length := source.read(4):
+                size = int.from_bytes(length, "big")
+                data = source.read(size) if len(length) == 4 and size <= _MAX_PAGE else b""
+                page = pb.FollowResponse.FromString(data)
+                if len(data) != size or page.first != place or not page.entries:
+                    raise bad_backup(f"{file.path} is damaged behind entry {place}")
+                place += len(page.entries)
+                yield list(page.entries)
+    except (OSError, DecodeError) as error:
+        raise bad_backup(f"{file.path} can't be read: {error}") from error
+    if place != file.stop:
+        raise bad_backup(f"{file.path} ends at entry {place}")
+
+
+def sums_of(backup: Path) -> str:
+    """What `sha256sum --check` reads, of every file of entries."""
+    lines = []
+    for path in sorted(backup.glob("*.entries")):
+        with path.open("rb") as file:
+            lines.append(f"{file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    return "".join(lines)
+
+
+def backups_in(directory: Path) -> list[Path]:
+    """The backups of a directory, the oldest first."""
+    return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
+
+
+def find_backup(path: Path) -> Path | None:
+    """The backup at path, or the newest one in it; None where there is none."""
+    if (path / MANIFEST).is_file():
+        return path
+    found = backups_in(path) if path.is_dir() else []
+    return found[-1] if found else None
+
+
+def need_backup(path: Path) -> Path:
+    """As find_backup; raises NotFoundError."""
+    found = find_backup(path)
+    if found is None:
+        raise NotFoundError(f"there is no backup in {path}", action="check the path and the mount")
+    return found
+
+
+def drop(backup: Path) -> None:
+    """Remove a backup: at no time is there a half one that looks whole. Raises OSError."""
+    gone = backup if backup.name.startswith(UNFINISHED) else None
+    if gone is None:
+        gone = backup.rename(backup.with_name(UNFINISHED + backup.name))
+    shutil.rmtree(gone)
+
+
+def bad_backup(message: str) -> LedgerError:
+    return StoreError(
+        message,
+        reason="BAD_BACKUP",
+        action="keep it as it is, and take the backup before it",
+    )

@@ -1,0 +1,39 @@
+"""`ledgerd backup`: the ledger into a directory, beside the node that serves it."""
+# ruff: noqa: PLC0415 - so that a worker does not load the whole daemon
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def backup(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")],
+    to: Annotated[Path, typer.Option(help="Where backups are kept; made if it is not there.")],
+    keep: Annotated[int, typer.Option(min=1, help="How many to keep; older ones go.")] = 7,
+) -> None:
+    """
+    Back the ledger up while it is served, and read back what was written.
+
+    Each backup is a directory that is whole by itself, and shares with the one before what is the
+    same. It has entries and no keys: keep these elsewhere. `ledgerd restore --from` takes it.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ledgerd import backing_up
+    from ledgerd.config import Config
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("backing up", total=None)
+        made = backing_up.backup(
+            Config.load(config),
+            to,
+            keep=keep,
+            clock=lambda: time.time_ns() // 1000,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(f"{made.path}: {made.entries} entries, {made.added} of them new, read back whole.")

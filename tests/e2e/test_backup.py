@@ -1,0 +1,96 @@
+"""A backup beside a node that serves, and the way back from it, by the operator's commands."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from border import LEDGERD, Border, audit, run
+from institutions import STATEMENT, client, until
+
+from ledgerd_client import Receipt
+from ledgerd_client.core.errors import NotReadyError
+
+HOSPITAL = "sz-hospital"
+PAYLOAD = b"name;score\nA;700\n"
+
+
+@dataclass(frozen=True)
+class Restored:
+    """said: by `ledgerd backup`; before: a receipt from before; size: when the disk died."""
+
+    border: Border
+    said: str
+    before: Receipt
+    size: int
+
+
+def declare(border: Border) -> Receipt:
+    with client(border, HOSPITAL) as hospital:
+        return hospital.wait_cosigned(hospital.declare(payload=PAYLOAD, **STATEMENT).record_id)
+
+
+def declare_if_open(border: Border) -> Receipt | None:
+    """None while the node is not confirmed."""
+    try:
+        return declare(border)
+    except NotReadyError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
+    """Both nodes run, the one on what was backed up while it served, to which nothing came since."""
+    scratch = tmp_path_factory.mktemp("backup")
+    border = Border(scratch / "border")
+    try:
+        border.start()
+        config, backups = border.mainland.config, str(scratch / "backups")
+        backup = (LEDGERD, "backup", "--config", str(config), "--to", backups)
+        declare(border)
+        run(*backup)
+        before = declare(border)
+        # Until an anchor of what was cosigned last makes no more of it.
+        said = until(lambda: run(*backup).stdout, lambda said: " 0 of them new" in said)
+        assert border.mainland.stop() == 0
+        size = int(said.split(": ")[1].split()[0])
+        shutil.rmtree(config.parent / "data" / "store")
+        run(LEDGERD, "restore", "--config", str(config), "--from", backups)
+        border.mainland.start()
+        yield Restored(border, said, before, size)
+    finally:
+        border.close()
+
+
+class TestABackup:
+    def test_can_be_checked_by_tools_of_others(self, restored: Restored) -> None:
+        made = Path(restored.said.split(": ")[0])
+        done = subprocess.run(
+            ("sha256sum", "--check", "--quiet", "SHA256SUMS"), cwd=made, check=False
+        )
+        assert done.returncode == 0
+
+    def test_has_a_result_for_the_node_to_tell(self, restored: Restored) -> None:
+        result = restored.border.mainland.config.parent / "data" / "backup-result.json"
+        assert f'"entries": {restored.size}' in result.read_text()
+
+
+class TestTheNodeOnIt:
+    def test_has_what_it_had(self, restored: Restored) -> None:
+        with client(restored.border, HOSPITAL) as hospital:
+            assert hospital.receipt(restored.before.index).header == restored.before.header
+
+    def test_goes_on_once_its_peer_has_confirmed_it(self, restored: Restored) -> None:
+        receipt = until(lambda: declare_if_open(restored.border), bool)
+        assert receipt is not None
+        assert receipt.index > restored.before.index
+
+    def test_passes_the_audit(self, restored: Restored) -> None:
+        node = restored.border.mainland
+        assert node.stop() == 0
+        audit(node.config)
+        node.start()

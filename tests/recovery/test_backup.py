@@ -1,0 +1,282 @@
+"""A backup is whole by itself, is read back as it is written, and brings nothing back that was erased."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ledger.law_world import LawWorld, at
+from ledger.world import Node
+from mirror.served import Rows, differing, erase, rows_of
+from peer.sides import trust_of
+
+from ledgerd.assembling import assemble
+from ledgerd.backing_up import BackedUp, write_backup
+from ledgerd.backup_files import OWN, PEER, entry_files, find_backup
+from ledgerd.backup_sources import OwnLog
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.errors import FieldError, LedgerError, StoreError
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
+
+
+class PeersLog(OwnLog):
+    """The peer's log as a node holds it: headers, and the bodies that both share."""
+
+    name = PEER
+
+    def pages(self, first: int, stop: int) -> Iterator[list[pb.FollowedEntry]]:
+        for page in super().pages(first, stop):
+            for entry in page:
+                if Header.parse(entry.header).kind not in KINDS_SHARED_WITH_PEER:
+                    entry.body = b""
+            yield page
+
+
+@dataclass
+class Kept:
+    """Backups of the Mainland's node in a directory."""
+
+    law: LawWorld
+    to: Path
+    # What happens at the node when the first file is written.
+    meanwhile: Callable[[], None] = lambda: None
+    told: list[tuple[int, int]] = field(default_factory=list)
+
+    def make(self, keep: int = 7, change: Callable[[OwnLog], None] = lambda _log: None) -> BackedUp:
+        self.law.clock.advance(1)
+        own, peer = self.log(OwnLog, self.law.mainland), self.log(PeersLog, self.law.hong_kong)
+        change(own)
+        return write_backup(
+            self.to, own, peer, keep=keep, clock=self.law.clock, progress=self.progress
+        )
+
+    @staticmethod
+    def log(kind: type[OwnLog], node: Node) -> OwnLog:
+        return kind(node.store, node.log.origin, node.log.authority.public)
+
+    def progress(self, done: int, total: int) -> None:
+        happens, self.meanwhile = self.meanwhile, lambda: None
+        happens()
+
+    async def restored(self, origin: str = "") -> Rows:
+        """What a store holds that is made of the newest."""
+        backup, scratch = find_backup(self.to), self.to.parent / "scratch"
+        assert backup is not None
+        scratch.mkdir()
+        await assemble(
+            backup,
+            scratch,
+            origin or self.law.mainland.log.origin,
+            trust_of(self.law.mainland.log, self.law.hong_kong.log),
+            clock=self.law.clock,
+            random=os.urandom,
+            quota=1 << 28,
+            map_size=1 << 28,
+        )
+        with closing(LmdbStore.open(scratch / "store", readonly=True)) as store:
+            return rows_of(store)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.to.iterdir())
+
+    def grow(self) -> None:
+        self.law.mainland.append(self.law.transfer(), self.law.transfer())
+        self.law.anchor()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    """Of a log with a little of everything; there is no backup yet."""
+    law = LawWorld()
+    law.mainland.append(law.contract(expires_on=20260901), law.pipia())
+    law.hong_kong.place(law.counterpart(expires_on=20260901))
+    law.anchor()
+    law.clock.advance(1)
+    matched, silent = law.terms(), law.terms()
+    law.mainland.append(law.transfer(matched), law.transfer(silent))
+    law.hong_kong.append(law.ack(matched))
+    law.clock.now = at("2026-09-20")
+    law.anchor()
+    return Kept(law, tmp_path / "backups")
+
+
+def a_transfer(law: LawWorld) -> int:
+    size = law.mainland.size
+    return next(i for i in range(size) if law.mainland.body(i).HasField("transfer"))
+
+
+async def error_of(kept: Kept) -> LedgerError:
+    with pytest.raises(LedgerError) as caught:
+        await kept.restored()
+    return caught.value
+
+
+class TestRestoring:
+    async def test_comes_to_the_nodes_tables(self, kept: Kept) -> None:
+        kept.make()
+        assert differing(await kept.restored(), kept.law.mainland) == []
+
+    async def test_puts_increments_together(self, kept: Kept) -> None:
+        for _ in range(3):
+            kept.make()
+            kept.grow()
+        kept.make()
+        assert differing(await kept.restored(), kept.law.mainland) == []
+
+    async def test_is_of_the_newest(self, kept: Kept) -> None:
+        kept.make()
+        kept.grow()
+        made = kept.make()
+        assert find_backup(kept.to) == made.path
+
+    async def test_refuses_another_log(self, kept: Kept) -> None:
+        kept.make()
+        with pytest.raises(FieldError) as caught:
+            await kept.restored(kept.law.hong_kong.log.origin)
+        assert caught.value.reason == "WRONG_ORIGIN"
+
+    @pytest.mark.parametrize("log", [OWN, PEER])
+    async def test_refuses_a_byte_that_changed(self, kept: Kept, log: str) -> None:
+        (file,) = entry_files(kept.make().path, log)
+        data = bytearray(file.path.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.path.write_bytes(data)
+        await error_of(kept)
+
+    @pytest.mark.parametrize("left", [0, 10, 30, -1])
+    async def test_refuses_a_file_that_is_cut(self, kept: Kept, left: int) -> None:
+        (file,) = entry_files(kept.make().path, OWN)
+        file.path.write_bytes(file.path.read_bytes()[:left])
+        assert (await error_of(kept)).reason == "BAD_BACKUP"
+
+    async def test_refuses_a_backup_without_one_of_its_files(self, kept: Kept) -> None:
+        kept.make()
+        kept.grow()
+        entry_files(kept.make().path, OWN)[0].path.unlink()
+        assert (await error_of(kept)).reason == "BAD_BACKUP"
+
+    async def test_refuses_fewer_entries_than_the_checkpoint_has(self, kept: Kept) -> None:
+        kept.make()
+        kept.grow()
+        entry_files(kept.make().path, OWN)[-1].path.unlink()
+        assert (await error_of(kept)).reason == "BAD_ROOT"
+
+
+class TestIncrements:
+    def test_write_what_is_new_alone(self, kept: Kept) -> None:
+        before = kept.law.mainland.size
+        kept.make()
+        kept.grow()
+        assert kept.make().added == kept.law.mainland.size - before
+
+    def test_share_the_files_of_the_one_before(self, kept: Kept) -> None:
+        first = entry_files(kept.make().path, OWN)[0]
+        kept.grow()
+        second = entry_files(kept.make().path, OWN)[0]
+        assert second.path.samefile(first.path)
+
+    def test_outlive_the_one_before(self, kept: Kept) -> None:
+        kept.make()
+        kept.grow()
+        made = kept.make(keep=1)
+        assert kept.names() == [made.path.name]
+
+    def test_as_many_stay_as_are_to_be_kept(self, kept: Kept) -> None:
+        made = [kept.make(keep=2).path.name for _ in range(4)]
+        assert kept.names() == made[-2:]
+
+    async def test_begin_anew_where_the_log_is_another(self, kept: Kept) -> None:
+        """Ended by a LOSS below what was backed up, say."""
+        kept.make()
+        other = LawWorld()
+        other.mainland.append(other.contract(), *[other.transfer() for _ in range(30)])
+        elsewhere = Kept(other, kept.to)
+        assert elsewhere.make().added == other.mainland.size
+
+
+class TestACrash:
+    def die(self) -> None:
+        raise KeyboardInterrupt
+
+    def test_leaves_nothing_that_looks_whole(self, kept: Kept) -> None:
+        kept.meanwhile = self.die
+        with pytest.raises(KeyboardInterrupt):
+            kept.make()
+        assert find_backup(kept.to) is None
+
+    def test_leaves_nothing_once_the_next_was_made(self, kept: Kept) -> None:
+        kept.meanwhile = self.die
+        with pytest.raises(KeyboardInterrupt):
+            kept.make()
+        made = kept.make()
+        assert kept.names() == [made.path.name]
+
+
+class TestReadingBack:
+    def test_what_does_not_hash_to_the_checkpoint_is_no_backup(self, kept: Kept) -> None:
+        def lie(log: OwnLog) -> None:
+            honest = log.pages
+
+            def pages(first: int, stop: int) -> Iterator[list[pb.FollowedEntry]]:
+                for page in honest(first, stop):
+                    page[1].header = page[0].header
+                    page[1].body = page[0].body
+                    yield page
+
+            log.pages = pages  # type: ignore[method-assign]
+
+        with pytest.raises(StoreError) as caught:
+            kept.make(change=lie)
+        assert (caught.value.reason, find_backup(kept.to)) == ("BAD_BACKUP", None)
+
+    def test_a_body_that_is_not_its_headers_is_no_backup(self, kept: Kept) -> None:
+        def lie(log: OwnLog) -> None:
+            honest = log.pages
+
+            def pages(first: int, stop: int) -> Iterator[list[pb.FollowedEntry]]:
+                for page in honest(first, stop):
+                    page[1].body += b"\0"
+                    yield page
+
+            log.pages = pages  # type: ignore[method-assign]
+
+        with pytest.raises(StoreError):
+            kept.make(change=lie)
+
+
+class TestErasure:
+    @pytest.fixture
+    def body(self, kept: Kept) -> bytes:
+        return kept.law.mainland.reader.entry(a_transfer(kept.law))[1]
+
+    async def test_is_obeyed_by_the_next(self, kept: Kept, body: bytes) -> None:
+        kept.make()
+        erase(kept.law, a_transfer(kept.law))
+        kept.make()
+        assert differing(await kept.restored(), kept.law.mainland) == []
+
+    def test_leaves_the_body_in_no_file(self, kept: Kept, body: bytes) -> None:
+        kept.make()
+        erase(kept.law, a_transfer(kept.law))
+        kept.make()
+        assert not [p for p in kept.to.rglob("*") if p.is_file() and body in p.read_bytes()]
+
+    async def test_may_come_while_a_backup_is_made(self, kept: Kept) -> None:
+        kept.make()
+        kept.grow()
+        kept.meanwhile = lambda: erase(kept.law, a_transfer(kept.law))
+        kept.make()
+        kept.make()
+        assert differing(await kept.restored(), kept.law.mainland) == []
+
+    async def test_beyond_the_end_moves_the_end(self, kept: Kept) -> None:
+        """The body is gone before it was read, by an entry that the checkpoint does not cover."""
+        erased = a_transfer(kept.law)
+        made = kept.make(change=lambda _log: erase(kept.law, erased))
+        assert made.entries == kept.law.mainland.size
+        assert differing(await kept.restored(), kept.law.mainland) == []
