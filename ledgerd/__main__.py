@@ -9,6 +9,7 @@ needs is imported in it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import time
@@ -111,7 +112,7 @@ def serve(
     configure_logs(loaded.log_level)
     # Its own lines are no JSON, and a stranger could fill the log with failed handshakes.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    asyncio.run(_serve(loaded, throwaway=throwaway))
+    asyncio.run(_serve(loaded, config, throwaway=throwaway))
 
 
 @app.command()
@@ -308,15 +309,18 @@ def _found(config: Config, genesis: Path) -> None:
     _say(f"Founded {config.origin} in {config.store}. Start it with `ledgerd serve`.")
 
 
-async def _serve(config: Config, *, throwaway: bool) -> None:
+async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
+    from ledgerd.config import Config
     from ledgerd.daemon import run
 
     loop = asyncio.get_running_loop()
-    stop, ready = asyncio.Event(), loop.create_future()
+    stop, reload, ready = asyncio.Event(), asyncio.Event(), loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    load = functools.partial(Config.load, path)
     try:
-        await run(config, stop=stop, ready=ready, throwaway=throwaway)
+        await run(config, stop=stop, ready=ready, reload=reload, load=load, throwaway=throwaway)
     except StoreError as error:
         if not ready.done():  # it never served: the usual exit code
             raise
@@ -349,7 +353,10 @@ def _go_on_in_a_child() -> None:
 
 
 def _explain(error: LedgerError) -> None:
-    _say(f"ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")
+    from ledgerd.logs import in_journal, prefix
+
+    marked = prefix("error") if in_journal() else ""
+    _say(f"{marked}ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")
     # Signed notes that prove it.
     for evidence in getattr(error, "__notes__", ()):
         for line in evidence.splitlines():

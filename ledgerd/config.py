@@ -94,6 +94,13 @@ class Timing(Table):
         le=3_600,
         description="how long a stream of the peer's headers may take; the next goes on from there",
     )
+    connection_age_s: float = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="how old a connection gets: the next one shows its certificate again, and is"
+        " shown ours",
+    )
     drain_s: float = Field(
         default=10, ge=0, le=300, description="how long calls in flight may take once we stop"
     )

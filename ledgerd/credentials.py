@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
-from ledgerd.config import Config
+from ledgerd.config import Config, Tls
 from ledgerd.vitals import CertificateEnd
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
@@ -175,12 +175,10 @@ class NodeTls:
         return cls(pem, key)
 
     @staticmethod
-    def made_at(config: Config) -> tuple[int, ...]:
+    def made_at(files: Tls) -> tuple[int, ...]:
         """What changes when either file is replaced; empty while one is not there."""
         try:
-            return tuple(
-                path.stat().st_mtime_ns for path in (config.tls.certificate, config.tls.key)
-            )
+            return tuple(path.stat().st_mtime_ns for path in (files.certificate, files.key))
         except OSError:
             return ()
 

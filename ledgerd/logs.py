@@ -1,15 +1,31 @@
-"""The daemon's log: one JSON object a line, to standard error. No bodies, no personal data."""
+"""
+The daemon's log: one JSON object a line, to standard error. No bodies, no personal data.
+
+When that is the journal, each line begins with its priority (sd-daemon(3)), which journald takes
+off: `journalctl -p warning` then shows what an operator should see.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
+
+# Of syslog(3).
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+# Loggers that are in use keep their class, so what it does is what changes with the level. To ask
+# the level for each line instead would cost four times as much for one that is not written.
+_Logger: Final = type("_Logger", (structlog.make_filtering_bound_logger(logging.DEBUG),), {})
 
 
 def configure_logs(level: str) -> None:
     """Set up structlog for the process; level is debug, info, warning or error."""
+    set_level(level)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -18,8 +34,35 @@ def configure_logs(level: str) -> None:
             # The plain traceback: one with local variables would print records.
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False),
+            *([_prefixed] if in_journal() else []),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=_Logger,
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(level: str) -> None:
+    """Log from another level on, from the next line; the same words as configure_logs."""
+    filtering = structlog.make_filtering_bound_logger(logging.getLevelName(level.upper()))
+    for name, method in vars(filtering).items():
+        if not name.startswith("__"):
+            setattr(_Logger, name, method)
+
+
+def in_journal(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether standard error is the journal (JOURNAL_STREAM, systemd.exec(5))."""
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def prefix(level: str) -> str:
+    """What a line of a level begins with."""
+    return f"<{_PRIORITIES[level]}>"
+
+
+def _prefixed(_logger: object, method: str, line: Any) -> str:
+    return f"{prefix(method)}{line}"

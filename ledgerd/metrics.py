@@ -65,8 +65,8 @@ _VITALS: Final = {
     ),
     "waiting_records": _alone("queue_records", "Records that wait for a commit."),
     "in_flight_bytes": _alone("in_flight_bytes", "Of append requests that are being handled."),
-    "committing_s": _alone(
-        "commit_running_seconds", "How long the commit under way has taken so far."
+    "stalled_s": _alone(
+        "stalled_seconds", "For how long there has been work, and none of it was finished."
     ),
     "cosigned_size": _alone("cosigned_entries", "Entries of this log that the peer has cosigned."),
     "cosign_lag_s": _alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from itertools import chain
@@ -21,12 +22,13 @@ from ledgerd.api.server import Server, Services
 from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.background import Background
-from ledgerd.config import Config
+from ledgerd.config import Config, Tls
 from ledgerd.credentials import NodeFiles, NodeTls, certificate_ends
 from ledgerd.ledger.admission import Admission
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.committer import Committed
+from ledgerd.ledger.edge import check_edge
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.query_log import QueryLog
 from ledgerd.ledger.reader import Reader
@@ -39,6 +41,7 @@ from ledgerd.metrics import Metrics
 from ledgerd.notify import Notifier
 from ledgerd.peer.node import PeerSide
 from ledgerd.signing import LiveKeys, OwnEntries
+from ledgerd.status import describe
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd.vitals import OPEN, CertificateEnd
@@ -83,8 +86,12 @@ class Node:
     ) -> None:
         """Open whatever lies on the disk; raises LedgerError when it does not fit together."""
         self.config = config
-        self._certificate_made_at = NodeTls.made_at(config)
+        self._tls = config.tls
+        self._tls_made_at = NodeTls.made_at(config.tls)
+        # What a reload could not take over, each with the reason.
+        self.not_taken: Sequence[str] = ()
         self.files = files = NodeFiles.load(config, throwaway=throwaway)
+        self._shown = files.tls
         lock = stack.enter_context(DirectoryLock(config.data))
         # Only the writer's process writes it.
         self.store = stack.enter_context(
@@ -92,6 +99,8 @@ class Node:
         )
         self.reader = Reader(self.store)
         self.keyring = Keyring(self.store, config.origin, files.trust.authority(config.origin))
+        with self.store.snapshot() as snapshot:
+            check_edge(snapshot, self.keyring.history)
         self.genesis = self.keyring.history.need_genesis()
         history = self.keyring.history
         self.keys = files.keys.in_force(history)
@@ -141,8 +150,9 @@ class Node:
     @property
     def status(self) -> str:
         """One line for the service manager."""
-        refusal = self.standing.refusal
-        return f"{self.config.origin}: {refusal.message if refusal else 'takes appends'}"
+        return describe(
+            self.config.origin, self.watch.vitals(), self.reader.open_findings(), self.not_taken
+        )
 
     async def start(self) -> int:
         """Start them, each after what it needs; returns the port that callers reach."""
@@ -158,7 +168,7 @@ class Node:
         # Before the server, and so until its last call is done: the watchdog watches over that too.
         for coroutine in (
             self.standing.keep_mark(),
-            self._notifier.keep_alive(lambda: self.sequencer.hangs),
+            self._notifier.keep_alive(lambda: self.sequencer.stalled_s),
             self._sample(),
             self._make_ticker().run(),
             self.query_log.run(),
@@ -207,6 +217,7 @@ class Node:
                 evidence=EvidenceDesk(self.peer.accusations, self.peer.witness.refused, in_thread),
                 heard=self.peer.mentioned,
                 settled=self.peer.monitor.settled,
+                connection_age_s=config.timing.connection_age_s,
             )
         )
         port = await server.start(
@@ -346,21 +357,33 @@ class Node:
         while True:
             if self._server is not None:
                 self._server.cut()
-                await self._follow_certificate(self._server)
+                await self._follow_certificate()
+            self._notifier.status(self.status)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
 
-    async def _follow_certificate(self, server: Server) -> None:
+    async def _follow_certificate(self) -> None:
         """Go over to a certificate that was put in the place of ours."""
-        made_at = NodeTls.made_at(self.config)
-        if made_at in {(), self._certificate_made_at}:
+        if NodeTls.made_at(self._tls) in {(), self._tls_made_at}:
             return
-        self._certificate_made_at = made_at
         try:
-            tls = NodeTls.load(self.config, self.files.trust)
+            await self.take_certificate(self._tls)
         except LedgerError as error:
             _log.warning("certificate_not_taken", reason=error.reason, error=error.message)
+
+    async def take_certificate(self, files: Tls) -> None:
+        """
+        Serve with the certificate in these files from the next connection on, and call with it.
+
+        Calls that go on keep theirs. Raises as NodeTls.load does, and changes nothing.
+        """
+        self._tls_made_at = NodeTls.made_at(files)
+        tls = NodeTls.load(self.config.model_copy(update={"tls": files}), self.files.trust)
+        self._tls = files
+        if tls == self._shown:
             return
-        server.renew(certificate=tls.certificate, key=tls.key)
+        self._shown = tls
+        if self._server is not None:
+            self._server.renew(certificate=tls.certificate, key=tls.key)
         await self.client.renew(certificate=tls.certificate, key=tls.key)
         self.watch.certificates = self._certificate_ends(tls)
         _log.info("certificate_renewed")

@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
+from typing import Final
+
+# No progress for so many of the watchdog's intervals, and the node is not fed any more.
+_PATIENCE: Final = 2
 
 
 class Notifier:
@@ -18,6 +23,7 @@ class Notifier:
     def __init__(self, address: str, watchdog_s: float | None) -> None:
         self._address = address
         self._watchdog_s = watchdog_s
+        self._status = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Notifier:
@@ -31,22 +37,33 @@ class Notifier:
         return cls(address, int(usec) / 1_000_000 if watched else None)
 
     def ready(self, status: str) -> None:
+        """Say that calls are answered; after reloading(), that it is over."""
+        self._status = status
         self._send(f"READY=1\nSTATUS={status}")
 
     def status(self, status: str) -> None:
-        self._send(f"STATUS={status}")
+        """Say in one line how things stand, unless that was said last."""
+        if status != self._status:
+            self._status = status
+            self._send(f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Say that the configuration is being taken over; ready() must follow."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
-    async def keep_alive(self, hangs: Callable[[], bool]) -> None:
+    async def keep_alive(self, stalled_s: Callable[[], float]) -> None:
         """
-        Feed the watchdog from the event loop until cancelled, but not while hangs() is true.
+        Feed the watchdog from the event loop until cancelled; when the loop hangs, nobody does.
 
-        When the loop itself hangs, nobody does.
+        Nor while stalled_s(), for how many seconds nothing of the work at hand was finished, is
+        more than twice what the watchdog waits for.
         """
         while self._watchdog_s is not None:
-            if not hangs():
+            if stalled_s() <= _PATIENCE * self._watchdog_s:
                 self._send("WATCHDOG=1")
             await asyncio.sleep(self._watchdog_s / 2)
 

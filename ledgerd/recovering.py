@@ -183,7 +183,11 @@ async def take_back(
             _Deaf(),
             Metrics(),
         )
-        server = RecoveryServer(guard, RecoveryHandlers(recovery, look))
+        server = RecoveryServer(
+            guard,
+            RecoveryHandlers(recovery, look),
+            connection_age_s=config.timing.connection_age_s,
+        )
         look()
         ready(
             await server.start(

@@ -39,11 +39,11 @@ class Vitals:
     # This log, and when its newest entry was recorded.
     size: int
     recorded_at: int
-    # What waits for the disk, requests that are being handled, and how long the commit under way
-    # has taken so far.
+    # What waits for the disk, requests that are being handled, and for how long there has been work
+    # of which nothing was finished.
     waiting_records: int
     in_flight_bytes: int
-    committing_s: float
+    stalled_s: float
     # Of this log, cosigned by the peer; for how long the oldest entry has waited that is not.
     cosigned_size: int
     cosign_lag_s: float

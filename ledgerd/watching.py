@@ -68,7 +68,7 @@ class Watch:
             recorded_at=head.last_time,
             waiting_records=self.sequencer.waiting_records,
             in_flight_bytes=self.in_flight(),
-            committing_s=self.sequencer.committing_s,
+            stalled_s=self.sequencer.stalled_s,
             cosigned_size=peer.own_cosigned_size,
             cosign_lag_s=self._waited_s(now, peer.own_cosigned_size, head.size),
             shown_size=peer.shown_size,

@@ -57,14 +57,15 @@ class Node:
                 start_new_session=True,
             )  # fmt: skip
 
-    def wait_for(self, word: str) -> None:
-        """Wait until the process has said word; fail when it ends first."""
+    def wait_for(self, word: str) -> str:
+        """Wait until the process has said word, and return all it said with it; fail when it ends."""
         assert self.process is not None
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             ready, _, _ = select.select([self.notify], [], [], 0.1)
-            if ready and word in self.notify.recv(4096).decode().split("\n"):
-                return
+            said = self.notify.recv(4096).decode() if ready else ""
+            if word in said.split("\n"):
+                return said
             if not ready and self.process.poll() is not None:
                 break
         raise AssertionError(f"the node did not say {word}:\n{self.tail()}")

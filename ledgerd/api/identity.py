@@ -70,7 +70,7 @@ class Identities:
         Who is at the other end of a connection, by what gRPC knows of it.
 
         Raises UnauthenticatedError. That the certificate is valid at this time the handshake has
-        shown, which every connection repeats within server.MAX_CONNECTION_AGE_S; whether it is
+        shown, which every connection repeats within timing.connection_age_s; whether it is
         revoked, the log says.
         """
         # Python's gRPC can't refuse an older TLS in the handshake.

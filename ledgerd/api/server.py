@@ -29,8 +29,6 @@ from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
 
-# A certificate is looked at when a connection begins: an expired one is good for no longer.
-MAX_CONNECTION_AGE_S = 300
 # Calls at once, of all callers; more are told to come again. gRPC holds the whole message of each:
 # with MAX_REQUEST_BYTES that is 1 GiB at worst, half of what the unit gives us (MemoryMax).
 MAX_CALLS = 256
@@ -38,8 +36,6 @@ MAX_CALLS = 256
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_connection_age_ms", MAX_CONNECTION_AGE_S * 1000),
-    ("grpc.max_connection_age_grace_ms", (STREAM_S + 60) * 1000),
     # Callers may look whether we are there, also between calls, but not all the time.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
@@ -72,6 +68,8 @@ class Services:
     heard: Callable[[bytes], None]
     # What is cosigned of the peer once nothing more of it is under way.
     settled: Callable[[], Awaitable[bytes]]
+    # A certificate is looked at when a connection begins: an expired one is good for no longer.
+    connection_age_s: float
 
 
 class Server:
@@ -89,7 +87,7 @@ class Server:
             services.heard,
         )
         views = Views(log.origin, log.peer_origin, log.reader.header, services.desk.replica)
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+        self._server = _make_server(services.connection_age_s)
         server: Any = Registrar(self._server, guard)
         self._ledger = LedgerHandlers(
             log, services.access, views, services.metrics, services.in_thread
@@ -171,8 +169,10 @@ class Server:
 class RecoveryServer:
     """Serves RecoveryService alone, of a node that is being recovered."""
 
-    def __init__(self, guard: Guard, handlers: RecoveryHandlers) -> None:
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+    def __init__(
+        self, guard: Guard, handlers: RecoveryHandlers, *, connection_age_s: float
+    ) -> None:
+        self._server = _make_server(connection_age_s)
         server: Any = Registrar(self._server, guard)
         service_pb2_grpc.add_RecoveryServiceServicer_to_server(handlers, server)
 
@@ -190,6 +190,14 @@ class RecoveryServer:
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; return when those in flight are done, or grace_s has passed."""
         await self._server.stop(grace_s)
+
+
+def _make_server(connection_age_s: float) -> grpc.aio.Server:
+    age = (
+        ("grpc.max_connection_age_ms", int(connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", (STREAM_S + 60) * 1000),
+    )
+    return grpc.aio.server(options=(*_OPTIONS, *age), maximum_concurrent_rpcs=MAX_CALLS)
 
 
 async def _start(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials) -> int:

@@ -87,6 +87,16 @@ class LawReader:
             timer = timers.next_timer(snapshot)
             return timer if timer is not None and stored_rule_set(snapshot)[1].law else None
 
+    def rule_set(self) -> pb.RuleSet:
+        """The rule set in force."""
+        with self._store.snapshot() as snapshot:
+            return stored_rule_set(snapshot)[1]
+
+    def open_findings(self) -> int:
+        """How many findings stand, in constant time."""
+        with self._store.snapshot() as snapshot:
+            return snapshot.count(Table.OPENED)
+
     def erasable(self, index: int, now: int) -> Erasable:
         """Whether the body of an entry may be erased at a time (µs); raises NotFoundError."""
         with self._store.snapshot() as snapshot:

@@ -36,7 +36,7 @@ MAX_WAITING: Final = 20_000
 # but not when it has as many anyhow.
 LINGER_S: Final = 0.005
 WORTH_A_COMMIT: Final = 100
-# A commit that takes longer will not end.
+# A commit that takes longer will not end: who stops does not wait for it.
 HUNG_S: Final = 60.0
 
 T = TypeVar("T")
@@ -87,7 +87,8 @@ class Sequencer:
         self._news = asyncio.Event()
         self._stopping = False
         self._failed = False
-        self._committing_since: float | None = None
+        # Since when there has been work of which nothing was finished.
+        self._at_work_since: float | None = None
         self._wanted = self._expected = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -119,6 +120,8 @@ class Sequencer:
         future: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(call, future))
         self._waiting_records += call.records
+        if self._at_work_since is None:
+            self._at_work_since = monotonic()
         if self._gathered():
             self._news.set()
         return await future
@@ -134,14 +137,9 @@ class Sequencer:
             await self._task
 
     @property
-    def hangs(self) -> bool:
-        """Whether a commit is under way that will not end: the disk stalls, or the writer."""
-        return self.committing_s > HUNG_S
-
-    @property
-    def committing_s(self) -> float:
-        """How long the commit under way has taken so far; 0 when there is none. In any thread."""
-        since = self._committing_since
+    def stalled_s(self) -> float:
+        """For how long there has been work, none of it finished; 0 for none. In any thread."""
+        since = self._at_work_since
         return 0.0 if since is None else monotonic() - since
 
     @property
@@ -152,24 +150,25 @@ class Sequencer:
     async def _run(self) -> None:
         while taken := await self._take():
             if self.refuse is not None:
-                _settle(taken, [self.refuse] * len(taken))
+                self._done(taken, [self.refuse] * len(taken))
                 continue
             try:
-                self._committing_since = monotonic()
                 committed = await self._committer.commit([waiting.call for waiting in taken])
             except StoreError as error:
                 self._fail(taken, error)
                 return
             except LedgerError as error:  # these calls are lost, the next ones not
-                _settle(taken, [error] * len(taken))
+                self._done(taken, [error] * len(taken))
                 continue
             except Exception as error:  # noqa: BLE001 - or everybody would wait for ever
                 self._fail(taken, StoreError(f"the sequencer failed: {type(error).__name__}"))
                 return
-            finally:
-                self._committing_since = None
             self._tell(self._on_commit, committed)
-            _settle(taken, committed.results)
+            self._done(taken, committed.results)
+
+    def _done(self, taken: list[_Waiting], results: Sequence[AppendResult | LedgerError]) -> None:
+        self._at_work_since = monotonic() if self._waiting else None
+        _settle(taken, results)
 
     async def _take(self) -> list[_Waiting]:
         """Wait for calls and take as many as fit one commit; empty when it is time to end."""
@@ -219,7 +218,7 @@ class Sequencer:
             reason=error.reason,
             action="send the same record again when the node is back",
         )
-        _settle(taken, [lost] * len(taken))
+        self._done(taken, [lost] * len(taken))
 
     def _tell(self, tell: Callable[[T], None], news: T) -> None:
         # In the turn in which the callers run on, before them; whatever it raises is its own.

@@ -110,6 +110,7 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         evidence=none,
         heard=none,
         settled=none,
+        connection_age_s=300,
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from nodes import Client, Node, Side, make_sides, refused, serve
 
 from ledgerd.ledger.standing import MARK_FILE, HighWater
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
     FieldError,
     InputError,
@@ -166,6 +170,13 @@ class TestWhatDoesNotFit:
         with pytest.raises(StoreError) as caught:
             await start(sides)
         assert caught.value.reason == "NO_STORE"
+
+    async def test_a_store_whose_newest_end_is_damaged(self, sides: tuple[Side, Side]) -> None:
+        with closing(LmdbStore.open(sides[0].config.store)) as store, store.write() as transaction:
+            transaction.delete(Table.HEADERS, u64(1))
+        with pytest.raises(StoreError) as caught:
+            await start(sides)
+        assert caught.value.reason == "BAD_EDGE"
 
     async def test_keys_that_genesis_does_not_name(self, sides: tuple[Side, Side]) -> None:
         path = sides[0].config.keys.log

@@ -43,8 +43,8 @@ class TestUnit:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
     @needs_analyze
-    def test_its_exposure_is_below_2_of_10(self, unit: Path) -> None:
-        command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
+    def test_its_exposure_is_at_most_1_5_of_10(self, unit: Path) -> None:
+        command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
 

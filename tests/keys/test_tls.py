@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from nodes import LIFE, Node, Side, make_sides, serve
+from nodes import LIFE, Client, Node, Side, make_sides, serve
 
 from ledgerd.credentials import NEXT, NodeTls, beside, load_trust
 from ledgerd.rotating import install_certificate, request_certificate
@@ -110,6 +112,44 @@ class TestARenewedCertificate:
         request = CertificateRequest.make(TlsKey.generate(), holder)
         with pytest.raises(FieldError):
             side.authority.certify_node(request, now=datetime.now(UTC), life=LIFE)
+
+
+class TestAConnection:
+    async def test_is_begun_anew_when_it_has_its_age(self, tmp_path: Path) -> None:
+        """So whatever has become of a certificate meanwhile is looked at."""
+        side, peer = make_sides(tmp_path)
+        side.found(peer)
+        text = side.toml.read_text()
+        side.toml.write_text(text.replace("[timing]\n", "[timing]\nconnection_age_s = 1\n"))
+        async with serve(side, peer) as node, counted(node) as (client, begun):
+            async with asyncio.timeout(60):
+                while begun() < 3:
+                    await client.ledger.GetInfo(INFO)
+
+
+@asynccontextmanager
+async def counted(node: Node) -> AsyncIterator[tuple[Client, Callable[[], int]]]:
+    """The operator behind a proxy, and how many connections were begun through it."""
+    begun: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.append(writer)
+        there, back = await asyncio.open_connection("localhost", node.port)
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    async with await asyncio.start_server(carry, "localhost", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = Client(Node(node.side, node.peer, port), node.operator.credentials)
+        yield client, lambda: len(begun)
+        await client.channel.close()
+        await client.node.close()
 
 
 class TestFilesThatDoNotFitTogether:

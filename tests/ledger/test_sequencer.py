@@ -16,7 +16,7 @@ from ledger.world import World
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.sequencer import HUNG_S, MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
+from ledgerd.ledger.sequencer import MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
 from ledgerd.ledger.writer import AppendResult
 from ledgerd.store.base import Store
 from ledgerd.store.memory import MemoryStore
@@ -525,14 +525,32 @@ class TestLostCommitter:
         assert len(daemon.fatal) == 1
         await daemon.sequencer.stop()
 
-    async def test_a_commit_under_way_hangs_only_after_a_while(self, daemon: Daemon) -> None:
+
+class TestProgress:
+    """What the watchdog asks for."""
+
+    async def test_none_is_missed_while_there_is_nothing_to_do(self, daemon: Daemon) -> None:
+        await daemon.append(daemon.world.transfer())
+        assert daemon.sequencer.stalled_s == 0
+
+    async def test_a_commit_that_does_not_end_is_time_without_any(self, daemon: Daemon) -> None:
         first = await daemon.held_call(daemon.world.transfer())
-        assert not daemon.sequencer.hangs
-        daemon.sequencer._committing_since = monotonic() - HUNG_S - 1
-        assert daemon.sequencer.hangs
+        assert daemon.sequencer.stalled_s > 0
         daemon.store.release()
         await first
-        assert not daemon.sequencer.hangs
+        assert daemon.sequencer.stalled_s == 0
+
+    async def test_the_time_begins_anew_with_each_commit(self, daemon: Daemon) -> None:
+        first = await daemon.held_call(daemon.world.transfer())
+        began = daemon.sequencer._at_work_since
+        waiting = daemon.call(daemon.world.transfer())
+        await turns()
+        daemon.store.release()
+        await first
+        assert began is not None
+        without_any = monotonic() - began
+        assert daemon.sequencer.stalled_s < without_any
+        await waiting
 
 
 class TestChangedStore:

@@ -1,0 +1,52 @@
+"""The log: JSON a line, at a level that can change, marked for the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import structlog
+from ledgerd.logs import configure_logs, set_level
+
+log = structlog.get_logger()
+configure_logs("info")
+log.debug("one")
+log.info("two", text="a\\nb")
+set_level("debug")
+log.debug("three")
+set_level("error")
+log.warning("four")
+log.error("five")
+"""
+
+
+def logged(tmp_path: Path, **environment: str) -> list[str]:
+    """The lines of a program whose standard error is a file, told that it is the journal."""
+    out = tmp_path / "log"
+    with out.open("wb") as file:
+        found = os.fstat(file.fileno())
+        stream = environment.get("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        command = [sys.executable, "-c", PROGRAM]
+        subprocess.run(
+            command, env={**os.environ, "JOURNAL_STREAM": stream}, stderr=file, check=True
+        )
+    return out.read_text().splitlines()
+
+
+class TestTheLevel:
+    def test_changes_for_loggers_that_are_in_use(self, tmp_path: Path) -> None:
+        events = [json.loads(line)["event"] for line in logged(tmp_path, JOURNAL_STREAM="")]
+        assert events == ["two", "three", "five"]
+
+
+class TestTheJournal:
+    def test_is_told_the_priority_of_each_line(self, tmp_path: Path) -> None:
+        lines = logged(tmp_path)
+        assert [line[:4] for line in lines] == ["<6>{", "<7>{", "<3>{"]
+
+    def test_is_told_nothing_when_standard_error_goes_elsewhere(self, tmp_path: Path) -> None:
+        assert logged(tmp_path, JOURNAL_STREAM="1:2")[0].startswith("{")

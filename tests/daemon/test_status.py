@@ -1,0 +1,50 @@
+"""The line that `systemctl status` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from ledgerd.status import describe
+from ledgerd.vitals import Vitals
+
+WELL: dict[str, Any] = {**{field.name: 0 for field in fields(Vitals)}, "why_not": ""}
+LATE = {"size": 12, "cosigned_size": 10, "cosign_lag_s": 59.9}
+LATER = {"size": 12, "cosigned_size": 0, "cosign_lag_s": 3700.0}
+
+
+@pytest.mark.parametrize(
+    ("vitals", "not_taken", "line"),
+    [
+        (
+            {"size": 12, "cosigned_size": 12},
+            (),
+            "takes appends; 12 entries, all cosigned; open findings: 3",
+        ),
+        (
+            LATE,
+            (),
+            "takes appends; 12 entries, 2 of them not cosigned for less than a minute; open findings: 3",
+        ),
+        (
+            {**LATER, "why_not": "it was rolled back"},
+            (),
+            "it was rolled back; 12 entries, 12 of them not cosigned for 61 min; open findings: 3",
+        ),
+        (
+            {},
+            ["listen: needs a restart", "rules: no\nsuch law"],
+            (
+                "takes appends; 0 entries, all cosigned; open findings: 3;"
+                " not reloaded: listen: needs a restart; not reloaded: rules: no such law"
+            ),
+        ),
+    ],
+)
+def test_it_says_in_one_line_how_a_node_stands(
+    vitals: dict[str, Any], not_taken: Sequence[str], line: str
+) -> None:
+    assert describe("log", Vitals(**{**WELL, **vitals}), 3, not_taken) == f"log: {line}"
