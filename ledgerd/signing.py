@@ -18,7 +18,7 @@ from ledgerd.config import Config
 from ledgerd.credentials import NEXT, RETIRED, NodeKeys, beside, key_path
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import NODE
-from ledgerd_client.core.errors import NotReadyError
+from ledgerd_client.core.errors import InputError, NotReadyError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, Signs
 from ledgerd_client.core.node_keys import NODE_ROLES
@@ -107,7 +107,8 @@ class LiveKeys:
 
         Raises NotReadyError NEXT_KEY_MISSING, and InputError for a file that can't be read.
         """
-        if event.role not in NODE_ROLES or event.public_key in self._publics(event.role):
+        is_rotation = event.action == pb.KEY_ACTION_ROTATE and event.role in NODE_ROLES
+        if not is_rotation or event.public_key in self._publics(event.role):
             return
         path = beside(key_path(self._config, event.role), NEXT)
         key = _read_next(self._config, path) if path.exists() else None
@@ -133,6 +134,18 @@ class LiveKeys:
         if self._keys.cosigner.public != before.cosigner.public:
             self._cosign_by(self._keys.cosigner_signer)
         put_in_place(self._config, self._keys)
+
+    def settle(self, cosigned: int) -> None:
+        """
+        Destroy the files of keys that were replaced, once the peer has cosigned what replaced them.
+
+        cosigned: how many entries it has. Below that no log is given up, so nothing needs them any
+        more; and who finds one could sign two histories that are long past.
+        """
+        for role in NODE_ROLES:
+            present = self._history.key_in_force(role)
+            if cosigned > present.admitted_at:
+                _destroy(beside(key_path(self._config, role), RETIRED), present.public)
 
     def _publics(self, role: int) -> set[bytes]:
         keys = (*self._keys.held(role), *self._keys.retired.get(role, ()))
@@ -163,6 +176,18 @@ def _put_in_place(path: Path, public: bytes) -> None:
         os.link(path, retired)
     following.replace(path)
     _log.info("key_rotated", file=str(path), retired=str(retired))
+
+
+def _destroy(path: Path, present: bytes) -> None:
+    try:
+        if not path.exists() or public_key(read_secret(path)) == present:
+            return
+        path.unlink()
+    except (OSError, InputError) as error:
+        # The operator, who is told the same of it.
+        _log.warning("retired_key_left", file=str(path), error=str(error))
+    else:
+        _log.info("retired_key_destroyed", file=str(path))
 
 
 def recall_entry_key(config: Config, keys: NodeKeys, history: KeyHistory) -> NodeKeys:

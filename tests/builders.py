@@ -219,6 +219,17 @@ class Log:
         self.admitted[role] = index
         return index
 
+    def disowning(self, key: SigningKey, **changes: Any) -> pb.KeyEvent:
+        """What says of a log key that others had it too, then changed."""
+        fields = {
+            "action": pb.KEY_ACTION_REVOKE,
+            "role": pb.ROLE_LOG,
+            "subject": "node",
+            "public_key": key.public,
+            "compromised_since": START,
+        }
+        return pb.KeyEvent(**{**fields, **changes})
+
     def loss(self, **changes: Any) -> pb.Loss:
         """A LOSS at the end of the log, with new keys, then changed."""
         log_key, cosigner = changes.pop("keys", (new_key(), new_key()))

@@ -18,7 +18,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.admission import authority_digest
-from ledgerd_client.core.body import AUTHORITY
+from ledgerd_client.core.body import AUTHORITY, NODE
 from ledgerd_client.core.errors import FieldError, InputError
 from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.header import check_origin
@@ -210,6 +210,30 @@ class Authority:
         )
         record = self._sign(now, key_event=event)
         return Approval.of(self.origin, AUTHORITY, AUTHORITY, record, None)
+
+    def disown(
+        self, public: bytes, history: KeyHistory, *, now: datetime, compromised_since: int
+    ) -> Approval:
+        """
+        Say of a log key that was replaced that others had it, too: what it signed accuses nobody.
+
+        history: of this side's log; compromised_since: µs since the epoch. Raises FieldError for
+        a history of another log, and for a key that it does not name as one that was replaced.
+        """
+        replaced = {key.public for key in history.node_keys(pb.ROLE_LOG)[:-1]}
+        if history.origin != self.origin or public not in replaced:
+            raise FieldError(
+                "the key history names no such log key that was replaced",
+                action="rotate the one in force first, with `ledgerctl authority rotate-node`",
+            )
+        event = pb.KeyEvent(
+            action=pb.KEY_ACTION_REVOKE,
+            role=pb.ROLE_LOG,
+            subject=NODE,
+            public_key=public,
+            compromised_since=compromised_since,
+        )
+        return Approval.of(self.origin, PEER, NODE, self._sign(now, key_event=event), None)
 
     def revoke_certificate(self, certificate: Certificate, *, now: datetime) -> Approval:
         """

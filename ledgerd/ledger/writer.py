@@ -309,7 +309,8 @@ class Writer:
             self.machine.history.check(header, body)
             if facts.kind == Kind.LOSS:
                 self._check_loss(transaction, batch, body.loss)
-            self._check_rotation(body.key_event)
+            if body.key_event.action == pb.KEY_ACTION_ROTATE:
+                self._check_rotation(body.key_event)
         else:
             self._check_own(item)
 

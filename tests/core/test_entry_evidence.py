@@ -260,9 +260,11 @@ def honest(world: World) -> World:
     log.by_authority(key_event=log.revocation(after))
     other = log.admit("hkbr.11111111", place=810000)
     world.record(other)
+    stolen = log.log_key
     for role in (pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER, pb.ROLE_AUTHORITY):
         log.rotate(role)
         log.by_node(tick=pb.Tick())
+    log.by_authority(key_event=log.disowning(stolen))
     log.lose()
     world.history = log.history()
     return world

@@ -93,6 +93,11 @@ class TestARotationUnderLoad:
     def test_leaves_receipts_from_after_good(self, rotated: Rotated, tmp_path: Path) -> None:
         verify(rotated, rotated.after, tmp_path)
 
+    def test_leaves_no_key_behind_that_was_replaced(self, rotated: Rotated) -> None:
+        home = rotated.border.mainland.config.parent
+        left = until(lambda: [*home.rglob("*.key.retired")], lambda files: not files)
+        assert left == []
+
     def test_is_followed_by_who_knew_the_old_keys_only(self, rotated: Rotated) -> None:
         """The other side's institutions, whose node has cosigned all along."""
         with client(rotated.border, "hk-clinic") as clinic:

@@ -87,8 +87,9 @@ def picked(log: Log, roles: Collection[int], institution: str = "") -> list[Entr
     ]
 
 
-def decision(entry: Entry) -> dict[str, str]:
-    return {"signature": ref.b64(entry.header.signature), "body": ref.b64(entry.body)}
+def decision(entry: Entry) -> dict[str, Any]:
+    signed = {"signature": ref.b64(entry.header.signature), "body": ref.b64(entry.body)}
+    return {"index": entry.header.index, **signed}
 
 
 def item(log: Log, peer: Log, entry: Entry) -> dict[str, str]:

@@ -50,7 +50,7 @@ KEYS_OF_THIS_FILE = {
     "encodings": "Canonical bytes of messages that no entry carries.",
     "bundles": "Dispute bundles (files) that verify under trust, and the state that each comes to.",
     "evidence": "Evidence (files) that verifies under the mainland log's key history: fork, or the claim of an entry.",
-    "rotation": "Two other logs, in which each key of the mainland's node and its authority is rotated, a certificate revoked and a tail given up by LOSS: trust (a file that pins the authority's second key), logs (origin, key_history, and body_digests with the history_digest of all of them), digests (what the authority's second key signed), receipts (files), a bundle (file) of a matched transfer, evidence (files) against the mainland's log, and refuse: receipts, evidence and key_histories.",
+    "rotation": "Two other logs, in which each key of the mainland's node and its authority is rotated, a certificate revoked, a tail given up by LOSS and a replaced log key said to be stolen: trust (a file that pins the authority's second key), logs (origin, key_history, and the index and body_digest of its entries with the history_digest of all of them), digests (what the authority's second key signed), receipts (files), a bundle (file) of a matched transfer, evidence (files) against the mainland's log, and refuse: receipts, evidence and key_histories.",
     "refuse": "What must be refused, and why: headers, bodies (of a TRANSFER), terms, manifests; key_histories, trust_files, bundles and evidence (text); receipts (text). In receipts, layer 'syntax' is refused by whoever reads the file, 'verify' only by whoever verifies it under trust and both key histories.",
 }
 
@@ -298,8 +298,8 @@ def rotation_of(made: rotation.Rotated) -> dict[str, Any]:
         {
             "origin": log.origin,
             "key_history": log.key_history(),
-            "body_digests": (digests := [e.header.body_digest for e in log.key_entries()]),
-            "history_digest": ref.history_digest(digests),
+            "entries": [{"index": at, "body_digest": body} for at, body in log.placed()],
+            "history_digest": ref.history_digest(log.placed()),
         }
         for log in (mainland, made.hongkong)
     ]

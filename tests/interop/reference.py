@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -130,8 +130,10 @@ def admission_digest(origin: str, subject: str, role: int, public: bytes) -> byt
     return digest(b"ledgerd/admission/v1\n", lp8(origin), lp8(subject), number(role, 1), public)
 
 
-def history_digest(body_digests: Sequence[bytes]) -> bytes:
-    return digest(b"ledgerd/history/v1\n", *body_digests)
+def history_digest(placed: Iterable[tuple[int, bytes]]) -> bytes:
+    """Of (index, body digest) of each entry before."""
+    parts = (number(index, 8) + body for index, body in placed)
+    return digest(b"ledgerd/history/v1\n", *parts)
 
 
 def authority_digest(origin: str, previous: bytes, public: bytes, history: bytes) -> bytes:

@@ -50,6 +50,10 @@ class RotatingLog(Log):
     def key_entries(self) -> list[Entry]:
         return [e for e in self.entries if e.header.kind <= KEY or e.header.kind == LOSS]
 
+    def placed(self) -> list[tuple[int, bytes]]:
+        """Where each of them stands, and the digest of its body."""
+        return [(entry.header.index, entry.header.body_digest) for entry in self.key_entries()]
+
     def key_history(self) -> str:
         pairs = [(entry.raw, entry.body) for entry in self.key_entries()]
         return ref.key_history_file(self.origin, pairs)
@@ -61,7 +65,7 @@ class RotatingLog(Log):
 
     def succession(self, key: Signer, history: bytes | None = None) -> dict[str, Any]:
         """The same of the authority's."""
-        past = ref.history_digest([entry.header.body_digest for entry in self.key_entries()])
+        past = ref.history_digest(self.placed())
         previous = self.authority.key_id
         bound = ref.authority_digest(self.origin, previous, key.public, history or past)
         named = {"role": AUTHORITY_ROLE, "subject": "authority", "public_key": key.public}
@@ -80,6 +84,11 @@ class RotatingLog(Log):
             "log_possession": proven["log"]["possession"],
             "cosigner_possession": proven["cosigner"]["possession"],
         }
+
+    def disowning(self, key: Signer, **more: Any) -> dict[str, Any]:
+        """The fields of a KEY entry that says that others had a log key that was replaced."""
+        named = {"action": REVOKE, "role": LOG_ROLE, "subject": "node", "public_key": key.public}
+        return {**named, "compromised_since": self.time(1), **more}
 
     def replaced(self, name: str, key: Signer, at: int) -> None:
         self.old.setdefault(name, []).append(getattr(self, name))
@@ -110,7 +119,8 @@ class RotatingLog(Log):
 class Rotated:
     """
     mainland: 3 a TRANSFER, 4 to 8 rotations of log, entry (6 a tick by it), authority and cosigner,
-    9 a certificate revoked, 10 LOSS, 11 a tick. hongkong: 3 its cosigner rotated, 4 a tick, 5 ACK.
+    9 a certificate revoked, 10 LOSS, 11 a tick, 12 a rotation of log, 13 the key that it replaced
+    said to be stolen. hongkong: 3 its cosigner rotated, 4 a tick, 5 ACK.
     """
 
     world: Scenario
@@ -152,6 +162,8 @@ def build() -> Rotated:
     mainland.replaced("log", log, lost.header.index)
     mainland.replaced("cosigner", cosigner, lost.header.index)
     mainland.by_node(NODE, "tick", {})
+    mainland.rotate("log")
+    mainland.by_authority(KEY, "key_event", mainland.disowning(log))
     hongkong.rotate("cosigner")
     hongkong.by_node(NODE, "tick", {})
     received = {"terms": deal.terms, "outcome": 1, "received_at": hongkong.time(4)}
@@ -175,9 +187,15 @@ def receipts(made: Rotated) -> Iterator[tuple[str, str]]:
         log.under(4, log.signed(5, keys[1], keys[0], cosigner=cosigner)),
     )
     yield "by the node's second key", log.under(6, log.signed(10, keys[1], cosigner=cosigner))
-    yield "the LOSS itself, under the key that it names", log.under(10, log.signed(11, keys[2]))
-    yield "from before the LOSS, under the newest key", log.under(3, log.signed(12, keys[2]))
-    yield "after the LOSS", log.under(11, log.signed(12, keys[2], cosigner=cosigner))
+    yield (
+        "the LOSS itself, under the key that it names",
+        log.under(10, log.signed(11, keys[2], cosigner=cosigner)),
+    )
+    yield "from before the LOSS, under the newest key", log.under(3, log.signed(14, keys[3]))
+    yield (
+        "under a key that was stolen since, cosigned",
+        log.under(11, log.signed(12, keys[2], cosigner=cosigner)),
+    )
 
 
 def bad_receipts(made: Rotated) -> Iterator[tuple[str, str]]:
@@ -224,13 +242,15 @@ def fork(log: RotatingLog, key: Signer, size: int) -> str:
 def evidence(made: Rotated) -> Iterator[tuple[str, str]]:
     log = made.mainland
     yield "by a key that was rotated away", fork(log, log.old["log"][0], 4)
-    yield "by the key in force", fork(log, log.log, 12)
+    yield "by a key that a LOSS put an end to, below it", fork(log, log.old["log"][1], 8)
+    yield "by the key in force", fork(log, log.log, 14)
 
 
 def bad_evidence(made: Rotated) -> Iterator[tuple[str, str]]:
     log = made.mainland
     yield "by a key beyond the LOSS that put an end to it", fork(log, log.old["log"][1], 11)
     yield "by a key beyond its rotation", fork(log, log.old["log"][0], 8)
+    yield "by a key that was stolen after its rotation", fork(log, log.old["log"][2], 12)
 
 
 def bad_histories(made: Rotated) -> Iterator[tuple[str, str]]:
@@ -251,6 +271,15 @@ def bad_histories(made: Rotated) -> Iterator[tuple[str, str]]:
     )
     revoked = {"action": REVOKE, "role": LOG_ROLE, "subject": "node", "public_key": log.log.public}
     yield "a node's key is revoked without another", then("key_event", revoked)
+    yield (
+        "a log key is said to be stolen, before it is replaced",
+        then("key_event", log.disowning(log.log)),
+    )
+    yield "the same twice", then("key_event", log.disowning(log.old["log"][2]))
+    retired, entry_key = log.old["log"][0], log.old["entry"][0]
+    yield "the same, and no time", then("key_event", log.disowning(retired, compromised_since=0))
+    of_entries = log.disowning(entry_key, role=ENTRY_ROLE)
+    yield "the same of an entry key", then("key_event", of_entries)
     yield (
         "what a rotation ends is not in force",
         then("key_event", {**good, "previous_key_id": log.old["log"][0].key_id}),

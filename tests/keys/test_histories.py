@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import ForbiddenError, LedgerError, TrustError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.node_keys import NodeKey
 
 LOG, ENTRY, COSIGNER, AUTHORITY = (
@@ -143,6 +145,17 @@ class TestARotationOfTheAuthority:
         event.history_digest = log.history().history_digest
         assert refusal(log, key_event=event) == "NO_POSSESSION"
 
+    def test_is_over_the_place_of_each(self, log: Log) -> None:
+        """Else who stole the old key has others admitted, and revoked, where it suits him."""
+        log.admit("uscc.A")
+        log.rotate(AUTHORITY)
+        moved = [
+            (replace(header, index=header.index + (1000 if header.index else 0)).encode(), body)
+            for header, body in ((Header.parse(raw), body) for raw, body in log.key_entries)
+        ]
+        with pytest.raises(TrustError):
+            KeyHistory.of(log.origin, log.authority.public, moved)
+
     @pytest.mark.parametrize("pinned", ["old", "new"])
     def test_opens_notes_to_who_trusts_either_key(self, log: Log, pinned: str) -> None:
         keys = {"old": log.authority.public}
@@ -214,6 +227,63 @@ class TestKeysOfCheckpoints:
         log.rotate(COSIGNER)
         named = [key.public for key in log.history().cosigner_keys()]
         assert named == [log.cosigner_key.public, first]
+
+
+class TestALogKeyThatWasStolenAfterItsRotation:
+    @pytest.fixture
+    def stolen(self, log: Log) -> SigningKey:
+        old = log.log_key
+        log.rotate(LOG)
+        return old
+
+    def test_counts_against_the_log_no_more(self, log: Log, stolen: SigningKey) -> None:
+        before = log.history().accountable(1)
+        log.by_authority(key_event=log.disowning(stolen))
+        assert ([key.public for key in before], log.history().accountable(1)) == (
+            [stolen.public],
+            (),
+        )
+
+    def test_leaves_those_to_count_that_were_not(self, log: Log, stolen: SigningKey) -> None:
+        second = log.log_key
+        log.rotate(LOG)
+        log.by_authority(key_event=log.disowning(stolen))
+        counting = [log.history().accountable(size)[0].public for size in (3, 4)]
+        assert counting == [second.public, log.log_key.public]
+
+    def test_opens_what_it_opened(self, log: Log, stolen: SigningKey) -> None:
+        log.by_authority(key_event=log.disowning(stolen))
+        assert [key.public for key in log.history().log_keys(1)] == [stolen.public]
+
+    def test_is_still_needed_on_the_first_checkpoint_over_its_rotation(
+        self, log: Log, stolen: SigningKey
+    ) -> None:
+        log.by_authority(key_event=log.disowning(stolen))
+        assert [key.public for key in log.history().needs_both(2, 4)] == [stolen.public]
+
+    def test_may_be_one_that_a_loss_put_an_end_to(self, log: Log) -> None:
+        old = log.log_key
+        log.lose()
+        log.by_authority(key_event=log.disowning(old))
+        assert log.history().accountable(1) == ()
+
+    def test_is_said_once(self, log: Log, stolen: SigningKey) -> None:
+        log.by_authority(key_event=log.disowning(stolen))
+        assert refusal(log, key_event=log.disowning(stolen)) == "KEY_REVOKED"
+
+    def test_is_not_said_again_of_what_its_rotation_said(self, log: Log) -> None:
+        old = log.log_key
+        log.rotate(LOG, compromised_since=START)
+        assert refusal(log, key_event=log.disowning(old)) == "KEY_REVOKED"
+
+    def test_is_not_one_that_is_in_force(self, log: Log, stolen: SigningKey) -> None:
+        assert refusal(log, key_event=log.disowning(log.log_key)) == "KEY_UNKNOWN"
+
+    @pytest.mark.parametrize("role", [ENTRY, COSIGNER, AUTHORITY])
+    def test_is_no_key_of_another_role(self, log: Log, role: int) -> None:
+        old = log.key_of(role)
+        log.rotate(role)
+        assert refusal(log, key_event=log.disowning(old)) == "KEY_UNKNOWN"
 
 
 class TestALoss:

@@ -151,7 +151,12 @@ def _peer_keys(history: KeyHistory) -> tuple[BundledDecision, ...]:
     """What tells the keys by which the other side's node cosigns."""
     roles = {body_pb2.ROLE_COSIGNER, body_pb2.ROLE_AUTHORITY}
     picked = _pick(history.entries, lambda event: event.role in roles)
-    return tuple(BundledDecision(Header.parse(header).signature, body) for header, body in picked)
+    headers = (Header.parse(header) for header, _ in picked)
+    bodies = (body for _, body in picked)
+    return tuple(
+        BundledDecision(header.index, header.signature, body)
+        for header, body in zip(headers, bodies, strict=True)
+    )
 
 
 def _pick(

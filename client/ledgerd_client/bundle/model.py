@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
-from ledgerd_client.core.encoding import encode_base64, parse_base64
+from ledgerd_client.core.encoding import U64_MAX, encode_base64, parse_base64
 from ledgerd_client.core.errors import FieldError, LedgerError, MalformedError
 from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.header import check_origin
@@ -35,20 +35,22 @@ class BundledEntry:
 
 @dataclass(frozen=True, slots=True)
 class BundledDecision:
-    """Of an entry of the other log what its authority signed, and nothing that it did not."""
+    """Of an entry of the other log what its authority signed, and where it stands."""
 
+    index: int
     signature: bytes
     body: bytes = field(repr=False)
 
-    def to_json(self) -> dict[str, str]:
-        return {"signature": encode_base64(self.signature), "body": encode_base64(self.body)}
+    def to_json(self) -> dict[str, object]:
+        signature, body = encode_base64(self.signature), encode_base64(self.body)
+        return {"index": self.index, "signature": signature, "body": body}
 
     @classmethod
     def read(cls, found: Any) -> Self:
-        signature = parse_base64(found["signature"])
-        if len(signature) != SIGNATURE_SIZE:
+        index, signature = found["index"], parse_base64(found["signature"])
+        if len(signature) != SIGNATURE_SIZE or type(index) is not int or not 0 <= index <= U64_MAX:
             raise ValueError
-        return cls(signature, parse_base64(found["body"]))
+        return cls(index, signature, parse_base64(found["body"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.bundle.model import Bundle, BundledDecision, BundledEntry, BundledSide
 from ledgerd_client.core.body import kind_of, parse_body
 from ledgerd_client.core.derivation import HalfFacts, derive
-from ledgerd_client.core.encoding import U64_MAX
 from ledgerd_client.core.errors import (
     ChainError,
     LedgerError,
@@ -186,24 +185,21 @@ def _entries(decisions: Iterable[BundledDecision], origin: str) -> Iterator[tupl
     """
     The entries of a key history of which only what its authority signed is known.
 
-    Not when they were recorded, nor where: they stand one after another here. A LOSS says where.
+    Not when they were recorded.
     """
-    authority, admitted_at, index = b"", 0, 0
+    authority, admitted_at = b"", 0
     for decision in decisions:
         body = parse_body(decision.body)
         if body.HasField("genesis"):
             authority = body.genesis.authority_key
-        elif body.HasField("loss"):
-            index = body.loss.size
+        digest = sha256(decision.body).digest()
         header = Header(
-            index, 0, genesis_previous(origin), kind_of(body), sha256(decision.body).digest(),
+            decision.index, 0, genesis_previous(origin), kind_of(body), digest,
             admitted_at, key_id(authority), decision.signature, None,
         )  # fmt: skip
         yield header.encode(), decision.body
         if body.key_event.role == pb.ROLE_AUTHORITY:
-            authority, admitted_at = body.key_event.public_key, index
-        # Beyond a LOSS of no possible size it stands still, and is refused for that.
-        index = min(index + 1, U64_MAX)
+            authority, admitted_at = body.key_event.public_key, decision.index
 
 
 def _proven(entry: BundledEntry, own: KeyHistory, peer: KeyHistory) -> VerifiedReceipt:

@@ -13,7 +13,7 @@ from ledgerd_client.authority import Authority
 from ledgerd_client.cli.approve import CompromisedSince, parse_time
 from ledgerd_client.cli.authority import AuthorityDir, Days, app, life_of, say_throwaway
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
-from ledgerd_client.core.encoding import encode_base64
+from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.jsonfile import fingerprint
@@ -56,6 +56,35 @@ def rotate_node(
     say(f"  old key's id     {asked.previous_key_id.hex()}{' (lost)' if asked.lost else ''}")
     say(f"  fingerprint      {fingerprint(data)}")
     confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+
+
+@app.command()
+def disown(
+    public_key: Annotated[str, typer.Argument(help="The replaced log key, public, in base64.")],
+    directory: AuthorityDir,
+    keys: Annotated[Path, typer.Option(help="The key history of this side's log, up to now.")],
+    compromised_since: CompromisedSince,
+    out: Out,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Say of a log key that was replaced that somebody else has it: it is evidence of nothing more.
+
+    For ever, and for whoever reads the log to see: two histories that it did sign go unproved too.
+    """
+    authority = Authority.load(directory)
+    history = KeyHistory.parse(read_file(keys), authority.key_file.key.public)
+    approval = authority.disown(
+        parse_base64(public_key),
+        history,
+        now=datetime.now(UTC),
+        compromised_since=parse_time(compromised_since),
+    )
+    say_throwaway(authority)
+    confirm(f"Was {public_key} stolen, and does it prove nothing any more?", yes=yes)
     write_new(out, approval.format(), mode=0o644)
     emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
 

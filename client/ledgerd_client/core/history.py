@@ -13,14 +13,9 @@ from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.admission import (
-    AdmittedKey,
-    admission_digest,
-    authority_digest,
-    check_possession,
-)
+from ledgerd_client.core.admission import AdmittedKey, admission_digest, check_possession
 from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, kind_of, parse_body
-from ledgerd_client.core.encoding import encode_base64, parse_base64
+from ledgerd_client.core.encoding import encode_base64, parse_base64, u64
 from ledgerd_client.core.errors import (
     ChainError,
     ConflictError,
@@ -31,7 +26,6 @@ from ledgerd_client.core.errors import (
     TrustError,
 )
 from ledgerd_client.core.header import Header, Kind, check_origin
-from ledgerd_client.core.key_events import SUBJECTS
 from ledgerd_client.core.keys import check_public_key, key_id, verify
 from ledgerd_client.core.node_keys import ROTATING_ROLES, NodeKey, NodeKeys
 from ledgerd_client.core.note import Verifier
@@ -91,7 +85,8 @@ class KeyHistory:
             self.genesis = body.genesis
             self._node_keys.begin(body.genesis)
         elif header.kind == Kind.LOSS:
-            self._apply_loss(header.index, body.loss)
+            self._losses.append(body.loss)
+            self._node_keys.apply_loss(header.index, body.loss)
         else:
             self._apply_key_event(header.index, body.key_event)
 
@@ -101,22 +96,16 @@ class KeyHistory:
 
     def _check_loss(self, header: Header, loss: pb.Loss) -> None:
         self.need_genesis()
-        if header.index != loss.size:
-            raise ChainError(f"the LOSS after {loss.size} entries can't be entry {header.index}")
-        for role, public, possession in (
-            (pb.ROLE_LOG, loss.log_key, loss.log_possession),
-            (pb.ROLE_COSIGNER, loss.cosigner_key, loss.cosigner_possession),
-        ):
+        for public in (loss.log_key, loss.cosigner_key):
             self._check_new(public)
-            digest = admission_digest(self.origin, SUBJECTS[role], role, public)
-            check_possession(public, digest, possession)
+        self._node_keys.check_loss(header.index, loss)
 
     def _check_key_event(self, event: pb.KeyEvent) -> None:
         if event.role == pb.ROLE_TLS:
             if event.public_key in self._revoked_certificates:
                 raise ConflictError("the certificate is revoked already", reason="KEY_REVOKED")
         elif event.role in ROTATING_ROLES:
-            self._check_node_rotation(event)
+            self._check_of_node(event)
         elif event.action == pb.KEY_ACTION_REVOKE:
             self._check_revocable(key_id(event.public_key), event)
         else:
@@ -124,26 +113,11 @@ class KeyHistory:
                 self._check_revocable(event.previous_key_id, event)
             self._check_admissible(event)
 
-    def _check_node_rotation(self, event: pb.KeyEvent) -> None:
+    def _check_of_node(self, event: pb.KeyEvent) -> None:
         self.need_genesis()
-        if event.previous_key_id != key_id(self.key_in_force(event.role).public):
-            raise NotFoundError(
-                f"that key of {event.subject} is not in force", reason="KEY_UNKNOWN"
-            )
-        if event.role != pb.ROLE_AUTHORITY:
-            self._check_admissible(event)
-            return
-        self._check_new(event.public_key)
-        if event.history_digest != self.history_digest:
-            raise ConflictError(
-                "the key history went on since the new key signed it",
-                reason="HISTORY_MOVED",
-                action="fetch the key history again and let the new key sign that",
-            )
-        digest = authority_digest(
-            self.origin, event.previous_key_id, event.public_key, event.history_digest
-        )
-        check_possession(event.public_key, digest, event.possession)
+        if event.action == pb.KEY_ACTION_ROTATE:
+            self._check_new(event.public_key)
+        self._node_keys.check(event, lambda: self.history_digest)
 
     def _check_revocable(self, wanted: bytes, event: pb.KeyEvent) -> None:
         key = self._keys.get(wanted)
@@ -163,17 +137,11 @@ class KeyHistory:
             # One subject per key for ever, and a revoked key never comes back.
             raise ConflictError("this key was admitted before", reason="KEY_KNOWN")
 
-    def _apply_loss(self, index: int, loss: pb.Loss) -> None:
-        self._losses.append(loss)
-        self._node_keys.add(pb.ROLE_LOG, NodeKey(loss.log_key, index, lost=True))
-        self._node_keys.add(pb.ROLE_COSIGNER, NodeKey(loss.cosigner_key, index, lost=True))
-
     def _apply_key_event(self, index: int, event: pb.KeyEvent) -> None:
         if event.role == pb.ROLE_TLS:
             self._revoked_certificates.add(event.public_key)
         elif event.role in ROTATING_ROLES:
-            key = NodeKey(event.public_key, index, event.lost, event.compromised_since)
-            self._node_keys.add(event.role, key)
+            self._node_keys.apply(index, event)
         elif event.action == pb.KEY_ACTION_REVOKE:
             self._revoke(key_id(event.public_key), index, event.compromised_since)
         else:
@@ -301,8 +269,8 @@ class KeyHistory:
         """
         The keys whose signature on a checkpoint of a size counts against this log: one or none.
 
-        Not one that the authority has said was in other hands. A lost key counts below the entry
-        that replaced it: what a LOSS gives up is above.
+        Not one that the authority has said was in other hands too, when it replaced it or since. A
+        lost key counts below the entry that replaced it: what a LOSS gives up is above.
         """
         self.need_trusted()
         return self._node_keys.accountable(size)
@@ -339,9 +307,10 @@ class KeyHistory:
 
     @property
     def history_digest(self) -> bytes:
-        """What stands for all entries of this history, in order."""
-        digests = (Header.parse(header).body_digest for header, _ in self.entries)
-        return sha256(_HISTORY_TAG + b"".join(digests)).digest()
+        """What stands for all entries of this history, each in its place."""
+        headers = (Header.parse(header) for header, _ in self.entries)
+        placed = (u64(header.index) + header.body_digest for header in headers)
+        return sha256(_HISTORY_TAG + b"".join(placed)).digest()
 
     # -- as a file ------------------------------------------------------------------------
 

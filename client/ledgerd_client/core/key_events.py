@@ -59,8 +59,9 @@ def check_key_event(body: pb.Body) -> None:
     check_text("name", event.name, 200)
     check_id("group", event.group, 64)
     check_grant(event)
-    if event.lost and event.role not in {pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER}:
-        raise FieldError("only a key of the node is said to be lost")
+    of_node = event.role in {pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER}
+    if event.lost and (revokes or not of_node):
+        raise FieldError("only a key of the node that is rotated is said to be lost")
     of_authority = event.role == pb.ROLE_AUTHORITY
     check_size("history_digest", event.history_digest, DIGEST_SIZE if of_authority else 0)
 
@@ -86,8 +87,11 @@ def _check_subject(event: pb.KeyEvent) -> None:
 
 def _check_not_enrolled(event: pb.KeyEvent) -> None:
     """Of nodes, authorities and certificates: none of them is admitted by a key event."""
-    action = pb.KEY_ACTION_REVOKE if event.role == pb.ROLE_TLS else pb.KEY_ACTION_ROTATE
-    if event.action != action:
+    revokes = event.action == pb.KEY_ACTION_REVOKE
+    if event.role == pb.ROLE_LOG and revokes:
+        if not event.compromised_since:
+            raise FieldError("a log key that was replaced is revoked as of when it was stolen")
+    elif event.action == pb.KEY_ACTION_ADMIT or revokes != (event.role == pb.ROLE_TLS):
         raise FieldError(
             "keys of the node and of the authority are rotated, and certificates revoked"
         )

@@ -28,6 +28,8 @@ from ledgerd_client.core.keys import check_public_key, key_id, verify
 from ledgerd_client.core.merkle import leaf_hash, verify_inclusion
 
 _ADMITTING = frozenset((pb.KEY_ACTION_ADMIT, pb.KEY_ACTION_ROTATE))
+# Roles whose keys end by being revoked.
+_REVOKED = frozenset((pb.ROLE_INSTITUTION, pb.ROLE_REGULATOR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +191,12 @@ def _named(entry: Entry) -> dict[int, bytes]:
 
 
 def _ended(entry: Entry) -> bytes | None:
-    """The id of the key that an entry revokes or replaces."""
+    """The id of the key that an entry revokes or replaces; a log key is revoked after its end."""
     event = (_about_keys(entry) or pb.Body()).key_event
     if event.action == pb.KEY_ACTION_ROTATE:
         return event.previous_key_id
-    is_key = event.action == pb.KEY_ACTION_REVOKE and event.role != pb.ROLE_TLS
-    return key_id(event.public_key) if is_key else None
+    ends = event.action == pb.KEY_ACTION_REVOKE and event.role in _REVOKED
+    return key_id(event.public_key) if ends else None
 
 
 def _is_held(body: pb.Body) -> bool:

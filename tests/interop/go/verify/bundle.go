@@ -27,6 +27,7 @@ type side struct {
 }
 
 type decision struct {
+	Index     uint64 `json:"index"`
 	Signature string `json:"signature"`
 	Body      string `json:"body"`
 }
@@ -122,7 +123,9 @@ func (s side) histories(pins map[string][]byte) (own, peer *history) {
 	own.checkTrusted(pins)
 	peer, next = newHistory(own.peerOrigin), 0
 	for _, one := range s.PeerKeys {
-		next = peer.decide(next, unbase64(one.Signature), unbase64(one.Body))
+		require(one.Index >= next, "bundle: peer_keys are not in log order")
+		peer.decide(one.Index, unbase64(one.Signature), unbase64(one.Body))
+		next = one.Index + 1
 	}
 	peer.checkTrusted(pins)
 	return own, peer

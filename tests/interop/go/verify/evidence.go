@@ -265,7 +265,7 @@ func (i *included) named() map[uint64][]byte {
 	return nil
 }
 
-// ended is the id of the key that an entry revokes or replaces.
+// ended is the id of the key that an entry revokes or replaces; a log key is revoked after its end.
 func (i *included) ended() []byte {
 	said := i.aboutKeys()
 	if said == nil || said.number != keyRecord {
@@ -275,7 +275,7 @@ func (i *included) ended() []byte {
 	case rotate:
 		return said.record.bytes(6)
 	case revoke:
-		if said.record.number(2) != tlsRole {
+		if role := said.record.number(2); role == institution || role == regulator {
 			return keyID(said.record.bytes(4))
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 )
@@ -23,10 +24,9 @@ type member struct {
 
 // A key of the node or the authority.
 type ownKey struct {
-	public      []byte
-	admitted    uint64
-	lost        bool // of the key before it
-	compromised bool // of the key before it
+	public   []byte
+	admitted uint64
+	lost     bool // of the key before it
 }
 
 // What the authority of a log has decided, in log order: a key history.
@@ -36,7 +36,8 @@ type history struct {
 	peerAuthority []byte
 	members       map[string]*member // by key id
 	own           map[uint64][]ownKey
-	digests       [][]byte
+	placed        [][]byte // of each entry index and body digest
+	stolen        [][]byte // log keys that others had too
 }
 
 func readTrust(file string) map[string][]byte {
@@ -96,33 +97,28 @@ func (l *history) checkTrusted(pins map[string][]byte) {
 	require(trusted, "key history: %s has another authority", l.origin)
 }
 
-// decide takes an entry of which only what the authority signed is known, as section 9 places it.
-func (l *history) decide(index uint64, signature, raw []byte) (next uint64) {
+// decide takes an entry of which its place is said, and what the authority signed.
+func (l *history) decide(index uint64, signature, raw []byte) {
 	said := readBody(raw)
 	require(len(signature) == 64, "key history: a signature of %d bytes", len(signature))
 	kinds := map[uint64]byte{genesisRecord: genesisKind, keyRecord: keyKind, lossRecord: lossKind}
 	kind, known := kinds[said.number]
 	require(known, "key history: a record of another kind")
 	signer := ownKey{public: said.record.bytes(4)}
-	if kind == lossKind {
-		require(said.record.number(1) >= index, "key history: a LOSS of too small a size")
-		index = said.record.number(1)
-	}
 	if kind != genesisKind {
-		require(len(l.digests) > 0, "key history: GENESIS is missing")
+		require(len(l.placed) > 0, "key history: GENESIS is missing")
 		signer = l.inForce(authorityRole, index)
 	}
 	l.take(&header{
 		index: index, kind: kind, bodyDigest: digest(raw), keyIndex: signer.admitted,
 		keyID: keyID(signer.public), signature: signature, halves: []byte{0},
 	}, raw)
-	return index + 1
 }
 
 // take checks the next entry of the history, and follows it.
 func (l *history) take(entry *header, raw []byte) {
 	require(slices.Contains(byAuthority, entry.kind), "key history: an entry of kind %d", entry.kind)
-	first := len(l.digests) == 0
+	first := len(l.placed) == 0
 	require((entry.kind == genesisKind) == first && (entry.index == 0) == first, "key history: GENESIS is entry 0")
 	require(bytes.Equal(digest(raw), entry.bodyDigest), "key history: the body of another entry")
 	said := readBody(raw)
@@ -141,7 +137,7 @@ func (l *history) take(entry *header, raw []byte) {
 	default:
 		l.loss(entry.index, said.record)
 	}
-	l.digests = append(l.digests, entry.bodyDigest)
+	l.placed = append(l.placed, binary.BigEndian.AppendUint64(nil, entry.index), entry.bodyDigest)
 }
 
 func (l *history) checkSigner(entry *header, key ownKey) {
@@ -173,11 +169,15 @@ func (l *history) event(index uint64, event message) {
 	require((len(event.bytes(6)) == 33) == (action == rotate), "KEY: the key that ends")
 	require((event.sub(12) != nil) == (role == regulator && action != revoke), "KEY: a regulator's grant")
 	require((len(event.bytes(14)) == 32) == (role == authorityRole), "KEY: the digest of the history")
-	require(event.number(13) == 0 || (event.number(13) == 1 && logRole <= role && role <= cosignerRole), "KEY: lost")
+	require(event.number(13) == 0 || (event.number(13) == 1 && action == rotate && logRole <= role && role <= cosignerRole), "KEY: lost")
 	switch role {
 	case institution, regulator:
 		l.enrolled(index, event)
 	case logRole, entryRole, cosignerRole, authorityRole:
+		if role == logRole && action == revoke {
+			l.disowned(event)
+			return
+		}
 		l.rotated(index, event)
 	case tlsRole:
 		require(action == revoke, "KEY: a certificate is revoked and nothing else")
@@ -220,22 +220,38 @@ func (l *history) rotated(index uint64, event message) {
 	if role != authorityRole {
 		l.checkNew(public, role, subject, event.bytes(5))
 	} else {
-		before := digest(append([][]byte{[]byte("ledgerd/history/v1\n")}, l.digests...)...)
+		before := digest(append([][]byte{[]byte("ledgerd/history/v1\n")}, l.placed...)...)
 		require(bytes.Equal(before, event.bytes(14)), "KEY: the authority's new key is bound to another history")
 		require(!l.knows(public) && isPublicKey(public), "KEY: a key that the log knows, or no good one")
 		bound := digest([]byte("ledgerd/authority/v1\n"), lp8(l.origin), event.bytes(6), public, before)
 		require(verifies(public, bound, event.bytes(5)), "KEY: nobody shows that he has the key")
 	}
-	next := ownKey{public, index, event.number(13) == 1, event.number(7) > 0}
-	l.own[role] = append(l.own[role], next)
+	if event.number(7) > 0 {
+		l.stolen = append(l.stolen, old.public)
+	}
+	l.own[role] = append(l.own[role], ownKey{public, index, event.number(13) == 1})
+}
+
+// disowned: a log key that was replaced, and that others had too.
+func (l *history) disowned(event message) {
+	public, keys := event.bytes(4), l.own[logRole]
+	is := func(k ownKey) bool { return bytes.Equal(k.public, public) }
+	require(event.text(3) == "node" && event.number(7) > 0, "KEY: a log key is revoked as of when it was stolen")
+	require(slices.ContainsFunc(keys[:len(keys)-1], is), "KEY: what is revoked is no log key that was replaced")
+	require(!l.isStolen(public), "KEY: the key is revoked already")
+	l.stolen = append(l.stolen, public)
+}
+
+func (l *history) isStolen(public []byte) bool {
+	return slices.ContainsFunc(l.stolen, func(k []byte) bool { return bytes.Equal(k, public) })
 }
 
 func (l *history) loss(index uint64, loss message) {
 	require(loss.number(1) == index && len(loss.bytes(3)) == 32, "LOSS: of another size than its place")
 	l.checkNew(loss.bytes(2), logRole, "node", loss.bytes(5))
-	l.own[logRole] = append(l.own[logRole], ownKey{loss.bytes(2), index, true, false})
+	l.own[logRole] = append(l.own[logRole], ownKey{loss.bytes(2), index, true})
 	l.checkNew(loss.bytes(4), cosignerRole, "node", loss.bytes(6))
-	l.own[cosignerRole] = append(l.own[cosignerRole], ownKey{loss.bytes(4), index, true, false})
+	l.own[cosignerRole] = append(l.own[cosignerRole], ownKey{loss.bytes(4), index, true})
 }
 
 func (l *history) checkNew(public []byte, role uint64, subject string, possession []byte) {
@@ -282,11 +298,8 @@ func (l *history) logKeys(size uint64) (keys []noteKey) {
 // accountable: the key whose signature on that size counts against the log, if there is one.
 func (l *history) accountable(size uint64) []noteKey {
 	present := l.inForce(logRole, size)
-	for at, next := range l.own[logRole][1:] {
-		old := l.own[logRole][at]
-		if bytes.Equal(old.public, present.public) && next.compromised {
-			return nil
-		}
+	if l.isStolen(present.public) {
+		return nil
 	}
 	return []noteKey{{l.origin, logType, present.public}}
 }
