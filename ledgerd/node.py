@@ -357,14 +357,10 @@ class Node:
         while True:
             if self._server is not None:
                 self._server.cut()
-<<<<<<< HEAD
                 await self._follow_certificate()
             self._notifier.status(self.status)
-=======
-                await self._follow_certificate(self._server)
             if self.standing.refusal is None:
                 self.live_keys.settle(self.peer.own_cosigned.size)
->>>>>>> 3b044ab (keys: a replaced log key that was stolen frames nobody; its file goes by itself; places of key events are signed)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
 
     async def _follow_certificate(self) -> None:
