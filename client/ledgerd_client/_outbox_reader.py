@@ -8,12 +8,27 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias, get_args
+from typing import NamedTuple, TypeAlias, get_args
 
 from ledgerd_client.core.errors import NotFoundError, NotReadyError
 from ledgerd_client.outbox_file import OutboxRecord, State, to_record, translated
 
 Records: TypeAlias = list[OutboxRecord]  # inside the class `list` is a method
+
+
+class Stats(NamedTuple):
+    """
+    How full an outbox is: how many records are in each state.
+
+    oldest: of each state in which a record waits for something, when the oldest one was stored (µs
+    since the epoch, UTC); None when there is none.
+    """
+
+    counts: dict[State, int]
+    oldest: dict[State, int | None]
+
+
+_WAITING: tuple[State, ...] = ("queued", "recorded", "refused")
 
 
 class OutboxReader:
@@ -59,6 +74,18 @@ class OutboxReader:
         with self._exclusive() as db:
             rows = db.execute("SELECT state, count(*) FROM record GROUP BY state").fetchall()
         return dict.fromkeys(get_args(State), 0) | dict(rows)
+
+    def stats(self) -> Stats:
+        """How full it is, for whoever watches over it; cheap, however much is done."""
+        counts = self.counts()
+        with self._exclusive() as db:
+            found = {
+                state: db.execute(
+                    "SELECT created_at FROM record WHERE state = ? ORDER BY seq LIMIT 1", (state,)
+                ).fetchone()
+                for state in _WAITING
+            }
+        return Stats(counts, {state: row[0] if row else None for state, row in found.items()})
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -29,11 +29,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
-from ledgerd_client._outbox_reader import OutboxReader, Records, find
+from ledgerd_client._outbox_reader import OutboxReader, Records, Stats, find
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.outbox_file import OutboxRecord, State, open_file, to_record, translated
 
-__all__ = ["Outbox", "OutboxRecord", "State", "hash_caller_ref", "hash_statement"]
+__all__ = ["Outbox", "OutboxRecord", "State", "Stats", "hash_caller_ref", "hash_statement"]
 
 
 class Outbox(OutboxReader):

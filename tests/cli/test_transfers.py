@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli.enrolled import EXPORTER, TERMS, Border
 from cli.tool import Ran, Tool
+from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerd_client._time import system_now
 from ledgerd_client.config import Settings
@@ -177,6 +178,22 @@ class TestOutbox:
         queued = border.declare("batch.csv", "--queue").data
         (row,) = outbox(border)
         assert (row["record_id"], row["state"]) == (queued["record_id"], "queued")
+
+    def test_status_says_how_much_waits_and_since_when(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        status = border.exporter("outbox", "status", "--json").data
+        (row,) = outbox(border)
+        assert (status["queued"], status["oldest_queued_at"]) == (1, row["created_at"])
+
+    def test_status_gives_the_same_as_metrics(self, border: Border) -> None:
+        down(border)
+        border.declare("batch.csv", "--queue")
+        text = border.exporter("outbox", "status", "--prometheus").out
+        counts, oldest = text_string_to_metric_families(text)
+        where = {"institution": EXPORTER, "state": "queued"}
+        assert [each.value for each in counts.samples if each.labels == where] == [1]
+        assert [each.labels for each in oldest.samples] == [where]
 
     def test_flush_sends_what_is_queued(self, border: Border) -> None:
         down(border)

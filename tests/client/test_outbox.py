@@ -26,7 +26,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
     StoreError,
 )
-from ledgerd_client.outbox import Outbox, OutboxRecord, hash_caller_ref, hash_statement
+from ledgerd_client.outbox import Outbox, OutboxRecord, State, hash_caller_ref, hash_statement
 
 WORKER = Path(__file__).with_name("outbox_worker.py")
 HASH = bytes(range(32))
@@ -436,6 +436,27 @@ CALLS: dict[str, Callable[[Outbox, bytes], object]] = {
 def test_a_record_never_put_is_not_found(outbox: Outbox, call: str) -> None:
     with pytest.raises(NotFoundError):
         CALLS[call](outbox, bytes(16))
+
+
+class TestStats:
+    def test_of_an_empty_outbox_nothing_waits(self, outbox: Outbox) -> None:
+        stats = outbox.stats()
+        assert (set(stats.counts.values()), set(stats.oldest.values())) == ({0}, {None})
+
+    @pytest.mark.parametrize("state", ["queued", "recorded", "refused"])
+    def test_the_oldest_of_a_state_is_the_one_that_was_put_first(
+        self, outbox: Outbox, clock: Clock, state: State
+    ) -> None:
+        began = clock()
+        put_in_state(outbox, state)
+        clock.now += 1
+        put_in_state(outbox, state)
+        stats = outbox.stats()
+        assert (stats.counts[state], stats.oldest[state]) == (2, began)
+
+    def test_what_is_done_waits_for_nothing(self, outbox: Outbox) -> None:
+        put_in_state(outbox, "done")
+        assert set(outbox.stats().oldest.values()) == {None}
 
 
 class TestOperator:

@@ -13,12 +13,13 @@ import typer
 from ledgerd_client._time import system_now
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config, ask, parse_record_id
 from ledgerd_client.cli.output import COULD_NOT_ASK, Json, emit, say, shorten, to_iso, words
+from ledgerd_client.cli.textfile import Family, format_families
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import FieldError, InputError, NotFoundError
 from ledgerd_client.core.fields import check_text
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.keyfile import write_new
-from ledgerd_client.outbox import Outbox, OutboxRecord, State
+from ledgerd_client.outbox import Outbox, OutboxRecord, State, Stats
 
 app = typer.Typer(no_args_is_help=True, help="Records that wait for the node, or were refused.")
 
@@ -49,6 +50,27 @@ def list_records(
                     typer.echo()
     if not listed:
         say(words().word("outbox_empty" if everything else "nothing_to_do"))
+
+
+@app.command()
+def status(
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="As metrics, for a textfile collector.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say how much is to do, and since when the oldest of each sort waits; asks no node."""
+    institution = Settings.from_file(config).institution or ""
+    with closing(_open(config)) as outbox:
+        stats = outbox.stats()
+    if prometheus:
+        typer.echo(_metrics(stats, institution), nl=False)
+        return
+    fields: dict[str, object] = {}
+    for state, at in stats.oldest.items():
+        fields |= {state: stats.counts[state], f"oldest_{state}_at": to_iso(at) if at else None}
+    emit(fields, as_json=as_json)
 
 
 @app.command()
@@ -153,6 +175,22 @@ def find_ticket(config: Path, ref: bytes) -> Ticket:
                 return Ticket.parse(row.ticket)
     raise NotFoundError(
         "the outbox has no ticket of this transfer", action="name the ticket's file instead"
+    )
+
+
+def _metrics(stats: Stats, institution: str) -> str:
+    where = {"institution": institution}
+    return format_families(
+        Family(
+            "ledgerd_outbox_records",
+            "Records of the outbox by state.",
+            [({**where, "state": state}, count) for state, count in stats.counts.items()],
+        ),
+        Family(
+            "ledgerd_outbox_oldest_timestamp_seconds",
+            "When the oldest record was stored that is still in a state.",
+            [({**where, "state": s}, at / 1_000_000) for s, at in stats.oldest.items() if at],
+        ),
     )
 
 
