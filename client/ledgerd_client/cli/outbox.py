@@ -65,7 +65,7 @@ def status(
     with closing(_open(config)) as outbox:
         stats = outbox.stats()
     if prometheus:
-        typer.echo(_metrics(stats, institution), nl=False)
+        typer.echo(as_metrics(stats, institution), nl=False)
         return
     fields: dict[str, object] = {}
     for state, at in stats.oldest.items():
@@ -178,7 +178,8 @@ def find_ticket(config: Path, ref: bytes) -> Ticket:
     )
 
 
-def _metrics(stats: Stats, institution: str) -> str:
+def as_metrics(stats: Stats, institution: str) -> str:
+    """How full an outbox is, for Prometheus; the id of the institution is a label."""
     where = {"institution": institution}
     return format_families(
         Family(
