@@ -148,6 +148,16 @@ class Limits(Table):
     reserve_bytes: int = Field(
         default=256 << 20, ge=0, description="kept free on the disk: below it appends wait"
     )
+    records_per_second: int = Field(
+        default=50_000,
+        ge=1,
+        description="of one caller, on the average of ten seconds; over it the caller waits",
+    )
+    bytes_per_second: int = Field(
+        default=1 << 26,
+        ge=1 << 10,
+        description="sent and received by one caller; over it streams slow down, other calls wait",
+    )
     replica_quota_bytes: int = Field(
         default=1 << 36, ge=1 << 24, description="most bytes that the peer's replica may take"
     )

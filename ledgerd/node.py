@@ -16,6 +16,7 @@ import structlog
 from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
+from ledgerd.api.limits import Rates
 from ledgerd.api.peer_client import PeerClient
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
@@ -218,6 +219,10 @@ class Node:
                 heard=self.peer.mentioned,
                 settled=self.peer.monitor.settled,
                 connection_age_s=config.timing.connection_age_s,
+                rates=Rates(
+                    records_per_s=config.limits.records_per_second,
+                    bytes_per_s=config.limits.bytes_per_second,
+                ),
             )
         )
         port = await server.start(

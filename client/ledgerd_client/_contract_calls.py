@@ -95,9 +95,9 @@ class ContractCalls(Connection):
                         yield found
                     else:
                         start = max(start, found)
-            except UnavailableError:
+            except UnavailableError as error:
                 failures += 1
-                await self._time.sleep(self._time.backoff_s(failures))
+                await self._time.sleep(self._time.backoff_s(failures, error))
             else:
                 if start == began:
                     await self._time.sleep(_REST_S)

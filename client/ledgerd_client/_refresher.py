@@ -62,8 +62,9 @@ class Refresher:
         in_vain = 0
         while not self._closing.is_set():
             self._recorded.clear()
+            why: LedgerError | None = None
             try:
-                done, left = await self._round()
+                done, left, why = await self._round()
             except LedgerError as error:  # the outbox's
                 logger.warning("cosigned receipts are not fetched: %s", error.reason)
                 done, left = 0, True
@@ -71,10 +72,14 @@ class Refresher:
             if not left:
                 await self._recorded.wait()
             elif in_vain:
-                await self._time.pause(self._time.backoff_s(in_vain), self._closing)
+                await self._time.pause(self._time.backoff_s(in_vain, why), self._closing)
 
-    async def _round(self) -> tuple[int, bool]:
-        """Go through the oldest records; return how many were cosigned, and whether more wait."""
+    async def _round(self) -> tuple[int, bool, LedgerError | None]:
+        """
+        Go through the oldest records.
+
+        Returns how many were cosigned, whether more wait, and what stopped it, if it was stopped.
+        """
         rows = await asyncio.to_thread(self._outbox.uncosigned, _PAGE)
         done = 0
         for row in rows:
@@ -86,10 +91,10 @@ class Refresher:
             except LedgerError as error:
                 if error.reason != _QUEUED:
                     # Not cosigned yet, then younger ones are not either; or no node.
-                    return done, True
+                    return done, True, error
             if self._closing.is_set():
                 break
-        return done, done < len(rows) or len(rows) == _PAGE
+        return done, done < len(rows) or len(rows) == _PAGE, None
 
     async def _fetch(self, row: OutboxRecord, receipt: Receipt) -> Receipt:
         # Under another one's receipt the node does not know it by its id.

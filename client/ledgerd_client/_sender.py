@@ -22,9 +22,10 @@ from ledgerd_client._steps import (
     set_aside,
     take_back,
 )
-from ledgerd_client._time import Time
+from ledgerd_client._time import LONGEST_ASKED_S, Time
 from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import (
+    BusyError,
     LedgerError,
     NotReadyError,
     UnavailableError,
@@ -67,6 +68,8 @@ class Sender:
         self._wake = queued
         self._recorded = recorded
         self._closing = False
+        # Until when (µs) the node has asked to be left alone, and its words.
+        self._asked: tuple[int, BusyError] | None = None
 
     async def settle(self, row: OutboxRecord, *, mine: bool, may_queue: bool) -> Receipt | None:
         """
@@ -109,7 +112,7 @@ class Sender:
                     wait_s = await self._round()
                 except LedgerError as error:
                     failures, why = failures + 1, error.message
-                    wait_s = self._time.backoff_s(failures)
+                    wait_s = self._time.backoff_s(failures, error)
                     self._end(flushes, error)
                 else:
                     failures, why = 0, "other records, or another process, are before it"
@@ -143,8 +146,10 @@ class Sender:
         # Whoever comes later hears of the next attempt.
         present = {call for _, calls in self._calls for call in calls}
         try:
+            self._check_asked()
             outcomes = await self._view.append(records)
         except LedgerError as error:
+            self._hear(error)
             if isinstance(error, VerificationError):
                 logger.error("the node's answer is false: %s", error.message)  # noqa: TRY400 -- the message says it all
             else:
@@ -209,6 +214,22 @@ class Sender:
                 flushed.set_result(None)
             else:
                 flushed.set_exception(error)
+
+    def _check_asked(self) -> None:
+        """Raise what the node said, as long as it has asked to be left alone."""
+        if self._asked is not None:
+            until, error = self._asked
+            left_s = (until - self._time.now()) / 1_000_000
+            if left_s > 0:
+                raise BusyError(
+                    error.message, reason=error.reason, action=error.action, retry_after_s=left_s
+                )
+            self._asked = None
+
+    def _hear(self, error: LedgerError) -> None:
+        if isinstance(error, BusyError) and error.retry_after_s and self._asked is None:
+            asked_s = min(error.retry_after_s, LONGEST_ASKED_S)
+            self._asked = (self._time.now() + int(asked_s * 1_000_000), error)
 
     def _check_open(self) -> None:
         if self._closing:

@@ -12,14 +12,15 @@ from google.protobuf.message import DecodeError
 
 from ledgerd_client._proto import status_pb2
 from ledgerd_client.core import errors
-from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.errors import LedgerError, UnavailableError
 
 # Trailing metadata: a google.rpc.Status.
 STATUS_METADATA = "grpc-status-details-bin"
 
 _DOMAIN = "ledgerd"
 _TYPE_URL = "type.googleapis.com/google.rpc."
-_RETRY_DELAY = Duration(seconds=1)
+# When an error says nothing better, in seconds.
+_RETRY_DELAY_S = 1.0
 
 _CODES: Mapping[type[LedgerError], grpc.StatusCode] = MappingProxyType({
     errors.InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -67,8 +68,8 @@ def to_status(error: LedgerError) -> tuple[grpc.StatusCode, str, bytes]:
         metadata={"type": type(error).__name__, "action": error.action},
     )
     details = [Any(type_url=f"{_TYPE_URL}ErrorInfo", value=info.SerializeToString())]
-    if error.retryable:
-        retry = status_pb2.RetryInfo(retry_delay=_RETRY_DELAY)
+    if isinstance(error, UnavailableError):
+        retry = status_pb2.RetryInfo(retry_delay=_duration(error.retry_after_s or _RETRY_DELAY_S))
         details.append(Any(type_url=f"{_TYPE_URL}RetryInfo", value=retry.SerializeToString()))
     status = status_pb2.Status(code=code.value[0], message=error.message, details=details)
     return code, error.message, status.SerializeToString()
@@ -99,15 +100,26 @@ def stated(error: grpc.aio.AioRpcError) -> LedgerError | None:
 def _parse_status(data: bytes) -> LedgerError | None:
     try:
         status = status_pb2.Status.FromString(data)
-        for detail in status.details:
-            if detail.type_url == f"{_TYPE_URL}ErrorInfo":
-                info = status_pb2.ErrorInfo.FromString(detail.value)
-                cls = _CLASSES.get(info.metadata["type"], LedgerError)
-                if info.domain == _DOMAIN:
-                    return cls(status.message, reason=info.reason, action=info.metadata["action"])
+        details = {detail.type_url: detail.value for detail in status.details}
+        info = status_pb2.ErrorInfo.FromString(details.get(f"{_TYPE_URL}ErrorInfo", b""))
+        retry = status_pb2.RetryInfo.FromString(details.get(f"{_TYPE_URL}RetryInfo", b""))
     except DecodeError:
-        pass
-    return None
+        return None
+    if info.domain != _DOMAIN:
+        return None
+    cls = _CLASSES.get(info.metadata["type"], LedgerError)
+    error = cls(status.message, reason=info.reason, action=info.metadata["action"])
+    if isinstance(error, UnavailableError):
+        error.retry_after_s = _seconds(retry.retry_delay)
+    return error
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+
+
+def _seconds(duration: Duration) -> float:
+    return max(0.0, duration.seconds + duration.nanos / 1e9)
 
 
 _REFUSALS: Mapping[str, type[LedgerError]] = MappingProxyType({

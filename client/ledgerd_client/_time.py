@@ -8,9 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from ledgerd_client.core.errors import LedgerError
+
 # µs.
 _BACKOFF_BASE = 200_000
 _BACKOFF_CAP = 60_000_000
+# Of what a node asks for, in seconds: it could say a year.
+LONGEST_ASKED_S = 300.0
 
 
 def system_now() -> int:
@@ -26,9 +30,11 @@ class Time:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random.random
 
-    def backoff_s(self, failures: int) -> float:
-        """How long to wait after so many failures in a row."""
-        return backoff(failures, self.random) / 1_000_000
+    def backoff_s(self, failures: int, error: LedgerError | None = None) -> float:
+        """How long to wait after so many failures in a row, the last of them being error."""
+        asked_s = getattr(error, "retry_after_s", 0.0)
+        # On top, so that not everybody who was told the same comes back at once.
+        return min(asked_s, LONGEST_ASKED_S) + backoff(failures, self.random) / 1_000_000
 
     async def pause(self, seconds: float, wake: asyncio.Event) -> None:
         """Wait until so much time has passed or wake is set."""

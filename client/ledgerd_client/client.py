@@ -209,12 +209,14 @@ class LedgerClient(ContractCalls):
                 if await self._find(record_id) is None:
                     return await session.view.receipt(record_id, cosigned=True)
                 return await session.refresher.cosigned(record_id)
-            except (NotReadyError, UnavailableError):
+            except (NotReadyError, UnavailableError) as error:
                 left_s = (deadline - self._time.now()) / 1_000_000
                 if left_s <= 0:
                     raise
+                asked_s = getattr(error, "retry_after_s", 0.0)
             tries += 1
-            await self._time.sleep(min(self._time.backoff_s(tries), _POLL_S, left_s))
+            pause_s = max(min(self._time.backoff_s(tries), _POLL_S), asked_s)
+            await self._time.sleep(min(pause_s, left_s))
 
     async def transfer(self, ref: bytes) -> TransferView:
         """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
@@ -22,14 +21,18 @@ from google.protobuf.message import DecodeError
 
 from ledgerd.api.errors import Context, abort, as_ours
 from ledgerd.api.identity import AuthContext, Caller, Identified, set_caller
+from ledgerd.api.limits import Rates, Shares
 from ledgerd.metrics import Metrics
-from ledgerd_client.core.errors import BusyError, MalformedError, UnauthenticatedError
+from ledgerd_client.core.errors import MalformedError, UnauthenticatedError
 from ledgerd_client.transport import CHECKPOINT_METADATA, PEER_CHECKPOINT_METADATA, to_status
 
 # Its request goes to the workers as it came: parsing is what they are for.
 RAW_METHODS = frozenset(("/ledger.v1.LedgerService/Append",))
 
-# Calls of one caller at once: 64 appends and what goes on beside them, and room for others.
+# Calls at once, of all callers; more are told to come again. gRPC holds the whole message of each:
+# with MAX_REQUEST_BYTES that is 1 GiB at worst, half of what the unit gives us (MemoryMax).
+MAX_CALLS = 256
+# Of one caller: 64 appends and what goes on beside them.
 MAX_CALLS_OF_ONE = 96
 
 # An operator wants to know of these; the others are the ordinary course of things.
@@ -77,8 +80,13 @@ class Guard:
         standing: Standing,
         metrics: Metrics,
         heard: Callable[[bytes], None] = lambda _: None,
+        rates: Rates | None = None,
     ) -> None:
-        """heard: takes a checkpoint of the peer by whoever calls, not verified yet."""
+        """
+        heard: takes a checkpoint of the peer by whoever calls, not verified yet.
+
+        rates: how fast each may call; by default as fast as it can.
+        """
         self._identities = identities
         self._access = access
         self._hear = {
@@ -86,7 +94,10 @@ class Guard:
             PEER_CHECKPOINT_METADATA: heard,
         }
         self._metrics = metrics
-        self._calls: Counter[Caller] = Counter()
+        self._rates = rates or Rates()
+        self._calls = Shares(
+            MAX_CALLS, each=MAX_CALLS_OF_ONE, what="calls", reason="TOO_MANY_CALLS"
+        )
         # What goes on, by who called and with which certificate.
         self._running: dict[asyncio.Task[Any], Identified] = {}
 
@@ -104,24 +115,24 @@ class Guard:
 
     def _guard(self, method: str, handler: Handler) -> Handler:
         if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler), response_serializer=handler.response_serializer
-            )
-        return grpc.stream_unary_rpc_method_handler(
-            self._unary(method, handler), response_serializer=handler.response_serializer
-        )
+            return grpc.stream_stream_rpc_method_handler(self._stream(method, handler))
+        return grpc.stream_unary_rpc_method_handler(self._unary(method, handler))
 
-    def _unary(self, method: str, handler: Handler) -> Callable[[object, Context], Awaitable[Any]]:
+    def _unary(
+        self, method: str, handler: Handler
+    ) -> Callable[[object, Context], Awaitable[bytes]]:
         behaviour: Any = handler.unary_unary
-        parse = _parser(method, handler)
+        parse, encode = _parser(method, handler), _encoder(handler)
         call = _Call(method, self._metrics)
 
-        async def guarded(_requests: object, context: Context) -> Any:
+        async def guarded(_requests: object, context: Context) -> bytes:
             started = perf_counter()
             caller = None
             try:
                 with self._let_in(method, context) as caller:
-                    reply = await behaviour(parse(await context.read()), context)
+                    request = await self._read(caller, context)
+                    reply = encode(await behaviour(parse(request), context))
+                    self._rates.used(caller, size=len(reply))
             except BaseException as error:
                 await call.failed(context, caller, started, error)
                 raise
@@ -134,7 +145,7 @@ class Guard:
         self, method: str, handler: Handler
     ) -> Callable[[object, Context], Awaitable[None]]:
         behaviour: Any = handler.unary_stream
-        parse = _parser(method, handler)
+        parse, encode = _parser(method, handler), _encoder(handler)
         call = _Call(method, self._metrics)
 
         async def guarded(_requests: object, context: Context) -> None:
@@ -142,14 +153,24 @@ class Guard:
             caller = None
             try:
                 with self._let_in(method, context) as caller:
-                    async for reply in behaviour(parse(await context.read()), context):
+                    request = await self._read(caller, context)
+                    async for message in behaviour(parse(request), context):
+                        reply = encode(message)
                         await context.write(reply)
+                        await self._rates.pace(caller, len(reply))
             except BaseException as error:
                 await call.failed(context, caller, started, error)
                 raise
             call.done(caller, started)
 
         return guarded
+
+    async def _read(self, caller: Caller, context: Context) -> Any:
+        raw = await context.read()
+        if raw is grpc.aio.EOF:
+            raise MalformedError("the call has no request")
+        self._rates.used(caller, size=len(raw))
+        return raw
 
     @contextmanager
     def _let_in(self, method: str, context: Context) -> Iterator[Caller]:
@@ -158,18 +179,17 @@ class Guard:
             raise _revoked(who.caller)
         caller = who.caller
         self._access.check(method, caller)
-        if self._calls[caller] >= MAX_CALLS_OF_ONE:
-            raise BusyError("too many calls at once", reason="TOO_MANY_CALLS")
+        self._rates.check(caller)
         set_caller(caller)
         for key, value in context.invocation_metadata() or ():
             if key in self._hear and isinstance(value, bytes):
                 self._hear[key](value)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - gRPC makes a task for each call
-        self._calls[caller] += 1
         self._running[task] = who
         try:
-            yield caller
+            with self._calls.hold(caller, 1):
+                yield caller
         except asyncio.CancelledError:
             if not self._access.is_revoked(*who):
                 raise
@@ -177,9 +197,6 @@ class Guard:
             raise _revoked(caller) from None
         finally:
             del self._running[task]
-            self._calls[caller] -= 1
-            if not self._calls[caller]:
-                del self._calls[caller]
 
 
 def _revoked(caller: Caller) -> UnauthenticatedError:
@@ -252,11 +269,14 @@ def _parser(method: str, handler: Handler) -> Callable[[Any], Any]:
     deserialize: Any = bytes if method in RAW_METHODS else handler.request_deserializer
 
     def parse(raw: Any) -> Any:
-        if raw is grpc.aio.EOF:
-            raise MalformedError("the call has no request")
         try:
             return deserialize(raw)
         except DecodeError:
             raise MalformedError("the request is not the message that this method takes") from None
 
     return parse
+
+
+def _encoder(handler: Handler) -> Callable[[Any], bytes]:
+    encode: Any = handler.response_serializer
+    return encode  # type: ignore[no-any-return] # of generated code, which the stubs leave open

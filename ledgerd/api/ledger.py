@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledgerd.api.encode import Views, encode_append, encode_erased, encode_receipt
 from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.law import LawHandlers
+from ledgerd.api.limits import Rates, Shares
 from ledgerd.api.peer import OwnCosigned, Witness
 from ledgerd.api.public import Public, PublicHandlers
 from ledgerd.api.roles import Access
@@ -24,7 +23,6 @@ from ledgerd.metrics import Metrics
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (
-    BusyError,
     FieldError,
     LedgerError,
     NotFoundError,
@@ -64,14 +62,21 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         views: Views,
         metrics: Metrics,
         in_thread: InThread,
+        rates: Rates,
     ) -> None:
         LawHandlers.__init__(self, log.reader, log.checker, views, in_thread)
         PublicHandlers.__init__(self, _public(log))
         self._log = log
         self._access = access
         self._metrics = metrics
-        # Of append requests that are being handled.
-        self.in_flight_bytes = 0
+        self._rates = rates
+        # Of append requests that are being handled, in bytes.
+        self.in_flight = Shares(
+            MAX_IN_FLIGHT_BYTES,
+            each=MAX_IN_FLIGHT_BYTES,
+            what="records",
+            reason="TOO_MANY_IN_FLIGHT",
+        )
 
     async def Append(  # type: ignore[override] # raw bytes: parsing is the workers' (guard)
         self, request: bytes, context: Context
@@ -80,10 +85,11 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         if (refused := log.sequencer.refuse) is not None:
             # Before the workers check what will not be stored anyhow.
             raise refused.with_traceback(None)
-        with self._holding(len(request)):
+        with self.in_flight.hold(caller, len(request)):
             keys = log.keyring.institution_keys(caller.id)
             checked = await log.admission.check(Request(request, caller.id, keys))
             result = await log.sequencer.append(checked)
+        self._rates.used(caller, records=len(result.outcomes))
         self._count(result.outcomes)
         return encode_append(result)
 
@@ -126,16 +132,6 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         return await self._in_thread(self._view_transfer, caller, request.ref)
 
     # -- what they share ------------------------------------------------------------------
-
-    @contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
-        if self.in_flight_bytes + size > MAX_IN_FLIGHT_BYTES:
-            raise BusyError("too many records are in flight", reason="TOO_MANY_IN_FLIGHT")
-        self.in_flight_bytes += size
-        try:
-            yield
-        finally:
-            self.in_flight_bytes -= size
 
     def _may_see_body(self, caller: Caller, kind: Kind, body: bytes) -> bool:
         if kind != Kind.NODE:

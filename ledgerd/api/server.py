@@ -12,10 +12,11 @@ import grpc
 from ledgerd.api.admin import AdminHandlers
 from ledgerd.api.encode import Views
 from ledgerd.api.evidence import EvidenceDesk
-from ledgerd.api.guard import Guard, Registrar
+from ledgerd.api.guard import MAX_CALLS, Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import LedgerHandlers, Log
+from ledgerd.api.limits import Rates
 from ledgerd.api.peer import STREAM_S, PeerHandlers
 from ledgerd.api.recovery import NothingMissing, RecoveryHandlers
 from ledgerd.api.regulator import RegulatorHandlers
@@ -28,10 +29,6 @@ from ledgerd_client._proto import body_pb2, service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
-
-# Calls at once, of all callers; more are told to come again. gRPC holds the whole message of each:
-# with MAX_REQUEST_BYTES that is 1 GiB at worst, half of what the unit gives us (MemoryMax).
-MAX_CALLS = 256
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -70,6 +67,7 @@ class Services:
     settled: Callable[[], Awaitable[bytes]]
     # A certificate is looked at when a connection begins: an expired one is good for no longer.
     connection_age_s: float
+    rates: Rates
 
 
 class Server:
@@ -85,12 +83,13 @@ class Server:
             services.standing,
             services.metrics,
             services.heard,
+            services.rates,
         )
         views = Views(log.origin, log.peer_origin, log.reader.header, services.desk.replica)
         self._server = _make_server(services.connection_age_s)
         server: Any = Registrar(self._server, guard)
         self._ledger = LedgerHandlers(
-            log, services.access, views, services.metrics, services.in_thread
+            log, services.access, views, services.metrics, services.in_thread, services.rates
         )
         service_pb2_grpc.add_LedgerServiceServicer_to_server(self._ledger, server)
         service_pb2_grpc.add_PeerServiceServicer_to_server(
@@ -152,7 +151,7 @@ class Server:
     @property
     def in_flight_bytes(self) -> int:
         """Of append requests that are being handled. In any thread."""
-        return self._ledger.in_flight_bytes
+        return self._ledger.in_flight.held
 
     def cut(self) -> None:
         """End the calls of whoever's certificate is revoked by now."""

@@ -2,7 +2,7 @@
 Admission: raw requests in, checked records out. The narrow interface to the worker processes.
 
 Requests that arrive while the workers are busy go to them together: one passage between processes
-for many small calls.
+for many small calls. Authors take turns: one that sends much waits behind itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Admission:
     def __init__(self, origin: str, workers: Workers) -> None:
         self._origin = origin
         self._workers = workers
-        self._waiting: OrderedDict[asyncio.Future[Call], Request] = OrderedDict()
+        # By author, the next one's turn first.
+        self._waiting: OrderedDict[str, dict[asyncio.Future[Call], Request]] = OrderedDict()
         self._waiting_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,14 +57,14 @@ class Admission:
         Raises InputError for a request that can't be read or is too large, UnavailableError.
         """
         future: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
-        self._waiting[future] = request
+        self._waiting.setdefault(request.author, {})[future] = request
         self._waiting_bytes += len(request.raw)
         self._pump()
         try:
             return await future
         finally:
-            if self._waiting.pop(future, None) is not None:  # the caller went away
-                self._waiting_bytes -= len(request.raw)
+            if future in self._waiting.get(request.author, ()):  # the caller went away
+                self._drop(request.author, future)
 
     def _pump(self) -> None:
         while self._waiting and len(self._tasks) < self._workers.count:
@@ -76,15 +77,22 @@ class Admission:
     def _take(self) -> list[tuple[asyncio.Future[Call], Request]]:
         taken: list[tuple[asyncio.Future[Call], Request]] = []
         size = 0
-        for future, request in self._waiting.items():
+        while self._waiting:
+            author, requests = next(iter(self._waiting.items()))
+            future, request = next(iter(requests.items()))
             if taken and size + len(request.raw) > _BATCH_BYTES:
                 break
             taken.append((future, request))
             size += len(request.raw)
-        for future, _ in taken:
-            del self._waiting[future]
-        self._waiting_bytes -= size
+            self._waiting.move_to_end(author)
+            self._drop(author, future)
         return taken
+
+    def _drop(self, author: str, future: asyncio.Future[Call]) -> None:
+        requests = self._waiting[author]
+        self._waiting_bytes -= len(requests.pop(future).raw)
+        if not requests:
+            del self._waiting[author]
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         # Only now: what came since the answers were given has found no worker free.

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
+from ledgerd.api.limits import Rates
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
 from ledgerd.ledger.keyring import Keyring
@@ -111,6 +112,7 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         heard=none,
         settled=none,
         connection_age_s=300,
+        rates=Rates(),
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,11 +20,11 @@ from ledger.world import Node, World
 from nodes import Client, refused
 
 from ledgerd.api.encode import Views
-from ledgerd.api.guard import MAX_CALLS_OF_ONE
+from ledgerd.api.guard import MAX_CALLS, MAX_CALLS_OF_ONE
 from ledgerd.api.identity import Caller, set_caller
 from ledgerd.api.ledger import MAX_IN_FLIGHT_BYTES, LedgerHandlers, Log
+from ledgerd.api.limits import Rates
 from ledgerd.api.roles import Access
-from ledgerd.api.server import MAX_CALLS
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
@@ -42,6 +42,17 @@ NONE: Any = None
 NO_PEER: Any = SimpleNamespace(key_history=NONE, newest=NONE)
 ROOT = Path(__file__).parents[2]
 LARGEST = bytes(MAX_REQUEST_BYTES)
+
+
+@asynccontextmanager
+async def appending(handlers: LedgerHandlers, count: int) -> AsyncIterator[list[Any]]:
+    """So many of the largest appends, under way."""
+    tasks = [asyncio.create_task(handlers.Append(LARGEST, NONE)) for _ in range(count)]
+    await asyncio.wait(tasks, timeout=0)
+    yield tasks
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Hanging:
@@ -62,7 +73,7 @@ async def handlers() -> LedgerHandlers:
         keyring=keyring, admission=hanging, sequencer=hanging, checker=NONE, own_cosigned=NO_PEER,
         witness=NO_PEER,
     )  # fmt: skip
-    return LedgerHandlers(log, NONE, NONE, Metrics(), NONE)
+    return LedgerHandlers(log, NONE, NONE, Metrics(), NONE, Rates())
 
 
 @contextmanager
@@ -93,7 +104,7 @@ def listening(node: Node, caller: str) -> Iterator[tuple[LedgerHandlers, list[st
     )
     set_caller(Caller(INSTITUTION, caller))
     with ThreadPoolExecutor(1, "reader") as pool:
-        yield LedgerHandlers(log, access, views, Metrics(), InThread(pool)), made_by
+        yield LedgerHandlers(log, access, views, Metrics(), InThread(pool), Rates()), made_by
 
 
 class TestATransferThatIsLong:
@@ -132,21 +143,23 @@ class TestAnEntryThatWasErased:
 
 
 class TestInFlight:
-    async def test_appends_over_the_limit_are_told_to_come_again(
+    async def test_appends_of_one_over_half_of_the_limit_are_told_to_come_again(
         self, handlers: LedgerHandlers
     ) -> None:
         set_caller(Caller(INSTITUTION, "uscc.BUSY"))
-        waiting = [
-            asyncio.create_task(handlers.Append(LARGEST, NONE))
-            for _ in range(MAX_IN_FLIGHT_BYTES // MAX_REQUEST_BYTES)
-        ]
-        await asyncio.wait(waiting, timeout=0)
-        with pytest.raises(BusyError) as caught:
-            await handlers.Append(b"one more", NONE)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        async with appending(handlers, MAX_IN_FLIGHT_BYTES // 2 // MAX_REQUEST_BYTES):
+            with pytest.raises(BusyError) as caught:
+                await asyncio.wait_for(handlers.Append(b"one more", NONE), 10)
         assert (caught.value.reason, caught.value.retryable) == ("TOO_MANY_IN_FLIGHT", True)
+
+    async def test_appends_of_another_are_taken_all_the_same(
+        self, handlers: LedgerHandlers
+    ) -> None:
+        set_caller(Caller(INSTITUTION, "uscc.BUSY"))
+        async with appending(handlers, MAX_IN_FLIGHT_BYTES // 2 // MAX_REQUEST_BYTES):
+            set_caller(Caller(INSTITUTION, "uscc.OTHER"))
+            async with appending(handlers, 1) as (task,):
+                assert not task.done()
 
     async def test_a_caller_that_goes_away_makes_room(self, handlers: LedgerHandlers) -> None:
         set_caller(Caller(INSTITUTION, "uscc.BUSY"))

@@ -16,6 +16,7 @@ import pytest
 from client.sdk import EXPORTER, PAYLOAD, RECIPIENT, START, STATEMENT, World
 
 from ledgerd_client import (
+    BusyError,
     ConflictError,
     Declared,
     FieldError,
@@ -463,6 +464,24 @@ class TestUnreachable:
             world.mainland.cosign()
             receipt = await world.time.finish(ledger.wait_cosigned(queued))
         assert receipt.index == 3
+
+    async def test_a_node_that_is_busy_is_left_alone_as_long_as_it_asked(
+        self, world: World
+    ) -> None:
+        way = world.detour()
+        async with world.client(transport=way) as ledger:
+            await ledger.info()
+            way.errors["append"] = BusyError("too fast", reason="TOO_FAST", retry_after_s=40)
+            await ledger.declare(PAYLOAD, **STATEMENT, if_unreachable="queue")
+            told = world.time.micros
+            await ledger.declare(b"", **STATEMENT, if_unreachable="queue")
+            with pytest.raises(BusyError) as caught:
+                await ledger.declare(b"more", **STATEMENT)
+            asked = way.asked.count("append")
+            del way.errors["append"]
+            await world.until(lambda: transfers(world) == 2)
+        assert (asked, caught.value.reason) == (1, "TOO_FAST")
+        assert world.time.micros >= told + 40_000_000
 
     async def test_flush_says_what_is_in_the_way(self, world: World) -> None:
         async with world.client() as ledger:

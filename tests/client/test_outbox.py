@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from client.outbox_worker import LEASE, START, make_record
 
-from ledgerd_client._time import backoff
+from ledgerd_client._time import Time, backoff
 from ledgerd_client.core.errors import (
     BusyError,
     ConflictError,
@@ -748,6 +748,13 @@ class TestBackoff:
 
     def test_it_may_be_none_at_all(self) -> None:
         assert backoff(5, lambda: 0.0) == 0
+
+    @pytest.mark.parametrize(("asked", "waited"), [(0, 0.1), (40, 40.1), (10**9, 300.1)])
+    def test_it_comes_after_what_the_node_asked_for_within_reason(
+        self, asked: float, waited: float
+    ) -> None:
+        error = BusyError("too fast", retry_after_s=asked)
+        assert Time(random=lambda: 0.5).backoff_s(1, error) == pytest.approx(waited)
 
 
 class TestCallerRef:

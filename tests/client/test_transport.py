@@ -89,6 +89,18 @@ class TestErrorsOnTheWire:
         kinds = [detail.type_url.rpartition(".")[2] for detail in status.details]
         assert kinds == ["ErrorInfo", "RetryInfo"][: 1 + cls.retryable]
 
+    @pytest.mark.parametrize("seconds", [0.25, 7.5, 3600])
+    def test_when_to_come_again_arrives_as_it_was_sent(self, seconds: float) -> None:
+        busy = errors.BusyError("why", retry_after_s=seconds)
+        there = from_rpc_error(sent(*to_status(busy)))
+        assert isinstance(there, errors.BusyError)
+        assert there.retry_after_s == seconds
+
+    def test_a_node_that_does_not_know_when_says_in_a_second(self) -> None:
+        there = from_rpc_error(sent(*to_status(errors.UnavailableError("why"))))
+        assert isinstance(there, errors.UnavailableError)
+        assert there.retry_after_s == 1
+
     def test_the_details_are_google_rpc_for_any_other_client(self) -> None:
         code, message, details = to_status(errors.FieldError("why"))
         status = status_pb2.Status.FromString(details)

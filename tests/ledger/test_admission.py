@@ -326,3 +326,25 @@ class TestAdmission:
         )
         assert [type(result) for result in results] == [Call, MalformedError, Call]
         await workers.close()
+
+
+class TestAuthorsTakeTurns:
+    """One that sends much waits behind itself."""
+
+    async def test_with_what_waits_for_a_worker(self, border: Border) -> None:
+        taken: list[list[str]] = []
+
+        class OneWorker:
+            count = 1
+
+            async def run(self, _check: object, _origin: str, requests: list[Request]) -> list[Any]:
+                taken.append([each.author for each in requests])
+                await asyncio.sleep(0)
+                return [Call.of([])] * len(requests)
+
+        admission = Admission(MAINLAND, cast("Workers", OneWorker()))
+        # Each fills a passage, so that none goes along with another.
+        large = bytes(1 << 20)
+        much = [admission.check(Request(large, "uscc.MUCH", {})) for _ in range(5)]
+        await asyncio.gather(*much, admission.check(Request(large, "uscc.LITTLE", {})))
+        assert taken.index(["uscc.LITTLE"]) <= 2

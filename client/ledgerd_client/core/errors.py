@@ -138,6 +138,18 @@ class UnavailableError(LedgerError):
     default_action = "try again later"
     retryable = True
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        action: str | None = None,
+        retry_after_s: float = 0,
+    ) -> None:
+        """retry_after_s: how long to wait at least, as whoever raises it knows; s."""
+        super().__init__(message, reason=reason, action=action)
+        self.retry_after_s = retry_after_s
+
 
 class BusyError(UnavailableError):
     default_reason = "BUSY"
