@@ -39,7 +39,7 @@ proto: setup  ## generate code from proto/
 	$(PROTOC) --grpc_python_out=client --mypy_grpc_out=client ledgerd_client/_proto/service.proto
 
 lock:  ## pin requirements/*.in anew (needs uv)
-	for f in dev client-test; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in node dev client-test; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
 bench: setup  ## the machine's floors and our ratios, into build/bench.json
 	PYTHONPATH=tests $(BIN)/python -m bench.run

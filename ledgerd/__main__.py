@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.completion import completion_init
 from typer.core import TyperGroup
 
 from ledgerd.commands.backup import backup
@@ -287,6 +288,8 @@ def dev(
 
 def main() -> None:
     """Run the program; ends the process."""
+    if "_LEDGERD_COMPLETE" in os.environ:  # a shell asks what may stand next
+        completion_init()
     app()
 
 

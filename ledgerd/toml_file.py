@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from ledgerd_client.core.errors import FieldError, InputError
 
@@ -22,6 +24,15 @@ class Table(BaseModel):
     """A table of the file: immutable, and without room for a key that nobody knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def settings(cls, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+        """Every setting of the file, those of tables with the table's name and a dot before."""
+        for name, field in cls.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Table):
+                yield from field.annotation.settings(f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", field
 
 
 M = TypeVar("M", bound=Table)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from ledgerd.api.roles import ALLOWED
 from ledgerd.config import Config
@@ -29,19 +26,10 @@ def table(page: str, heading: str) -> list[list[str]]:
     return [[first.strip("`"), *others] for first, *others in rows]
 
 
-def settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from settings(annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", field.description or ""
-
-
 class TestOperations:
     def test_lists_every_setting_as_the_daemon_describes_it(self) -> None:
         listed = {row[0]: row[-1] for row in table("operations.md", "Configuration")}
-        assert listed == dict(settings(Config))
+        assert listed == {name: field.description for name, field in Config.settings()}
 
     def test_lists_every_metric(self) -> None:
         listed = {row[0] for row in table("operations.md", "Metrics")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from functools import partial
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.completion import completion_init
 from typer.main import get_group
 
 from ledgerd_client.cli.deferred import Deferred, found_at
@@ -159,6 +161,8 @@ def run() -> None:
     """Run what the command line says; ends the process, or raises ModuleNotFoundError."""
     # What the SDK logs, errors and `outbox list` tell better.
     logging.getLogger("ledgerd_client").addHandler(logging.NullHandler())
+    if "_LEDGERCTL_COMPLETE" in os.environ:  # a shell asks what may stand next
+        completion_init()
     try:
         app()
     except ModuleNotFoundError:
