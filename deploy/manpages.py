@@ -25,6 +25,11 @@ from ledgerd_client.cli import program
 from ledgerd_client.cli.deferred import Deferred
 
 _CODE = re.compile(r"`([^`]+)`")
+_NODE_TOML = """
+One TOML file, /etc/ledgerd/node.toml unless `ledgerd` is told another. Paths are relative to it; a
+key that is not listed here is refused. `ledgerd check` names everything that is wrong with it. An
+example is in /usr/share/doc/ledgerd/examples.
+"""
 
 
 def main(directory: Path) -> None:
@@ -60,11 +65,7 @@ def program_page(name: str, section: int, command: Any) -> Iterator[str]:
 def configuration_page() -> Iterator[str]:
     yield from _head("node.toml", 5, "configuration of a ledgerd node.")
     yield ".SH DESCRIPTION"
-    yield from _prose([
-        "One TOML file, /etc/ledgerd/node.toml unless `ledgerd` is told another. Paths are relative"
-        " to it; a key that is not listed here is refused. `ledgerd check` names everything that is"
-        " wrong with it. An example is in /usr/share/doc/ledgerd/examples.",
-    ])  # fmt: skip
+    yield from _prose(paragraphs(_NODE_TOML))
     table = ""
     yield ".SH SETTINGS"
     # TOML's order: what stands in no table comes first.

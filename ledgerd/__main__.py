@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.completion import completion_init
+from typer.completion import completion_init  # type: ignore[attr-defined] # nothing public does
 from typer.core import TyperGroup
 
 from ledgerd.commands.backup import backup
+from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.publish import publish
 from ledgerd.commands.recover import recover, restore
 from ledgerd.commands.rotate import rotate
@@ -33,8 +34,6 @@ FAILED = 1
 BAD_INPUT = 2
 # EX_SOFTWARE of sysexits.h: the store failed under a running node.
 STORE_FAILED = 70
-
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
 
 
 class Program(TyperGroup):
@@ -65,7 +64,7 @@ app = typer.Typer(
 
 @app.command()
 def init(
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     request: Annotated[
         Path | None, typer.Option(help="Step 1: where to write the request for the authority.")
     ] = None,
@@ -97,7 +96,7 @@ def init(
 
 @app.command()
 def serve(
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     throwaway: Annotated[bool, typer.Option("--throwaway", hidden=True)] = False,
 ) -> None:
     """
@@ -117,7 +116,7 @@ def serve(
 
 
 @app.command()
-def audit(config: ConfigFile) -> None:
+def audit(config: ConfigFile = NODE_TOML) -> None:
     """
     Verify the whole store of a node that does not run, from entry 0.
 
@@ -223,7 +222,7 @@ app.command()(recover)
 
 
 @app.command("adopt-rules")
-def adopt_rules(config: ConfigFile) -> None:
+def adopt_rules(config: ConfigFile = NODE_TOML) -> None:
     """
     Put the rules of the configuration in force, in the log of a node that does not run.
 
@@ -294,22 +293,28 @@ def main() -> None:
 
 
 def _request(config: Config, out: Path) -> None:
-    from ledgerd.init import request_genesis
+    from ledgerd.init import describe_to_peer, request_genesis
 
     fingerprint = request_genesis(config, out, os.urandom)
-    _say(f"Wrote {out} for the authority of {config.origin}.")
-    _say("Read its fingerprint to the authority over the telephone:")
+    _say(f"Send {out} to the authority of {config.origin}, and for the other side's node.toml:")
+    for line in describe_to_peer(config):
+        _say(f"    {line}")
+    _say("Read the request's fingerprint to the authority over the telephone:")
     typer.echo(fingerprint)
 
 
 def _found(config: Config, genesis: Path) -> None:
+    from ledgerd.credentials import load_trust
     from ledgerd.init import found
     from ledgerd_client.approval import Approval
     from ledgerd_client.keyfile import read_file
 
     approval = Approval.parse(read_file(genesis))
     found(config, approval, clock=lambda: time.time_ns() // 1000, random=os.urandom)
-    _say(f"Founded {config.origin} in {config.store}. Start it with `ledgerd serve`.")
+    _say(f"Founded {config.origin} in {config.store}.")
+    _say("Compare with the other side, over the telephone: both trust files have the fingerprint")
+    _say(f"    {load_trust(config).fingerprint}")
+    _say("Start it with `systemctl enable --now ledgerd`, or `ledgerd serve`.")
 
 
 async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:

@@ -74,6 +74,17 @@ def request_genesis(config: Config, out: Path, random: Random) -> str:
     return fingerprint(data)
 
 
+def describe_to_peer(config: Config) -> list[str]:
+    """This node as the table [peer] of the other side's configuration."""
+    port = config.listen.rpartition(":")[2]
+    return [
+        "[peer]",
+        f'endpoint = "{config.tls.hosts[0]}:{port}"',
+        f'id = "{config.id}"',
+        f'trust_domain = "{config.trust_domain}"',
+    ]
+
+
 def found(config: Config, approval: Approval, *, clock: Callable[[], int], random: Random) -> None:
     """
     Step 2: check what the authority signed, keep the certificate, and make the ledger.

@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from ledgerd.commands.options import NODE_TOML, ConfigFile
+
 
 def backup(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")],
     to: Annotated[Path, typer.Option(help="Where backups are kept; made if it is not there.")],
+    config: ConfigFile = NODE_TOML,
     keep: Annotated[int, typer.Option(min=1, help="How many to keep; older ones go.")] = 7,
 ) -> None:
     """

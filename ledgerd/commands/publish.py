@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
+from ledgerd.commands.options import NODE_TOML, ConfigFile
+
 
 def publish(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")],
     out: Annotated[Path, typer.Option(help="The directory to serve; made if it is not there.")],
+    config: ConfigFile = NODE_TOML,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on until SIGTERM or SIGINT.")
     ] = False,

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ledgerd.commands.options import NODE_TOML, ConfigFile
+
 if TYPE_CHECKING:
     from ledgerd.recovering import Found
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
-
 
 def restore(
-    config: ConfigFile,
     copy: Annotated[
         Path, typer.Option("--from", help="A backup, the directory of some, or a store's.")
     ],
+    config: ConfigFile = NODE_TOML,
 ) -> None:
     """
     Put a copy of the store in the place of one that is gone; the node does not run.
@@ -40,7 +40,7 @@ def restore(
 
 
 def recover(
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     copies: Annotated[
         list[Path] | None,
         typer.Option("--from", help="A backup or a store, however old, to take bodies from."),

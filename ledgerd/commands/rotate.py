@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from ledgerd.commands.options import NODE_TOML, ConfigFile
+
 
 class KeyName(StrEnum):
     """Which of the node's keys."""
@@ -22,7 +24,7 @@ class KeyName(StrEnum):
 
 
 def rotate(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")],
+    config: ConfigFile = NODE_TOML,
     key: Annotated[KeyName | None, typer.Option(help="Which key to replace.")] = None,
     request: Annotated[
         Path | None, typer.Option(help="The request to make, for the authority of this side.")

@@ -28,19 +28,25 @@ def missing() -> str:
 
 
 class Systemd:
-    """Booted when made; nothing of it is left once closed."""
+    """
+    Booted when made; nothing of it is left once closed.
 
-    def __init__(self, directory: Path, *shown: str) -> None:
+    init: its first process, as seen from outside.
+    """
+
+    def __init__(self, directory: Path, *shown: str, lower: Path = Path("/")) -> None:
+        """lower: the root of a system, of which it sees a copy to write on."""
         self._directory = directory
         self._console = directory / "console.log"
-        self._init = 0
+        self.init = 0
         with self._console.open("wb") as console:
             command = [str(BOOT), str(directory), *shown]
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console
-            )
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                env={**os.environ, "LOWER": str(lower)},
+            )  # fmt: skip
         try:
-            self._init = self._wait_for_init()
+            self.init = self._wait_for_init()
             self.wait_until("systemctl", "is-system-running", gives="running")
         except BaseException:
             self.close()
@@ -49,7 +55,7 @@ class Systemd:
     def run(self, *command: str, code: int | None = 0) -> str:
         """Run a command inside and return what it says; fail unless it exits with code."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._init}", "--all", "--wd", "--", *command],
+            ["nsenter", f"--target={self.init}", "--all", "--wd", "--", *command],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=2 * PATIENCE, check=False,
         )  # fmt: skip
@@ -68,7 +74,7 @@ class Systemd:
 
     def close(self) -> None:
         # Init first: it is gone when everything inside is, and only then are the groups empty.
-        os.kill(self._init or self._process.pid, signal.SIGKILL)
+        os.kill(self.init or self._process.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
         groups = self._directory / "cgroups"
         for group in groups.read_text().split() if groups.exists() else ():

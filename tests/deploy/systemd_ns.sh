@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Boots a real systemd as PID 1 of namespaces of its own, over an overlay of / that vanishes with it.
+# Boots a real systemd as PID 1 of namespaces of its own, over an overlay of $LOWER, by default /,
+# that vanishes with it.
 #   systemd_ns.sh DIR [SOURCE:TARGET]...   shows directory SOURCE inside as TARGET, read-only
 # Stays in the foreground; whoever kills it kills everything inside. Needs root. It lists in
 # DIR/cgroups the control groups that it made: they are the caller's to remove.
@@ -36,7 +37,7 @@ mount_root() {
   local root=$1/root name mountpoint type options
   mount -t tmpfs -o mode=0755 overlay "$1/overlay"
   mkdir "$1/overlay/upper" "$1/overlay/work"
-  mount -t overlay -o "lowerdir=/,upperdir=$1/overlay/upper,workdir=$1/overlay/work" overlay "$root"
+  mount -t overlay -o "lowerdir=${LOWER:-/},upperdir=$1/overlay/upper,workdir=$1/overlay/work" overlay "$root"
   mount -t proc proc "$root/proc"
   mount -t sysfs -o ro sysfs "$root/sys"
   mount -t tmpfs -o mode=0755 tmpfs "$root/sys/fs/cgroup"

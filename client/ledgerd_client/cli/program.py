@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from typer.completion import completion_init
+from typer.completion import completion_init  # type: ignore[attr-defined] # nothing public does
 from typer.main import get_group
 
 from ledgerd_client.cli.deferred import Deferred, found_at

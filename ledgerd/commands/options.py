@@ -1,0 +1,13 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+# Where the package has it.
+NODE_TOML: Final = Path("/etc/ledgerd/node.toml")
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
