@@ -1,4 +1,4 @@
-# Every target is one step; `make setup` is the only one that reaches a package registry.
+# Every target is one step; `make setup` and `make deb` alone reach a package registry.
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
-	adversary stateful model interop
+	adversary stateful model interop deb deb-test
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,12 @@ model: setup  ## the protocol as a model: every order of steps, and each guard r
 
 interop: setup  ## other people's tools check a live border and its published tiles
 	PYTHONPATH=tests $(BIN)/python -m interop.live.run
+
+deb: setup  ## the Debian package, into build/deb (needs debhelper)
+	bash deploy/build-deb.sh
+
+deb-test: deb  ## the package on two clean machines under systemd (needs root, lintian, debootstrap)
+	$(BIN)/python -m pytest -q tests/deb
 
 client-only: setup  ## the SDK in an environment of its own: no lmdb, no daemon
 	bash tests/client_only.sh

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OF_A_TARGET = {"tests/adversary", "tests/stateful"}
+OF_A_TARGET = {"tests/adversary", "tests/deb", "tests/stateful"}
 
 
 def test_each_directory_of_tests_is_in_the_suite_or_has_a_target() -> None:
