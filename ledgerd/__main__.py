@@ -20,6 +20,7 @@ import typer
 from typer.completion import completion_init  # type: ignore[attr-defined] # nothing public does
 from typer.core import TyperGroup
 
+from ledgerd.commands.audit import audit
 from ledgerd.commands.backup import backup
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.publish import publish
@@ -116,6 +117,7 @@ def serve(
 
 
 @app.command()
+<<<<<<< HEAD
 def audit(config: ConfigFile = NODE_TOML) -> None:
     """
     Verify the whole store of a node that does not run, from entry 0.
@@ -142,6 +144,8 @@ def audit(config: ConfigFile = NODE_TOML) -> None:
 
 
 @app.command()
+=======
+>>>>>>> afe6904 (audit: a part of the log each night, beside the node that serves it)
 def compact(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The TOML file of a node that is stopped.")
@@ -214,6 +218,7 @@ def mirror(
             raise typer.Exit(STORE_FAILED) from None
 
 
+app.command()(audit)
 app.command()(publish)
 app.command()(backup)
 app.command()(rotate)
@@ -335,29 +340,6 @@ async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
         _explain(error)
         # Killed from outside, it starts again by itself.
         raise typer.Exit(FAILED if error.reason == "WRITER_KILLED" else STORE_FAILED) from None
-
-
-def _go_on_in_a_child() -> None:
-    """
-    Return in a child process; here, end as it ends.
-
-    A store whose file was cut short ends the process that maps it by SIGBUS, and no code of that
-    process can say so.
-    """
-    pid = os.fork()
-    if not pid:
-        return
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code == -signal.SIGBUS:
-        _explain(
-            StoreError(
-                "the store's file is shorter than what it says that it holds",
-                reason="CUT_SHORT",
-                action="keep the file as it is, and restore the newest backup beside it",
-            )
-        )
-        code = FAILED
-    raise typer.Exit(code if code >= 0 else 128 - code)
 
 
 def _explain(error: LedgerError) -> None:

@@ -30,11 +30,11 @@ from ledgerd.backup_files import (
     sums_of,
     write_entries,
 )
-from ledgerd.backup_result import BackupResult
 from ledgerd.backup_sources import OwnLog, SourceLog, peers_log
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.projections.erased import ErasedBody
+from ledgerd.results import BackupResult
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
 from ledgerd_client._proto import service_pb2 as pb

@@ -93,6 +93,8 @@ _VITALS: Final = {
     "replica_full": _alone("replica_full", "1 when the replica has reached its quota."),
     "latched": _alone("evidence_latched", "1 when evidence against the peer waits."),
     "spent": _alone("cosigner_spent", "1 when the cosigner key signs nothing more."),
+    "audit_ok": _alone("audit_ok", "0 when the newest audit found something wrong."),
+    "audited_at": _alone("audit_finished_timestamp_seconds", "When the newest audit ended."),
     "backed_up_at": _alone(
         "backup_finished_timestamp_seconds", "When the newest backup was finished."
     ),

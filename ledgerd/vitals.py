@@ -66,6 +66,9 @@ class Vitals:
     spent: bool
     # When the newest backup was finished.
     backed_up_at: int
+    # What the newest audit said, True before any, and when.
+    audit_ok: bool
+    audited_at: int
     disk_free: int
     disk_reserve: int
     certificates: tuple[CertificateEnd, ...]

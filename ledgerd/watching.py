@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from ledgerd.backup_result import BackupResult
 from ledgerd.config import Config
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
@@ -16,6 +15,7 @@ from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.tally import Tally
 from ledgerd.peer.node import PeerSide
 from ledgerd.projections.transfers import UNJUDGED
+from ledgerd.results import AuditResult, BackupResult
 from ledgerd.store.base import Store
 from ledgerd.vitals import OPEN, CertificateEnd, Inventory, Vitals
 from ledgerd_client._proto import body_pb2 as pb
@@ -60,6 +60,7 @@ class Watch:
         now, refusal = self.clock(), self.standing.refusal
         head, anchor, peer = self.reader.head(), self.reader.anchor(), self.peer.status()
         disk, made = os.statvfs(self.config.data), BackupResult.read(self.config.data)
+        audited = AuditResult.read(self.config.data)
         return Vitals(
             at=now,
             state=refusal.reason if refusal else OPEN,
@@ -84,6 +85,8 @@ class Watch:
             latched=peer.latched,
             spent=peer.spent,
             backed_up_at=made.finished_at if made else 0,
+            audit_ok=audited is None or bool(audited.ok),
+            audited_at=audited.finished_at if audited else 0,
             disk_free=disk.f_bavail * disk.f_frsize,
             disk_reserve=self.config.limits.reserve_bytes,
             certificates=self.certificates,

@@ -113,7 +113,7 @@ class TileWriter:
         roots = []
         edge += b"".join(hashes)
         while len(edge) >= WIDTH * HASH:
-            tile, root = _fill(bytes(edge[: WIDTH * HASH]))
+            tile, root = fill(bytes(edge[: WIDTH * HASH]))
             del edge[: WIDTH * HASH]
             changed[tile_key(level, full)] = tile
             full += 1
@@ -135,7 +135,7 @@ def frontier(snapshot: Snapshot, size: int) -> Frontier:
     return Frontier(size, [nodes(level, (size >> level) - 1) for level in levels])
 
 
-def _fill(hashes: bytes) -> tuple[bytes, bytes]:
+def fill(hashes: bytes) -> tuple[bytes, bytes]:
     """A full tile of these hashes, and the root over them."""
     *nodes, root = _above(hashes)
     return b"".join(nodes), root

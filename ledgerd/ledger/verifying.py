@@ -199,12 +199,7 @@ class LogVerifier:
     def _facts(self, transaction: Transaction, header: Header, given: Given) -> Facts:
         if given.erased_by:
             return self._facts_of_remains(transaction, header, given)
-        origin, facts = read_facts(given.body)
-        if (origin, facts.kind, facts.halves) != (
-            self._replay.history.origin, header.kind, header.halves,
-        ):  # fmt: skip
-            raise ChainError("the header does not say what the body says")
-        return facts
+        return read_own_facts(given.body, header, self._replay.history.origin)
 
     def _facts_of_remains(self, transaction: Transaction, header: Header, given: Given) -> Facts:
         """Take what remains of a body on trust, until the ERASURE that must name it has come."""
@@ -267,6 +262,14 @@ class LogVerifier:
             found = next((due for due in self._due if _named(due.finding) == said), None)
             if found is not None:
                 self._due.remove(found)
+
+
+def read_own_facts(body: bytes, header: Header, origin: str) -> Facts:
+    """The facts of a body of this log, which its header must repeat; raises as read_facts does."""
+    its_origin, facts = read_facts(body)
+    if (its_origin, facts.kind, facts.halves) != (origin, header.kind, header.halves):
+        raise ChainError("the header does not say what the body says")
+    return facts
 
 
 def _named(finding: pb.Finding) -> tuple[bytes, bool]:

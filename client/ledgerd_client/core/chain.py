@@ -70,7 +70,7 @@ class Replay:
         a claimed digest.
         """
         header = Header.parse(raw)
-        self._check_place(header)
+        check_place(header, self.size, self.last_leaf, self.last_time)
         if body is not None and sha256(body).digest() != header.body_digest:
             raise ChainError(f"entry {header.index}: the body is not the one in the header")
         if body is None and header.kind in KINDS_SHARED_WITH_PEER:
@@ -95,12 +95,14 @@ class Replay:
         if header.kind == Kind.LOSS and body.loss.root != self.tree.root():
             raise ChainError(f"entry {header.index}: the LOSS is of another tree than this")
 
-    def _check_place(self, header: Header) -> None:
-        if header.index != self.size:
-            raise ChainError(f"entry {self.size} is missing: found {header.index}")
-        if header.previous_leaf_hash != self.last_leaf:
-            raise ChainError(f"entry {header.index} does not follow from the one before")
-        if header.recorded_at < self.last_time:
-            raise ChainError(f"entry {header.index} is older than the one before")
-        if (header.kind == Kind.GENESIS) != (header.index == 0):
-            raise ChainError("GENESIS stands at index 0 and nowhere else")
+
+def check_place(header: Header, index: int, last_leaf: bytes, last_time: int) -> None:
+    """Refuse what can't be the entry at index, after one of that leaf hash and time (µs)."""
+    if header.index != index:
+        raise ChainError(f"entry {index} is missing: found {header.index}")
+    if header.previous_leaf_hash != last_leaf:
+        raise ChainError(f"entry {header.index} does not follow from the one before")
+    if header.recorded_at < last_time:
+        raise ChainError(f"entry {header.index} is older than the one before")
+    if (header.kind == Kind.GENESIS) != (header.index == 0):
+        raise ChainError("GENESIS stands at index 0 and nowhere else")

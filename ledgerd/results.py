@@ -1,0 +1,63 @@
+"""What became of a node's newest backup and audit: files in `data`, for the node to tell of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from ledgerd.ledger.standing import replace_file
+from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.jsonfile import format_json, parse_json
+
+
+class _Result:
+    """A dataclass of str and int that is kept as JSON in a node's data directory."""
+
+    __slots__ = ()
+    FILE: ClassVar[str]
+    FORMAT: ClassVar[str]
+
+    def write(self, data: Path) -> None:
+        """Put it into a node's data directory, durably; raises StoreError."""
+        replace_file(data / self.FILE, format_json(self.FORMAT, self))  # type: ignore[arg-type] # each is a dataclass
+
+    @classmethod
+    def read(cls, data: Path) -> Self | None:
+        """The one in a node's data directory; None where there is none that can be read."""
+        try:
+            return parse_json(cls.FORMAT, cls, (data / cls.FILE).read_bytes())  # type: ignore[type-var] # as above
+        except (OSError, LedgerError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult(_Result):
+    """A backup that was finished at a time (µs): entries in it, and where it is."""
+
+    FILE: ClassVar = "backup-result.json"
+    FORMAT: ClassVar = "ledgerd-backup-result/v1"
+
+    finished_at: int
+    entries: int
+    backup: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult(_Result):
+    """
+    An audit that ended at a time (µs): of so many entries of size, in part (from 0) of parts.
+
+    ok: 1, or 0 when something is wrong, which message then says.
+    """
+
+    FILE: ClassVar = "audit-result.json"
+    FORMAT: ClassVar = "ledgerd-audit-result/v1"
+
+    ok: int
+    finished_at: int
+    entries: int
+    size: int
+    part: int
+    parts: int
+    message: str
