@@ -97,9 +97,7 @@ async def _replay(
     if not manifest.peer_checkpoint:
         return NoPeerLog()
     origin = manifest.peer_origin
-    replica = Replica(
-        store, origin, trust.authority(origin), check=_check, clock=clock, first_hand=False
-    )
+    replica = Replica(store, origin, trust.authority(origin), check=_check, clock=clock)
     await replica.follow(_peers_pages(backup), parse_known(manifest.peer_checkpoint))
     return replica
 

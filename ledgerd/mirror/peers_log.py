@@ -44,9 +44,7 @@ class PeersLog:
     def __init__(
         self, store: PeerStore, way: Way, origin: str, authority: bytes, check: Check
     ) -> None:
-        self.replica = Replica(
-            store, origin, authority, check=check, clock=lambda: _END_OF_TIME, first_hand=False
-        )
+        self.replica = Replica(store, origin, authority, check=check, clock=lambda: _END_OF_TIME)
         self._way = way
 
     async def step(self) -> None:

@@ -165,7 +165,7 @@ class Monitor:
             heard = Heard(suspect, self._replica.verified_size)
             heeded = heard.listen(pages)
         try:
-            await self._replica.follow(heeded, target)
+            await self._replica.follow(heeded, target, before=self._witness.remembered_size)
         except LedgerError:
             self._suspect = self._replica.suspect
             if heard is None:

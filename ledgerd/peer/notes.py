@@ -40,8 +40,8 @@ def open_known(
     """
     Check a note's signature by the log key in force at its size, and drop lines by strangers.
 
-    before: the size of the checkpoint that is followed by this one; a key that was rotated away
-    between the two, and was not lost, must have signed too. Raises MalformedError, TooLargeError,
+    before: the size that was cosigned before this one; a key that was rotated away between the
+    two, and was not lost, must have signed too. Raises MalformedError, TooLargeError,
     SignatureError or TrustError.
     """
     opened = open_log_checkpoint(note, history)

@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from ledgerd.peer.notes import parse_known
+from ledgerd.peer.awaited import LEFT_KEY, Awaited
+from ledgerd.peer.notes import Known, parse_known
 from ledgerd.peer.ports import PeerClient
 from ledgerd.peer.replay import Page
 from ledgerd.peer.replica import Check, Replica
@@ -90,9 +91,7 @@ class Recovery:
 
     def _replica(self, store: PeerStore, origin: str) -> Replica:
         authority = self._trust.authority(origin)
-        return Replica(
-            store, origin, authority, check=self._check, clock=self._clock, first_hand=False
-        )
+        return Replica(store, origin, authority, check=self._check, clock=self._clock)
 
     def _meet_peer(self) -> Replica:
         if self.peer is None:
@@ -113,17 +112,34 @@ class Recovery:
         Bring both logs up to what the peer shows of them.
 
         Raises NotReadyError NOTHING_COSIGNED or PEER_BEHIND, TrustError for a checkpoint that the
-        peer's node has not cosigned, and what a replay raises. What was verified stays.
+        peer's node has not cosigned, and what a replay raises. What was verified stays, unless the
+        peer itself has come back by a LOSS since, and shows another end of its log.
         """
         async with aclosing(client.list_replica(self.own.size)) as messages:
             note = await self._come_up(self.own, messages)
-        async with aclosing(client.list_headers(self._meet_peer().size)) as headers:
-            await self._come_up(self._meet_peer(), headers)
+        peer = self._meet_peer()
+        try:
+            await self._fetch_peer(client, peer)
+        except ChainError as error:
+            if peer.verified is None or error.reason != ChainError.default_reason:
+                raise
+            await self._begin_anew(peer, peer.verified)
+            await self._fetch_peer(client, peer)
         opened = open_log_checkpoint(note, self.own.history, self._meet_peer().verified_history())
         if not opened.cosigned:
             raise TrustError("the peer has not cosigned the checkpoint that it shows of this log")
         await self.own_store.run(self._keep, note)
         self._erased = self._missing = None
+
+    async def _fetch_peer(self, client: PeerClient, peer: Replica) -> None:
+        async with aclosing(client.list_headers(peer.size)) as messages:
+            await self._come_up(peer, messages)
+
+    async def _begin_anew(self, peer: Replica, left: Known) -> None:
+        """Forget the peer's log; if no LOSS has ended it, our witness meets what we have seen."""
+        awaited = Awaited(self.peer_store, peer, LEFT_KEY)
+        await self.peer_store.run(awaited.keep, left)
+        await peer.go_back(None)
 
     async def asked_again(self, client: PeerClient) -> int:
         """How many entries of this log the peer says, now, that it has cosigned."""
@@ -140,6 +156,9 @@ class Recovery:
                 action="ask the authority for a new log, under a new origin",
             )
         target = parse_known(first.checkpoint, self._clock())
+        shorter = target.size <= replica.verified_size
+        if shorter and replica.root(target.size) != target.checkpoint.root:
+            raise ChainError(f"the peer shows another log of {replica.origin} than before")
         if target.size < replica.verified_size:
             raise NotReadyError(
                 f"the peer shows {target.size} entries of {replica.origin}, it showed"

@@ -64,15 +64,12 @@ class Replica:
         *,
         check: Check,
         clock: Callable[[], int],
-        first_hand: bool = True,
     ) -> None:
         """
         Take up what the store holds; authority is the key that the trust file pins for origin.
 
-        check raises SignatureError when a signature in its list fails. first_hand: the log shows
-        its checkpoints to us, and of a rotation the one with both keys' signatures.
+        check raises SignatureError when a signature in its list fails.
         """
-        self._first_hand = first_hand
         self.origin = origin
         self.verified: Known | None = None
         self.suspect: Suspect | None = None
@@ -185,11 +182,14 @@ class Replica:
 
     # -- growing --------------------------------------------------------------------------
 
-    async def follow(self, pages: AsyncIterator[Page], target: Known) -> None:
+    async def follow(
+        self, pages: AsyncIterator[Page], target: Known, *, before: int | None = None
+    ) -> None:
         """
         Replay pages from size on, up to target.
 
         Its signatures are checked when the replay is there: the pages themselves may bring the key.
+        before: the size that we cosigned last, beyond which a rotation needs both keys' signatures.
         Afterwards it is verified, without lines by strangers. Raises UnavailableError when the
         pages end too early or the store is full: what was replayed is kept, and the next call goes
         on from there. Whatever else is wrong leaves the replica as it was when it last reached a
@@ -200,24 +200,21 @@ class Replica:
         replay = kept if kept is not None else await self._store.run(self._load)
         try:
             await self._take(replay, pages)
-            await self._store.run(self._reach, replay, target)
+            await self._store.run(self._reach, replay, target, before)
         except (InputError, VerificationError, RefusedError):
             self.suspect = replay.suspect
             await self._store.run(self._rewind)
             raise
         self._replay = replay
 
-    async def go_back(self, known: Known) -> None:
-        """Cut off what was verified beyond an earlier checkpoint, and not relied on."""
+    async def go_back(self, known: Known | None) -> None:
+        """Cut off what was verified beyond an earlier checkpoint, and not relied on; None: all."""
         self._replay = None
         await self._store.run(self.cut_back, known)
 
-    def cut_back(self, known: Known) -> None:
+    def cut_back(self, known: Known | None) -> None:
         """As go_back(), by whoever has the store to itself."""
-        head = self._head._replace(checkpoint=known.note)
-        with self._store.write() as transaction:
-            head.put(transaction)
-        self._head, self.verified = head, known
+        self._stand_at(known)
         # Of the tree that is given up.
         self._nodes.clear()
         self._rewind()
@@ -273,7 +270,7 @@ class Replica:
         if staged.keys:
             self.history = grown(self.history, staged.keys)
 
-    def _reach(self, replay: PageReplay, target: Known) -> None:
+    def _reach(self, replay: PageReplay, target: Known, before: int | None) -> None:
         """Compare the replay with the checkpoint that it should have come to."""
         if replay.size < target.size:
             raise UnavailableError(f"the peer sent {replay.size} of {target.size} headers")
@@ -282,13 +279,14 @@ class Replica:
                 f"the peer's headers do not hash to its checkpoint of {target.size} entries",
                 reason="BAD_ROOT",
             )
-        before = self.verified.size if self.verified and self._first_hand else None
-        target = open_known(target.note, self.history, target.fetched_at, before=before)
-        head = self._head._replace(checkpoint=target.note)
+        self._stand_at(open_known(target.note, self.history, target.fetched_at, before=before))
+
+    def _stand_at(self, known: Known | None) -> None:
+        head = self._head._replace(checkpoint=known.note if known else b"")
         with self._store.write() as transaction:
             head.put(transaction)
-            transaction.put(Table.META, _FETCHED_KEY, u64(target.fetched_at))
-        self._head, self.verified = head, target
+            transaction.put(Table.META, _FETCHED_KEY, u64(known.fetched_at if known else 0))
+        self._head, self.verified = head, known
 
     def _rewind(self) -> None:
         """Cut off what is provisional."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from ledgerd.peer.accusations import Accusations
+from ledgerd.peer.awaited import LEFT_KEY, SHOWN_KEY, Awaited
 from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.refused import Refusal, Refused
 from ledgerd.peer.replica import Replica, replay_behind
@@ -47,11 +48,10 @@ from ledgerd_client.core.note import (
 _MAX_PROOF: Final = 63
 _SECOND: Final = 1_000_000
 
-# META: the note that was cosigned last, and one that the replay has still to reach.
+# META: the note that was cosigned last.
 _COSIGNED_KEY: Final = b"cosigned"
-_SHOWN_KEY: Final = b"shown"
-# META: the note that the replay had reached, and went back from.
-_LEFT_KEY: Final = b"left"
+# META: there while that comes from an anchor, and more may have been cosigned.
+_RESUMED_KEY: Final = b"resumed"
 
 
 class Witness:
@@ -81,13 +81,12 @@ class Witness:
         self._clock = clock
         self._wake = wake
         self._spent = spent
+        self._shown = Awaited(store, replica, SHOWN_KEY)
+        self._left = Awaited(store, replica, LEFT_KEY)
         with store.snapshot() as snapshot:
             cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
-            shown = snapshot.get(Table.META, _SHOWN_KEY)
-            left = snapshot.get(Table.META, _LEFT_KEY)
+            self._resumed = snapshot.get(Table.META, _RESUMED_KEY) is not None
         self._cosigned = parse_known(cosigned) if cosigned else self._nothing()
-        self._shown = parse_known(shown) if shown else None
-        self._left = parse_known(left) if left else None
 
     def _nothing(self) -> Known:
         return Known(Checkpoint(self._replica.origin, 0, EMPTY_ROOT), b"")
@@ -104,17 +103,29 @@ class Witness:
 
         So it is when the witness has lost its state, until it cosigns by another key.
         """
-        note, spent = self._cosigned.note, self._spent()
-        if not (note and spent):
+        note = self._cosigned.note
+        if not note or self._remembers():
             return note
+        parsed, own = parse_note(note), self._cosigner.verifier.name
+        return Note(parsed.text, tuple(s for s in parsed.signatures if s.name != own)).format()
+
+    def _remembers(self) -> bool:
+        if self._resumed:
+            return False
+        if not (spent := self._spent()):
+            return True
         key = Verifier(self._cosigner.verifier.name, COSIGNATURE_V1, spent)
-        parsed = parse_note(note)
-        lines = [s for s in parsed.signatures if (s.name, s.key_id) != (key.name, key.key_id)]
-        return Note(parsed.text, tuple(lines)).format()
+        lines = parse_note(self._cosigned.note).signatures
+        return (key.name, key.key_id) not in {(line.name, line.key_id) for line in lines}
 
     @property
     def cosigned_size(self) -> int:
         return self._cosigned.size
+
+    @property
+    def remembered_size(self) -> int | None:
+        """As cosigned_size; None before the first, and when more may have been, and forgotten."""
+        return self.cosigned_size if self._cosigned.note and self._remembers() else None
 
     def refused(self) -> list[Refusal]:
         """What the peer asked to have cosigned and did not get, the newest 64; the oldest first."""
@@ -197,7 +208,7 @@ class Witness:
 
         In a place of its own, which nobody else fills; False while another is kept there.
         """
-        return await self._store.run(self._leave, known)
+        return await self._store.run(self._left.keep, known)
 
     async def cosign_largest(self) -> None:
         """Cosign the newest verified checkpoint, unless that was done or must not be."""
@@ -217,10 +228,11 @@ class Witness:
     def _resume(self, anchored: Known) -> None:
         with self._store.write() as transaction:
             put_cosigned(transaction, anchored.note)
-        self._cosigned = self._shown = anchored
+        self._cosigned, self._resumed = anchored, True
+        self._shown.take_up()
 
     def _answer(self, known: Known, old_size: int, proof: Sequence[bytes]) -> Signature:
-        self._meet_shown()
+        self._meet_awaited()
         contradicts = self._contradicts(known)
         last, new = self._cosigned.checkpoint, known.checkpoint
         if old_size != last.size:
@@ -237,12 +249,12 @@ class Witness:
         if self._key_is_spent():
             raise spent_error()
         if new.size > self._replica.verified_size:
-            self._remember(known)
+            self._shown.keep(known)
             raise replay_behind(new.size, self._replica.verified_size)
         return self._cosign(known)
 
     def _cosign_largest(self) -> None:
-        self._meet_shown()
+        self._meet_awaited()
         verified = self._replica.verified
         if verified is None or verified.size <= self._cosigned.size:
             return
@@ -262,36 +274,40 @@ class Witness:
             if (transaction.get(Table.META, _COSIGNED_KEY) or b"") != last.note:
                 raise StoreError("the witness state is not as this process left it")
             transaction.put(Table.META, _COSIGNED_KEY, note)
+            transaction.delete(Table.META, _RESUMED_KEY)
         # Durable: only now may the cosignature leave.
-        self._cosigned = known._replace(note=note)
+        self._cosigned, self._resumed = known._replace(note=note), False
         return line
 
     def _compare(self, known: Known) -> None:
-        self._meet_shown()
+        self._meet_awaited()
         if self._contradicts(known) and known.size <= self._replica.verified_size:
             raise ForkError(f"the peer has signed another tree of {known.size} entries before")
 
     def _look_at(self, known: Known) -> None:
-        self._meet_shown()
+        self._meet_awaited()
         if not self._contradicts(known) and known.size > self._replica.verified_size:
-            self._remember(known)
+            self._shown.keep(known)
 
     def _contradicts(self, known: Known) -> bool:
         """
         Whether a signed checkpoint contradicts another; if so, accuse.
 
-        But not by a key that, as the authority has said since, was not the log's alone.
+        But not of what a LOSS gave up, or was signed by a key that, as the authority has said
+        since, was not the log's alone: of two such trees that nobody has replayed, neither counts.
         """
         evidence = self._evidence(known)
         if evidence is None:
             return False
-        with suppress(TrustError):
+        try:
             evidence.verify(self._replica.history)
-            self._accusations.accuse(evidence, known.checkpoint)
+        except TrustError:
+            return known.size <= self._replica.verified_size
+        self._accusations.accuse(evidence, known.checkpoint)
         return True
 
     def _evidence(self, known: Known) -> Evidence | None:
-        size, verified, shown = known.size, self._replica.verified, self._shown
+        size, verified, shown = known.size, self._replica.verified, self._shown.known
         if verified is not None and size <= verified.size:
             root = self._replica.root(size)
             if root == known.checkpoint.root:
@@ -304,43 +320,13 @@ class Witness:
             return fork_evidence(known.note, shown.note)
         return None
 
-    def _leave(self, known: Known) -> bool:
-        if self._left is not None:
-            return False
-        with self._store.write() as transaction:
-            transaction.put(Table.META, _LEFT_KEY, known.note)
-        self._left = known
-        return True
-
-    def _meet_left(self) -> None:
-        left = self._left
-        if left is None or left.size > self._replica.verified_size:
-            return
-        self._contradicts(left)
-        with self._store.write() as transaction:
-            transaction.delete(Table.META, _LEFT_KEY)
-        self._left = None
-
-    def _remember(self, known: Known) -> None:
-        """Keep one checkpoint that the replay must meet; the first, so that none displaces it."""
-        if self._shown is None:
-            with self._store.write() as transaction:
-                transaction.put(Table.META, _SHOWN_KEY, known.note)
-            self._shown = known
-
-    def _meet_shown(self) -> None:
-        """Compare the checkpoints that were kept, once the replay has reached them."""
-        self._meet_left()
-        shown = self._shown
-        if shown is None or shown.size > self._replica.verified_size:
-            return
-        self._contradicts(shown)
-        with self._store.write() as transaction:
-            transaction.delete(Table.META, _SHOWN_KEY)
-        self._shown = None
+    def _meet_awaited(self) -> None:
+        self._left.meet(self._contradicts)
+        self._shown.meet(self._contradicts)
 
 
 def put_cosigned(transaction: Transaction, note: bytes) -> None:
-    """Make a checkpoint the one that was cosigned last, and that all others must hold."""
-    for key in (_COSIGNED_KEY, _SHOWN_KEY):
+    """Make an anchored checkpoint the one cosigned last, as far as is known; all must hold it."""
+    for key in (_COSIGNED_KEY, SHOWN_KEY):
         transaction.put(Table.META, key, note)
+    transaction.put(Table.META, _RESUMED_KEY, b"1")

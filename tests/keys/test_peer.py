@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from peer.sides import Clock, FakePeer, Side
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
-from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.note import COSIGNATURE_V1, Signer, parse_note
 
 LOG, ENTRY, COSIGNER = pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER
 RULES = pb.RuleSet(version="2026-08", digest=bytes(32))
@@ -103,6 +104,40 @@ class TestARotationOfTheLogKey:
         log.by_node(rule_set=RULES)
         watch.peer.note = replace(log, log_key=thief).checkpoint()
         assert not await cosigned(watch)
+
+
+class TestAWitnessThatHasForgotten:
+    """It may have cosigned the rotation, after which the old key signs no more."""
+
+    @pytest.fixture
+    async def forgetful(self, watch: Watch) -> Watch:
+        """An older copy of what the witness knows was put back, and its cosigner replaced."""
+        log, data = watch.peer.log, watch.side.directory
+        await watch.side.reopen()
+        copy = shutil.copytree(data / "peer", data / "copy")
+        old = log.log_key
+        log.rotate(LOG)
+        watch.peer.note = log.checkpoint(also=[old])
+        watch.clock.advance(seconds=5)
+        await watch.side.peer.monitor.step()
+        await watch.side.close()
+        shutil.rmtree(data / "peer")
+        copy.rename(data / "peer")
+        await watch.side.open()
+        watch.side.peer.cosign_by(Signer(watch.side.log.origin, COSIGNATURE_V1, new_key()))
+        log.by_node(rule_set=RULES)
+        watch.peer.note = None
+        return watch
+
+    async def test_takes_one_signature_on_it(self, forgetful: Watch) -> None:
+        assert await cosigned(forgetful)
+
+    async def test_needs_both_of_the_next(self, forgetful: Watch) -> None:
+        await forgetful.side.peer.monitor.step()
+        forgetful.peer.log.rotate(LOG)
+        with pytest.raises(LedgerError) as refused:
+            await forgetful.side.peer.monitor.step()
+        assert refused.value.reason == "ONE_SIGNATURE"
 
 
 class TestTheFirstLook:

@@ -68,6 +68,9 @@
 #ifndef ROUND_OVER
 #define ROUND_OVER 1    /* the witness answers when it has nothing half done */
 #endif
+#ifndef FETCHED_AGAIN
+#define FETCHED_AGAIN 1 /* a recovered witness cosigns nothing that was fetched before */
+#endif
 
 #define NOTHING 0
 #define B (KEYS + 2)
@@ -99,6 +102,8 @@ bool spent;
 bool made;              /* a cosignature that has not left yet */
 /* In memory: */
 byte fetched;           /* replayed and found right, not yet cosigned */
+/* Beside it on its disk: */
+byte kept;              /* what a recovery of its node has fetched of the log */
 
 /* Copies. */
 byte backup;
@@ -204,6 +209,7 @@ active proctype witness() {
         fi;
         fetched = NOTHING }
     :: atomic { fetched != NOTHING -> fetched = NOTHING }       /* a crash, or a cut wire */
+    :: atomic { !FETCHED_AGAIN && kept == NOTHING -> kept = tree; leaves(tree) }
     :: atomic { !PERSIST && fetched != NOTHING && !spent && EXTENDS(fetched, cosigned) ->
         cosignature_leaves(fetched); look() }
     :: atomic { made -> made = false; cosignature_leaves(cosigned); look() }
@@ -235,7 +241,8 @@ active proctype mishap() {
     :: atomic { mishaps < MISHAPS && cosigned != 1 ->           /* the witness forgets */
         mishaps++;
         if :: cosigned = 1 :: cosigned = anchored fi;
-        fetched = NOTHING; made = false; spent = SPENT;
+        fetched = (FETCHED_AGAIN -> NOTHING : kept); kept = NOTHING;
+        made = false; spent = SPENT;
         forgotten(); look() }
     od
 }

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from hashlib import sha256
 
 import pytest
 from builders import START, Log, new_key
 from peer.conftest import Watch
 from peer.sides import fork_of
 from peer.test_inquest import grow, replayed, rounds
+from peer.test_witness import proof
 
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.refused import KEPT
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.checkpoint import sign_checkpoint
-from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
+from ledgerd_client.core.errors import LedgerError, UnavailableError
 from ledgerd_client.core.note import ED25519, Signer
 
 
@@ -156,6 +158,36 @@ class TestAKeyThatWasNotTheLogsAlone:
         await replayed(watch, 15)
         assert watch.side.peer.replica.verified_size == 15
         assert (watch.side.bundles, watch.side.peer.witness.cosigned_size) == ([], 15)
+
+    async def test_stands_in_nobodys_way_above_a_loss(self, watch: Watch) -> None:
+        """What was signed anew at that size is no other tree of it."""
+        await self.gave_up(watch, 12)
+        await replayed(watch, 9)
+        grow(watch, 12)
+        log = watch.peer.log
+        with pytest.raises(UnavailableError) as waits:
+            await watch.side.peer.witness.add_checkpoint(9, proof(log, 9, 12), log.checkpoint())
+        assert waits.value.reason == "REPLAY_BEHIND"
+
+    async def test_takes_no_place_above_a_loss(self, watch: Watch) -> None:
+        """There is one to remember what the replay must meet."""
+        await self.gave_up(watch, 1000)
+        await replayed(watch, 9)
+        watch.side.peer.mentioned(forked(watch, 9, 11).checkpoint())
+        await rounds(watch, 1)
+        await replayed(watch, 12)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def gave_up(self, watch: Watch, size: int) -> None:
+        """The peer has shown a tree of that size, and then declared all above 8 lost."""
+        await replayed(watch, 8)
+        lost = fork_of(watch.peer.log, 8)
+        tree = Checkpoint(lost.origin, size, sha256(b"lost").digest())
+        signer = Signer(lost.origin, ED25519, lost.log_key)
+        watch.side.peer.mentioned(sign_checkpoint(tree, signer))
+        await rounds(watch, 1)
+        watch.peer.log.lose()
 
     async def test_accuses_nobody_once_that_is_declared(self, watch: Watch) -> None:
         await replayed(watch, 8)

@@ -158,3 +158,54 @@ class TestBothRestoredAtOnce:
             node.config.data.mkdir(mode=0o700)
             scene.restore(node.config.data.parent / "copy", of=node)
             await node.open()
+
+
+class TestAPeerThatCameBackItselfByALoss:
+    """After it had been asked: what was fetched of its log then is not its log any more."""
+
+    @pytest.fixture
+    async def fetched(self, scene: Scene) -> Scene:
+        """With an end that is cosigned by nobody, and lost right after it was fetched."""
+        await scene.settle()
+        await scene.acknowledge(scene.border.transfer())
+        await scene.node.close()
+        await scene.recover()
+        await scene.node.open()
+        await scene.peer.close()
+        await scene.peer.declare(await scene.peer.ask_for_loss([]))
+        await scene.peer.open()
+        await scene.acknowledge(scene.border.transfer())
+        await scene.lose("store", "peer", "high-water")
+        return scene
+
+    async def test_is_followed_from_its_beginning(self, fetched: Scene) -> None:
+        await fetched.come_back()
+        await fetched.meet()
+        assert fetched.node.peer.replica.verified_size == fetched.peer.reader.head().size
+
+    async def test_is_accused_of_nothing(self, fetched: Scene) -> None:
+        await fetched.come_back()
+        await fetched.meet()
+        assert not fetched.node.accusations
+
+    async def test_is_accused_of_what_no_loss_explains(self, scene: Scene) -> None:
+        """An operator put an older copy of its store in place, mark and all."""
+        await scene.settle()
+        await scene.peer.close()
+        config, copy = scene.peer.config, scene.peer.config.data.parent / "copy"
+        shutil.copytree(config.store, copy)
+        await scene.peer.open()
+        for node in scene.nodes:
+            node.wire.seen = Blind()
+        await scene.acknowledge(scene.border.transfer())
+        await scene.node.close()
+        await scene.recover()
+        await scene.peer.close()
+        shutil.rmtree(config.store)
+        shutil.copytree(copy, config.store)
+        write_mark(config.data, HighWater(scene.instance_of(copy), 1))
+        await scene.peer.open()
+        await scene.acknowledge(scene.border.transfer())
+        await scene.come_back()
+        await scene.meet()
+        assert len(scene.node.accusations) == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+from peer.sides import rounds
 from recovery.scene import Scene
 
 
@@ -31,3 +33,24 @@ class TestALossBelowWhatWasReplayed:
         await scene.come_back()
         await scene.meet()
         assert not scene.peer.accusations
+
+
+class TestARotationThatItCosignedBeforeItForgot:
+    """Of the log key, beyond its newest own anchor: the old key is destroyed, and signs no more."""
+
+    @pytest.fixture
+    async def forgotten(self, scene: Scene) -> Scene:
+        await scene.acknowledge(scene.border.transfer())
+        await scene.settle()
+        # No time passes, so no anchor is due.
+        await scene.peer.rotate("log")
+        await rounds(scene.node, scene.peer)
+        assert scene.peer.peer.own_cosigned.size == scene.peer.reader.head().size
+        await scene.acknowledge(scene.border.transfer())
+        await scene.lose()
+        await scene.come_back()
+        return scene
+
+    async def test_is_cosigned_with_one_signature(self, forgotten: Scene) -> None:
+        await forgotten.meet()
+        assert forgotten.peer.peer.own_cosigned.size == forgotten.peer.reader.head().size

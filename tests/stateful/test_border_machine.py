@@ -281,12 +281,7 @@ class BorderMachine(RuleBasedStateMachine):
         ran = node.runs
         await node.close()
         with suppress(UnavailableError, NotReadyError):
-            try:
-                self.approvals[number] = await node.ask_for_loss(self.copies[number])
-            except (ChainError, TrustError):
-                # What was fetched before the peer itself came back by a LOSS: begin anew.
-                node.lose("recovering")
-                self.approvals[number] = await node.ask_for_loss(self.copies[number])
+            self.approvals[number] = await node.ask_for_loss(self.copies[number])
         if ran:
             await node.open()
 
