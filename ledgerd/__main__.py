@@ -117,35 +117,6 @@ def serve(
 
 
 @app.command()
-<<<<<<< HEAD
-def audit(config: ConfigFile = NODE_TOML) -> None:
-    """
-    Verify the whole store of a node that does not run, from entry 0.
-
-    Layout, chain, tree, signatures and digests are checked, indexes and findings built anew and
-    compared. Exit 1, and the name of the first entry or table that is wrong, if anything is.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ledgerd import auditing
-    from ledgerd.config import Config
-
-    _go_on_in_a_child()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("auditing", total=None)
-        report = auditing.audit(
-            Config.load(config), lambda done, total: bar.update(task, completed=done, total=total)
-        )
-    typer.echo(
-        f"{report.entries} entries, {report.findings} findings, root {report.root.hex()}:"
-        " everything is as the log says"
-    )
-
-
-@app.command()
-=======
->>>>>>> afe6904 (audit: a part of the log each night, beside the node that serves it)
 def compact(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The TOML file of a node that is stopped.")

@@ -6,17 +6,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 if TYPE_CHECKING:
     from ledgerd.config import Config
 
 
 def audit(
-    config: Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")],
+    config: ConfigFile = NODE_TOML,
     nights: Annotated[
         int | None,
         typer.Option(min=2, max=3_650, help="Beside a node that runs: verify one part of so many."),
