@@ -23,6 +23,7 @@ from ledgerd.store.base import (
     check_key,
     check_keys,
 )
+from ledgerd.store.format import FORMAT_KEY, check_format, format_value
 from ledgerd.store.lock import hold
 from ledgerd.store.tables import INSTANCE_KEY, Table
 from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
@@ -76,6 +77,10 @@ class LmdbStore:
     def __init__(self, path: Path, environment: lmdb.Environment, opened: ExitStack) -> None:
         self._path = path
         self._environment = environment
+        # First: a store of another format may have other tables.
+        meta = environment.open_db(Table.META.encode(), create=False)
+        with environment.begin(meta) as transaction:
+            check_format(transaction.get(FORMAT_KEY))
         self._databases = {
             table: environment.open_db(table.encode(), create=False) for table in Table
         }
@@ -119,8 +124,9 @@ class LmdbStore:
 
         from_end_to_end: how it will be read, for the kernel to read ahead.
 
-        Raises StoreError "NO_STORE" when there is none, and leaves the directory as it is;
-        NotReadyError ALREADY_SERVED while it is compacted.
+        Raises StoreError "NO_STORE" when there is none, STORE_TOO_NEW or STORE_TOO_OLD when it is
+        of another format, and leaves the directory as it is; NotReadyError ALREADY_SERVED while it
+        is compacted.
         """
         # Looked at first: LMDB begins a new store in an empty directory, and in an empty file.
         data = path / _DATA
@@ -286,6 +292,7 @@ def _make(path: Path, instance: bytes) -> None:
                 table: environment.open_db(table.encode(), txn=transaction) for table in Table
             }
             transaction.put(INSTANCE_KEY, instance, db=databases[Table.META])
+            transaction.put(FORMAT_KEY, format_value(), db=databases[Table.META])
         unfinished.rename(path / _DATA)
     except BaseException:
         unfinished.unlink(missing_ok=True)

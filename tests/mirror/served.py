@@ -16,6 +16,7 @@ from ledgerd.ledger.answers import Answers
 from ledgerd.mirror.follower import Follower
 from ledgerd.mirror.store import MirrorStore
 from ledgerd.store.base import Store
+from ledgerd.store.format import FORMAT_KEY
 from ledgerd.store.tables import INSTANCE_KEY, Table
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
@@ -160,7 +161,7 @@ def rows_of(store: Store) -> Rows:
     """Everything in a store, but what is its own alone."""
     with store.snapshot() as snapshot:
         rows = {table: list(snapshot.scan(table)) for table in Table}
-    own = {INSTANCE_KEY, b"mirrored", b"anchored"}
+    own = {INSTANCE_KEY, FORMAT_KEY, b"mirrored", b"anchored"}
     rows[Table.META] = [(key, value) for key, value in rows[Table.META] if key not in own]
     return rows
 
