@@ -45,6 +45,7 @@ from ledgerd.signing import LiveKeys, OwnEntries
 from ledgerd.status import describe
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
+from ledgerd.troubles import troubles
 from ledgerd.vitals import OPEN, CertificateEnd
 from ledgerd.watching import Watch
 from ledgerd.writing import WriterProcess, Writing
@@ -225,6 +226,7 @@ class Node:
                 ),
             )
         )
+        self._tell_health()
         port = await server.start(
             config.listen,
             certificate=self.files.tls.certificate,
@@ -352,6 +354,7 @@ class Node:
         self.sequencer.refuse = refusal
         self.metrics.appends_state.state(refusal.reason if refusal else OPEN)
         self._notifier.status(self.status)
+        self._tell_health()
         if refusal is None:
             _log.info("appends_taken")
         else:
@@ -363,10 +366,15 @@ class Node:
             if self._server is not None:
                 self._server.cut()
                 await self._follow_certificate()
+            self._tell_health()
             self._notifier.status(self.status)
             if self.standing.refusal is None:
                 self.live_keys.settle(self.peer.own_cosigned.size)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
+
+    def _tell_health(self) -> None:
+        if self._server is not None:
+            self._server.tell(troubles(self.watch.vitals()))
 
     async def _follow_certificate(self) -> None:
         """Go over to a certificate that was put in the place of ours."""

@@ -45,7 +45,8 @@ class LocalServer:
         service_pb2_grpc.add_RegulatorServiceServicer_to_server(self._regulator, server)
         for_all = PublicHandlers(public)  # type: ignore[abstract] # the door is shut to the others
         service_pb2_grpc.add_LedgerServiceServicer_to_server(for_all, server)
-        self._health = Health(server)
+        services = ("ledger.v1.LedgerService", "ledger.v1.RegulatorService")
+        self._health = Health(server, services, parts=())
         self._path: Path | None = None
 
     async def start(self, path: Path) -> None:
@@ -69,7 +70,7 @@ class LocalServer:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls, let those in flight end, and remove the socket."""
-        await self._health.stop()
+        self._health.stop()
         self._regulator.end_tails()
         await self._server.stop(grace_s)
         if self._path is not None:

@@ -57,6 +57,8 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.RecoveryService/ListMissing": _INSTITUTIONS,
     "/ledger.v1.RecoveryService/ReturnBodies": _INSTITUTIONS,
     "/grpc.health.v1.Health/Check": _ANYONE,
+    "/grpc.health.v1.Health/List": _ANYONE,
+    "/grpc.health.v1.Health/Watch": _ANYONE,
 })  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
-from ledgerd_client._proto import body_pb2, service_pb2_grpc
+from ledgerd.troubles import Trouble
+from ledgerd_client._proto import body_pb2, service_pb2, service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
@@ -41,6 +42,9 @@ _OPTIONS = (
     # Two daemons on one port would each get some of the calls.
     ("grpc.so_reuseport", 0),
 )
+
+
+_SERVICES = [each.full_name for each in service_pb2.DESCRIPTOR.services_by_name.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ class Server:
             server,
         )
         service_pb2_grpc.add_RecoveryServiceServicer_to_server(NothingMissing(), server)
-        self._health = Health(server)
+        self._health = Health(server, _SERVICES)
 
     async def start(
         self, listen: str, *, certificate: bytes, key: bytes, authorities: Iterable[bytes]
@@ -153,13 +157,17 @@ class Server:
         """Of append requests that are being handled. In any thread."""
         return self._ledger.in_flight.held
 
+    def tell(self, found: Iterable[Trouble]) -> None:
+        """Have whoever asks for its health told how the node does."""
+        self._health.tell(found)
+
     def cut(self) -> None:
         """End the calls of whoever's certificate is revoked by now."""
         self._guard.cut()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; return when those in flight are done, or grace_s has passed."""
-        await self._health.stop()
+        self._health.stop()
         self._ledger.end_tails()
         self._regulator.end_tails()
         await self._server.stop(grace_s)

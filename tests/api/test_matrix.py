@@ -28,7 +28,6 @@ from ledgerd_client.pki import Certificate, Validity
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EVERYBODY = f"{INSTITUTION} {REGULATOR} {PEER} {OPERATOR}"
-NOBODY = ""
 
 # The roles that may call a method.
 MATRIX = {
@@ -64,9 +63,8 @@ MATRIX = {
     "ledger.v1.RecoveryService/ListMissing": INSTITUTION,
     "ledger.v1.RecoveryService/ReturnBodies": INSTITUTION,
     "grpc.health.v1.Health/Check": EVERYBODY,
-    # A watcher would hold a call for as long as it likes.
-    "grpc.health.v1.Health/Watch": NOBODY,
-    "grpc.health.v1.Health/List": NOBODY,
+    "grpc.health.v1.Health/Watch": EVERYBODY,
+    "grpc.health.v1.Health/List": EVERYBODY,
 }
 
 # What somebody in a role is told who has something wrong, whatever the method.

@@ -1,0 +1,111 @@
+"""
+What is wrong with a node, by what is known of it: for operators, health checks and nobody else.
+
+Each trouble has an alert in deploy/alerts.yml, and so a section in docs/runbook.md: of PEER_SILENT
+it is LedgerdPeerSilent. Alerts wait a while before they wake somebody; this says how it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ledgerd.vitals import OPEN, CertificateEnd, Vitals
+
+# What a trouble keeps from working: parts that a health check may ask for.
+APPEND: Final = "append"
+FRESH: Final = "fresh"
+PEER: Final = "peer"
+PARTS: Final = (APPEND, FRESH, PEER)
+
+STALLED_S: Final = 10
+CLOCK_S: Final = 5
+PEER_SILENT_S: Final = 300
+NOT_COSIGNED_S: Final = 600
+ANCHOR_LATE_S: Final = 1800
+ENDS_SOON_S: Final = 14 * 86_400
+ENDS_S: Final = 2 * 86_400
+BACKUP_OLD_S: Final = 36 * 3_600
+AUDIT_OLD_S: Final = 3 * 86_400
+# Times the reserve.
+_LOW: Final = 8
+
+_SECOND: Final = 1_000_000
+
+
+class Trouble(NamedTuple):
+    """code: stable, upper-case; part: what it keeps from working, "" for nothing yet."""
+
+    code: str
+    part: str
+    says: str
+
+
+def troubles(vitals: Vitals) -> list[Trouble]:
+    """What needs a person, the worst first; empty when all is well."""
+    return [*_of_appends(vitals), *_of_time(vitals), *_of_peer(vitals), *_of_later(vitals)]
+
+
+def alert(code: str) -> str:
+    """The name of a trouble's alert, and of its section in the runbook."""
+    return "Ledgerd" + "".join(word.capitalize() for word in code.split("_"))
+
+
+def _of_appends(vitals: Vitals) -> Iterator[Trouble]:
+    if vitals.state == "ROLLED_BACK":
+        yield Trouble("ROLLED_BACK", APPEND, vitals.why_not)
+    elif vitals.state != OPEN:
+        yield Trouble("APPENDS_REFUSED", APPEND, vitals.why_not)
+    if vitals.disk_free < vitals.disk_reserve:
+        yield Trouble("DISK_FULL", APPEND, f"{vitals.disk_free} bytes are free")
+
+
+def _of_time(vitals: Vitals) -> Iterator[Trouble]:
+    if vitals.stalled_s > STALLED_S:
+        yield Trouble("STALLED", FRESH, f"for {vitals.stalled_s:.0f} s no work was finished")
+    ahead = (vitals.recorded_at - vitals.at) / _SECOND
+    if ahead > CLOCK_S:
+        yield Trouble("CLOCK_JUMPED", FRESH, f"the newest entry is {ahead:.0f} s in the future")
+
+
+def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
+    if vitals.latched:
+        yield Trouble("EVIDENCE", PEER, "the peer has signed what no honest log signs")
+    if vitals.spent:
+        yield Trouble("COSIGNER_SPENT", PEER, "this node cosigns nothing more with its key")
+    if vitals.replica_full:
+        yield Trouble("REPLICA_FULL", PEER, "there is no room for more of the peer's headers")
+    silent = (vitals.at - vitals.fetched_at) / _SECOND
+    if silent > PEER_SILENT_S:
+        since = f"for {silent:.0f} s" if vitals.fetched_at else "yet"
+        why = f" ({vitals.failing})" if vitals.failing else ""
+        yield Trouble("PEER_SILENT", PEER, f"nothing of the peer was verified {since}{why}")
+    if vitals.cosign_lag_s > NOT_COSIGNED_S:
+        waits = f"{vitals.size - vitals.cosigned_size} entries wait"
+        lag = f"the oldest for {vitals.cosign_lag_s:.0f} s"
+        yield Trouble("NOT_COSIGNED", PEER, f"{waits} for the peer's cosignature, {lag}")
+
+
+def _of_later(vitals: Vitals) -> Iterator[Trouble]:
+    """What stops nothing yet."""
+    if not vitals.audit_ok:
+        yield Trouble("AUDIT_FAILED", "", "the newest audit found something wrong")
+    if vitals.overdue_s > ANCHOR_LATE_S:
+        late = f"{vitals.overdue_s:.0f} s ago"
+        yield Trouble("ANCHOR_LATE", "", f"a deadline passed {late}, and no anchor has judged it")
+    for end in vitals.certificates:
+        yield from _of_certificate(end, (end.at - vitals.at) / _SECOND)
+    if vitals.disk_reserve <= vitals.disk_free < _LOW * vitals.disk_reserve:
+        yield Trouble("DISK_LOW", "", f"{vitals.disk_free} bytes are free")
+    # Of a node that never was, the alerts say it: a new one, or a trial, need not be.
+    if vitals.backed_up_at and vitals.at - vitals.backed_up_at > BACKUP_OLD_S * _SECOND:
+        yield Trouble("BACKUP_OLD", "", "no backup was finished within a day and a half")
+    if vitals.audited_at and vitals.at - vitals.audited_at > AUDIT_OLD_S * _SECOND:
+        yield Trouble("AUDIT_OLD", "", "no audit was finished within three days")
+
+
+def _of_certificate(end: CertificateEnd, left_s: float) -> Iterator[Trouble]:
+    if left_s < ENDS_SOON_S:
+        code = "CERTIFICATE_ENDS" if left_s < ENDS_S else "CERTIFICATE_ENDS_SOON"
+        days = f"in {left_s / 86_400:.0f} days" if left_s > 0 else "already"
+        yield Trouble(code, "", f"the certificate {end.name} ({end.fingerprint}) ends {days}")
