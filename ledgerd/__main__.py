@@ -27,6 +27,7 @@ from ledgerd.commands.publish import publish
 from ledgerd.commands.recover import recover, restore
 from ledgerd.commands.rotate import rotate
 from ledgerd_client.core.errors import InputError, LedgerError, StoreError
+from ledgerd_client.secrecy import keep_to_ourselves
 
 if TYPE_CHECKING:
     from ledgerd.config import Config
@@ -263,6 +264,7 @@ def dev(
 
 def main() -> None:
     """Run the program; ends the process."""
+    keep_to_ourselves()
     if "_LEDGERD_COMPLETE" in os.environ:  # a shell asks what may stand next
         completion_init()
     app()

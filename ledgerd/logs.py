@@ -10,10 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
+from structlog.typing import ExcInfo
+
+from ledgerd_client.core.errors import LedgerError, StoreError
 
 # Of syslog(3).
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -31,8 +35,7 @@ def configure_logs(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # The plain traceback: one with local variables would print records.
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(_trace),
             structlog.processors.JSONRenderer(ensure_ascii=False),
             *([_prefixed] if in_journal() else []),
         ],
@@ -57,6 +60,25 @@ def in_journal(environ: Mapping[str, str] = os.environ) -> bool:
     except OSError:
         return False
     return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _trace(exc_info: ExcInfo) -> str:
+    """Where it happened and what it was. Variables and messages may hold what a caller sent."""
+    error: BaseException | None = exc_info[1]
+    found: list[str] = []
+    while error is not None:
+        found.append("".join(traceback.format_tb(error.__traceback__)) + _kind(error))
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\ncaused by\n\n".join(found)
+
+
+def _kind(error: BaseException) -> str:
+    name = type(error).__qualname__
+    if isinstance(error, StoreError):
+        return f"{name} {error.reason}: {error.message}"
+    if isinstance(error, LedgerError):
+        return f"{name} {error.reason}"
+    return f"{name}: {error.strerror}" if isinstance(error, OSError) else name
 
 
 def prefix(level: str) -> str:

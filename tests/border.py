@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ LEDGERD = str(BIN / "ledgerd")
 LEDGERCTL = str(BIN / "ledgerctl")
 # Longer than anything takes on a busy machine; only a failure waits so long.
 PATIENCE = 60.0
+OWN_SCORE = Path("/proc/self/oom_score_adj")
 
 
 @dataclass
@@ -90,23 +91,34 @@ class Node:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
 
-    def _writer(self) -> int:
-        """The one process of the daemon's that has the store's file open."""
+    @property
+    def processes(self) -> list[int]:
+        """Its process ids, the daemon's own first."""
         assert self.process is not None
-        pid, store = self.process.pid, self.config.parent / "data" / "store" / "data.mdb"
+        pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        (found,) = (
-            int(child)
-            for child in children
-            if any(file.resolve() == store for file in Path(f"/proc/{child}/fd").iterdir())
-        )
-        return found
+        return [pid, *map(int, children)]
+
+    def _writer(self) -> int:
+        return writer_of(self.processes[1:])
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         self.notify.close()
         self._socket_path.unlink(missing_ok=True)
+
+
+def writer_of(children: Iterable[int]) -> int:
+    """The one of a daemon's processes that writes; what it has open its like may not see."""
+    (found,) = (
+        child
+        for child in children
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        # Workers offer themselves to be killed for their memory before the others.
+        and Path(f"/proc/{child}/oom_score_adj").read_text() == OWN_SCORE.read_text()
+    )
+    return found
 
 
 class Mirror:

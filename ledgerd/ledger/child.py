@@ -23,6 +23,7 @@ from multiprocessing.util import Finalize
 from typing import Any, Final
 
 from ledgerd_client.core.errors import LedgerError, UnavailableError
+from ledgerd_client.secrecy import forbid_dumps, may_be_dumped
 
 _LENGTH: Final = 4
 _BUFFER: Final = 256 * 1024
@@ -80,7 +81,9 @@ class Child:
         Finalize(None, ours.close, exitpriority=1)
         with theirs:
             process = multiprocessing.get_context("spawn").Process(
-                target=_serve, args=(theirs, self._make, self._args), daemon=True
+                target=_serve,
+                args=(theirs, self._make, self._args, may_be_dumped()),
+                daemon=True,
             )
             try:
                 process.start()
@@ -216,7 +219,10 @@ def _frame(value: object) -> memoryview:
 
 
 def _serve(
-    link: socket.socket, make: Callable[..., Callable[..., Any]], args: Sequence[Any]
+    link: socket.socket,
+    make: Callable[..., Callable[..., Any]],
+    args: Sequence[Any],
+    may_be_dumped: bool,
 ) -> None:
     # The parent drains first and ends us itself, also when a terminal signals both.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -224,6 +230,9 @@ def _serve(
     with link:
         questions = _Questions(link)
         went_well, answerer = _try(make, *args)
+        if not may_be_dumped:
+            # After make: what it says of itself in /proc is root's from now on.
+            forbid_dumps()
         tune_collector()
         _send(link, went_well, None if went_well else answerer)
         # A parent that was killed, and one that has closed the link, look the same: the end.

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import structlog
 from ledgerd.logs import configure_logs, set_level
@@ -41,6 +43,40 @@ class TestTheLevel:
     def test_changes_for_loggers_that_are_in_use(self, tmp_path: Path) -> None:
         events = [json.loads(line)["event"] for line in logged(tmp_path, JOURNAL_STREAM="")]
         assert events == ["two", "three", "five"]
+
+
+RAISING = """
+import structlog
+from ledgerd.logs import configure_logs
+
+configure_logs("info")
+try:
+    try:
+        {}["what a caller sent"]
+    except KeyError:
+        raise OSError(28, "No space left on device", "what a caller sent")
+except OSError as error:
+    structlog.get_logger().error("failed", exc_info=error)
+"""
+
+
+class TestATraceback:
+    @pytest.fixture
+    def line(self) -> str:
+        command = [sys.executable, "-c", RAISING]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return str(json.loads(done.stderr)["exception"])
+
+    def test_says_where_it_was_and_what(self, line: str) -> None:
+        where = 'File "<string>", line 8, in <module>'
+        assert (where in line, line.count("KeyError"), "OSError: No space" in line) == (
+            True,
+            1,
+            True,
+        )
+
+    def test_has_no_message_that_could_quote_a_record(self, line: str) -> None:
+        assert "what a caller sent" not in line
 
 
 class TestTheJournal:

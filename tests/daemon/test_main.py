@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from border import writer_of
 from nodes import Node, Side, make_sides, refused
 
 from ledgerd_client.jsonfile import fingerprint
@@ -71,15 +72,8 @@ class Daemon:
         pid = self.process.pid
         return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
-    def writer(self, side: Side) -> int:
-        """The one process of its own that has the store's file open."""
-        data = side.directory / "data" / "store" / "data.mdb"
-        (found,) = (
-            child
-            for child in self.children()
-            if any(fd.resolve() == data.resolve() for fd in Path(f"/proc/{child}/fd").iterdir())
-        )
-        return found
+    def writer(self) -> int:
+        return writer_of(self.children())
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, list[str]]:
         """Exit code, and the lines on standard error."""
@@ -133,7 +127,7 @@ class TestServing:
         daemon.wait_for("READY=1")
         node = Node(*sides, daemon.port)
         # From now on no file grows: what a commit writes fails.
-        resource.prlimit(daemon.writer(founded), resource.RLIMIT_FSIZE, (4096, 4096))
+        resource.prlimit(daemon.writer(), resource.RLIMIT_FSIZE, (4096, 4096))
         error = await refused(node.institution())
         await node.close()
         code, lines = daemon.end()
@@ -146,14 +140,14 @@ class TestServing:
     ) -> None:
         """Also when nobody calls. systemd starts it again after 1, and not after 70."""
         daemon.wait_for("READY=1")
-        os.kill(daemon.writer(founded), number)
+        os.kill(daemon.writer(), number)
         ended, lines = daemon.end()
         assert ended == code
         assert lines[-1].startswith("ledgerd: the process that writes the store")
 
     def test_a_worker_that_is_killed_is_replaced(self, daemon: Daemon, founded: Side) -> None:
         daemon.wait_for("READY=1")
-        for pid in daemon.children() - {daemon.writer(founded)}:
+        for pid in daemon.children() - {daemon.writer()}:
             os.kill(pid, signal.SIGKILL)
         assert daemon.stop()[0] == 0
 

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from ledger.ends import ended
 
 from ledgerd.ledger.child import Child
 from ledgerd_client.core.errors import FieldError, LedgerError, UnavailableError
+from ledgerd_client.secrecy import may_be_dumped
 
 
 @asynccontextmanager
@@ -202,3 +204,36 @@ async def main():
 if __name__ == "__main__":
     asyncio.run(main())
 """
+
+
+SECRETIVE = """
+import asyncio
+from ledger.test_child import tell_whether_dumped
+from ledgerd.ledger.child import Child
+from ledgerd_client.secrecy import forbid_dumps
+
+async def main():
+    child = Child(tell_whether_dumped)
+    await child.start()
+    print(await child.ask())
+    await child.close()
+
+if __name__ == "__main__":
+    forbid_dumps()
+    asyncio.run(main())
+"""
+
+
+def tell_whether_dumped() -> Callable[..., bool]:
+    return may_be_dumped
+
+
+class TestSecrecy:
+    def test_is_as_its_parents(self, tmp_path: Path) -> None:
+        program = tmp_path / "parent.py"
+        program.write_text(SECRETIVE)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, program], capture_output=True, text=True, check=True, env=environment
+        )
+        assert done.stdout == "False\n"

@@ -6,6 +6,8 @@ import gc
 import os
 import sys
 
+from ledgerd_client.secrecy import keep_to_ourselves
+
 # gRPC's own lines on standard error say no more than our errors do; read when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -17,6 +19,7 @@ def main() -> None:
     # What a short run makes is nearly all modules, which stay: looking through them for garbage,
     # again and again and once more at the end, would take a fifth of its time.
     gc.set_threshold(100_000)
+    keep_to_ourselves()
     try:
         from ledgerd_client.cli.program import run  # noqa: PLC0415 -- needs an extra
 
