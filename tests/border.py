@@ -50,6 +50,9 @@ class Node:
 
     def launch(self, wrapper: Sequence[str] = ()) -> None:
         """Start it and return at once."""
+        # A queue full of what the process before this one said takes nothing more.
+        while select.select([self.notify], [], [], 0)[0]:
+            self.notify.recv(4096)
         command = [*wrapper, LEDGERD, "serve", "--config", str(self.config), *self.options]
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._socket_path)}
         with self.log.open("ab") as log:
