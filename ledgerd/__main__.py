@@ -125,6 +125,10 @@ def compact(
     store: Annotated[
         Path | None, typer.Option(help="Or the store/ of a backup, or of a mirror's directory.")
     ] = None,
+    forget: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="An entry that reads as BODY_LOST to `erase`: its body goes too."),
+    ] = None,
 ) -> None:
     """
     Write a store anew without the pages of what was erased, and put it in the old one's place.
@@ -140,7 +144,7 @@ def compact(
             reason="USAGE",
             action="give --config FILE of a stopped node, or --store DIRECTORY of a copy",
         )
-    before, after = compact_store(store or Config.load(config).store)  # type: ignore[arg-type]
+    before, after = compact_store(store or Config.load(config).store, forget or ())  # type: ignore[arg-type]
     typer.echo(f"{before} bytes before, {after} after: nothing is left in it of what was erased")
 
 

@@ -154,11 +154,14 @@ def hand_over(store: Store, recovery: Recovery) -> None:
 def _put(transaction: Transaction, start: int, page: list[Held]) -> None:
     rows = [(u64(index), held) for index, held in enumerate(page, start)]
     transaction.put_many(Table.HEADERS, ((key, held.header) for key, held in rows))
-    transaction.put_many(Table.BODIES, ((key, held.body) for key, held in rows if held.body))
+    bodies = [(key, held.body, held.lost) for key, held in rows if held.body]
+    transaction.put_many(Table.BODIES, ((key, body) for key, body, lost in bodies if not lost))
+    transaction.put_many(Table.RETURNED, ((key, body) for key, body, lost in bodies if lost))
 
 
 def _given(held: Held) -> Given:
     erased: ErasedBody | None = held.erased
     if erased is not None:
         return Given(held.header, erased.remains, erased.erasure)
-    return Given(held.header, held.body, lost=not held.body)
+    lost = held.lost or not held.body
+    return Given(held.header, b"" if lost else held.body, lost=lost)

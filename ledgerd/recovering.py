@@ -27,6 +27,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import SHOWN_FILE, HighWater, write_mark
+from ledgerd.lost_tail import lost_decisions
 from ledgerd.metrics import Metrics
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.ports import PeerClient
@@ -62,11 +63,13 @@ class Found(NamedTuple):
     """
     What is back: entries of the own log, and by institution the bodies that are missing.
 
-    Under "" those that the node wrote itself.
+    Under "" those that the node wrote itself. lost: what the authority had decided behind that, as
+    far as a copy shows it: a line for each.
     """
 
     size: int
     missing: Mapping[str, int]
+    lost: tuple[str, ...] = ()
 
 
 # -- a copy of the store -----------------------------------------------------------------------
@@ -140,11 +143,17 @@ async def recover(
     async with opened(config, clock=clock, random=random) as recovery:
         await recovery.fetch(client)
         _check_base(config, recovery)
-        own = [config.store] if config.store.exists() else []
-        for copy in (*copies, *own):
-            with closing(LmdbStore.open(_store_in(copy), readonly=True)) as store:
-                await recovery.take_bodies(store)
-        return Found(recovery.own.verified_size, recovery.missing_by_author())
+        size = recovery.own.verified_size
+        places = [_store_in(copy) for copy in copies]
+        places += [config.store] if config.store.exists() else []
+        lost: dict[str, None] = {}
+        for by_node in (True, False):
+            for place in places:
+                with closing(LmdbStore.open(place, readonly=True)) as store:
+                    await recovery.take_bodies(store, by_node=by_node)
+                    lost |= dict.fromkeys(lost_decisions(store, size))
+        await recovery.forget_erased()
+        return Found(size, recovery.missing_by_author(), tuple(lost))
 
 
 async def take_back(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from ledgerd.api.errors import Context
@@ -11,20 +10,16 @@ from ledgerd.api.identity import current_caller
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import FieldError, LedgerError, NotReadyError
-from ledgerd_client.core.header import Header
 
-# Indexes in an answer, and bodies in a request.
+# Bodies in a request.
 _PAGE: Final = 1000
 
 
 class Recovered(Protocol):
     """The log as far as it is back."""
 
-    def missing(self, start: int = 0) -> Iterator[Header]:
-        """Headers of entries from start on whose bodies are missing."""
-
-    def author(self, header: Header) -> str:
-        """The institution that wrote an entry, "" for none."""
+    def list_missing(self, institution: str, start: int) -> Awaitable[tuple[list[int], int]]:
+        """Entries of an institution's whose bodies are missing, a page, and where to go on."""
 
     def missing_of(self, institution: str) -> int:
         """How many bodies of an institution's are missing."""
@@ -65,17 +60,9 @@ class RecoveryHandlers(service_pb2_grpc.RecoveryServiceServicer):
     async def ListMissing(
         self, request: pb.ListMissingRequest, context: Context
     ) -> pb.ListMissingResponse:
-        caller = current_caller().id
         start: int = getattr(request, "from")  # a keyword of Python's
-        own = (
-            header.index
-            for header in self._recovered.missing(start)
-            if self._recovered.author(header) == caller
-        )
-        found = list(islice(own, _PAGE + 1))
-        return pb.ListMissingResponse(
-            indexes=found[:_PAGE], next=found[_PAGE] if len(found) > _PAGE else 0
-        )
+        found, following = await self._recovered.list_missing(current_caller().id, start)
+        return pb.ListMissingResponse(indexes=found, next=following)
 
     async def ReturnBodies(
         self, request: pb.ReturnBodiesRequest, context: Context

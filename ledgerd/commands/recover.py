@@ -106,6 +106,10 @@ async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
         client = await stack.enter_async_context(peer_of(config))
         found = await recover(config, client, stores, **_how())
     typer.echo(f"{found.size} entries are back. {_said(found)}", err=True)
+    if found.lost:
+        typer.echo("Lost with the log's end; hand the approvals in again, first of all:", err=True)
+    for line in found.lost:
+        typer.echo(f"  {line}", err=True)
     if once or not set(found.missing) - {""}:
         return
     stop, loop = asyncio.Event(), asyncio.get_running_loop()

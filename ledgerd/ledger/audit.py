@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.law_machine import AWAY_KEY, TICK_KEY
@@ -18,7 +19,7 @@ from ledgerd.ledger.peer_log import ANCHOR_KEY, PeerLog
 from ledgerd.ledger.tree import TileWriter
 from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
 from ledgerd.projections.erased import find_erased
-from ledgerd.projections.lost import lost_count
+from ledgerd.projections.lost import find_lost, lost_count
 from ledgerd.store.base import Snapshot, Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client.core.chain import Replay, SignatureCheck
@@ -96,6 +97,7 @@ class Auditor:
         for table in _REBUILT:
             self._compare(table)
         self._check_counts(head.size)
+        self._check_returned()
         return Report(head.size, self._log.findings, self._log.replay.tree.root())
 
     def _body_of(self, _transaction: Transaction, position: int) -> bytes:
@@ -155,6 +157,12 @@ class Auditor:
             for key in (RULE_SET_KEY, ANCHOR_KEY, TICK_KEY, AWAY_KEY):
                 if ours.get(Table.META, key) != rebuilt.get(Table.META, key):
                     raise AuditError(f"{key.decode()} is not what the log says")
+
+    def _check_returned(self) -> None:
+        with self._store.snapshot() as ours, self._scratch.snapshot() as rebuilt:
+            for key, body in ours.scan(Table.RETURNED):
+                if find_lost(rebuilt, sha256(body).digest()) != int.from_bytes(key, "big"):
+                    raise AuditError(f"table {Table.RETURNED}: row {key.hex()} is no lost body")
 
 
 def _read(snapshot: Snapshot, index: int) -> Given:

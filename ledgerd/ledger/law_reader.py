@@ -12,7 +12,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.machine import stored_rule_set
 from ledgerd.projections import findings, timers
 from ledgerd.projections.erased import erasure_of, stored_body
-from ledgerd.projections.lost import is_lost
+from ledgerd.projections.lost import find_returned, is_lost
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -142,7 +142,9 @@ def need_body(snapshot: Snapshot, index: int) -> bytes:
         )
     body = snapshot.get(Table.BODIES, u64(index))
     if body is None and is_lost(snapshot, index):
-        raise body_lost(index)
+        body = find_returned(snapshot, index)
+        if body is None:
+            raise body_lost(index)
     return need(snapshot, Table.BODIES, index) if body is None else body
 
 

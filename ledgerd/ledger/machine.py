@@ -23,7 +23,13 @@ from ledgerd.projections import findings, registry
 from ledgerd.projections.anchored import put_anchor
 from ledgerd.projections.contracts import contract_key
 from ledgerd.projections.erased import body_or_remains, stored_body
-from ledgerd.projections.lost import find_lost, is_lost, lost_institutions, put_lost
+from ledgerd.projections.lost import (
+    find_lost,
+    is_lost,
+    keep_returned,
+    lost_institutions,
+    put_lost,
+)
 from ledgerd.projections.records import Records
 from ledgerd.projections.row_keys import contract_row, row_key
 from ledgerd.projections.transfers import Position, Transfer, Transfers
@@ -161,9 +167,12 @@ class Machine:
         self._indexer.move(transaction, header.index, self.transfers.take_moves())
         return due
 
-    def find_lost(self, transaction: Transaction, digest: bytes) -> int | None:
-        """The index of the entry whose body, of that digest, is lost; None if none is."""
-        return find_lost(transaction, digest) if self._lossy else None
+    def take_returned(self, transaction: Transaction, digest: bytes, body: bytes) -> int | None:
+        """Keep a body that is lost, and has come back; its entry's index, None if it is not."""
+        index = find_lost(transaction, digest) if self._lossy else None
+        if index is not None:
+            keep_returned(transaction, index, body)
+        return index
 
     def flush(self, transaction: Transaction) -> None:
         """Put what apply() collected; the last thing before a commit."""

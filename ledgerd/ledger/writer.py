@@ -281,7 +281,7 @@ class Writer:
                     action="make a new record_id for a new record",
                 )
             return known.position
-        lost = self.machine.find_lost(transaction, item.body_digest)
+        lost = self.machine.take_returned(transaction, item.body_digest, item.body)
         if lost is not None:
             return lost
         if facts.outcome == pb.OUTCOME_ACCEPTED and facts.kind == Kind.ACK:

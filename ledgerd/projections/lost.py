@@ -3,6 +3,9 @@ Bodies that were lost with a disk, below a LOSS (docs/protocol.md, "Start, resto
 
 LOST: "D" ‖ body digest → u64 index of the entry; "I" ‖ institution → u64 index of its newest entry
 that is lost and no half of a transfer.
+
+RETURNED: u64 index → a body that is lost and that somebody has sent since. It is kept and shown;
+but what the log says of it stays as it is: nothing is judged by when a body came back.
 """
 
 from __future__ import annotations
@@ -40,6 +43,16 @@ def is_lost(snapshot: Snapshot, index: int) -> bool:
     """Whether the body of an entry is lost."""
     header = snapshot.get(Table.HEADERS, u64(index))
     return header is not None and find_lost(snapshot, Header.parse(header).body_digest) == index
+
+
+def keep_returned(transaction: Transaction, index: int, body: bytes) -> None:
+    """Keep the body of an entry that is lost, and whose digest it has."""
+    transaction.put(Table.RETURNED, u64(index), body)
+
+
+def find_returned(snapshot: Snapshot, index: int) -> bytes | None:
+    """The body of a lost entry, if somebody has sent it since."""
+    return snapshot.get(Table.RETURNED, u64(index))
 
 
 def lost_institutions(snapshot: Snapshot) -> dict[str, int]:

@@ -9,8 +9,9 @@ class Table(enum.StrEnum):
     """
     One ordered map from key to value, kept under its own name in the store.
 
-    HEADERS and BODIES are the log, keyed by u64 index; every other table can be rebuilt from
-    them. A StrEnum because its hash is computed in C: tables are dictionary keys on every read.
+    HEADERS and BODIES are the log, keyed by u64 index, and RETURNED holds bodies that it has lost
+    for good and that came back; every other table can be rebuilt from the log. A StrEnum because
+    its hash is computed in C: tables are dictionary keys on every read.
     """
 
     META = "meta"
@@ -39,6 +40,7 @@ class Table(enum.StrEnum):
     ANCHORS = "anchors"
     ERASED = "erased"
     LOST = "lost"
+    RETURNED = "returned"
 
 
 INSTANCE_KEY = b"instance"

@@ -20,6 +20,7 @@ from ledgerd.compacting import compact
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
 from ledgerd.store.tables import Table
+from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import NotReadyError, StoreError
 from ledgerd_client.erasing import SignedOrder
 
@@ -123,6 +124,15 @@ class TestCompacting:
         compact(store)
         assert not holds(elsewhere)
         assert (store / "data.mdb").is_symlink()
+
+    def test_forgets_what_came_back_of_a_lost_body(self, store: Path) -> None:
+        came_back = "a notice that was lost, and sent again"
+        with closing(LmdbStore.open(store)) as opened, opened.write() as transaction:
+            transaction.put(Table.RETURNED, u64(7), came_back.encode())
+        compact(store)
+        kept = holds(store, came_back)
+        compact(store, forget=[7])
+        assert (kept, holds(store, came_back)) == (True, False)
 
     def test_of_no_store_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError) as caught:

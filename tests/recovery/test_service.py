@@ -65,6 +65,23 @@ class TestWhoWroteThem:
     async def test_from_where_it_asks(self, desk: Desk) -> None:
         assert list((await desk.missing(desk.indexes[1])).indexes) == desk.indexes[1:]
 
+    async def test_goes_on_where_the_answer_ends(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long the log, a call looks through so much of it and no more."""
+        monkeypatch.setattr("ledgerd.peer.recovery._LOOKED_THROUGH", 2)
+        found, start, calls = [], 0, 0
+        while calls == 0 or start:
+            reply = await desk.missing(start)
+            found += reply.indexes
+            start, calls = reply.next, calls + 1
+        assert found == desk.indexes
+        assert calls == -(-desk.recovery.own.verified_size // 2)
+
+    async def test_asks_beyond_the_end_for_nothing(self, desk: Desk) -> None:
+        reply = await desk.missing(2**64 - 1)
+        assert (list(reply.indexes), reply.next) == ([], 0)
+
     async def test_gives_them_back(self, desk: Desk) -> None:
         reply = await desk.give(*desk.bodies)
         assert [outcome.HasField("refused") for outcome in reply.outcomes] == [False, False]
