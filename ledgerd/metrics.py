@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ledgerd.vitals import OPEN, Inventory, Vitals
+from ledgerd.vitals import OPEN, Vitals, Watched
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.rulebook import RULES
 
@@ -32,13 +32,6 @@ _SEVERITIES: Final = {1: "information", 2: "medium", 3: "high"}
 
 # Label values, and a value.
 _Samples = Iterable[tuple[tuple[str, ...], float]]
-
-
-class Watched(Protocol):
-    """Whoever can say how the node stands. In any thread."""
-
-    def vitals(self) -> Vitals: ...
-    def inventory(self) -> Inventory: ...
 
 
 class _Gauge(NamedTuple):

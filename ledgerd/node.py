@@ -20,6 +20,7 @@ from ledgerd.api.limits import Rates
 from ledgerd.api.peer_client import PeerClient
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
+from ledgerd.api.status import StatusDesk
 from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.background import Background
@@ -217,6 +218,7 @@ class Node:
                 sign=self.own_entries.sign,
                 prepare=self.live_keys.prepare,
                 evidence=EvidenceDesk(self.peer.accusations, self.peer.witness.refused, in_thread),
+                status=StatusDesk(config.origin, self.genesis.peer_origin, self.watch, in_thread),
                 heard=self.peer.mentioned,
                 settled=self.peer.monitor.settled,
                 connection_age_s=config.timing.connection_age_s,

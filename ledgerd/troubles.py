@@ -7,7 +7,8 @@ it is LedgerdPeerSilent. Alerts wait a while before they wake somebody; this say
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ledgerd.vitals import OPEN, CertificateEnd, Vitals
@@ -39,6 +40,34 @@ class Trouble(NamedTuple):
     code: str
     part: str
     says: str
+
+    @property
+    def do(self) -> str:
+        """What to do first; the runbook has the rest."""
+        return _DO[self.code]
+
+
+_DO: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ROLLED_BACK": "stop the node, keep this store, restore the newest copy there is",
+        "APPENDS_REFUSED": "see that the peer can be reached, and data can be written",
+        "DISK_FULL": "make room beside data: appends go on by themselves",
+        "STALLED": "look at the disk and its log; the watchdog ends the node",
+        "CLOCK_JUMPED": "see that the clock is right and NTP does not step; tell the authority",
+        "EVIDENCE": "copy it to both authorities (ledgerctl evidence get), call the other operator",
+        "COSIGNER_SPENT": "have the authority rotate it (ledgerd rotate --key cosigner)",
+        "REPLICA_FULL": "raise limits.replica_quota_bytes, or make room, and restart the node",
+        "PEER_SILENT": "see the network and the log's monitor_failed, then call the other operator",
+        "NOT_COSIGNED": "see the log's submit_failed, then call the other operator; back up",
+        "ANCHOR_LATE": "see the peer's troubles first, then timing.anchor_interval_s",
+        "AUDIT_FAILED": "keep a copy of the store, stop the node, run the whole ledgerd audit",
+        "AUDIT_OLD": "see why the timer of ledgerd audit does not run",
+        "BACKUP_OLD": "see why the timer of ledgerd backup does not run",
+        "CERTIFICATE_ENDS": "have it replaced today (node: ledgerd rotate --key tls)",
+        "CERTIFICATE_ENDS_SOON": "have it replaced (node: ledgerd rotate --key tls)",
+        "DISK_LOW": "grow the disk, or compact the store",
+    }
+)
 
 
 def troubles(vitals: Vitals) -> list[Trouble]:

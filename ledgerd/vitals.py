@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from ledgerd.store.base import Room
 
@@ -87,3 +87,10 @@ class Inventory:
     evidence: int
     # Since when each key has been in force, µs.
     keys: Mapping[str, int]
+
+
+class Watched(Protocol):
+    """Whoever can say how a node stands. In any thread."""
+
+    def vitals(self) -> Vitals: ...
+    def inventory(self) -> Inventory: ...

@@ -233,6 +233,19 @@ def make_sides(directory: Path) -> tuple[Side, Side]:
     return mainland, hong_kong
 
 
+def found_sides(directory: Path) -> tuple[Side, Side]:
+    """Both sides, founded, each of which finds the other's node."""
+    sides = make_sides(directory)
+    ports = (free_port(), free_port())
+    for place, side in enumerate(sides):
+        peer = sides[1 - place]
+        side.found(peer)
+        side.configure(peer, endpoint=f"localhost:{ports[1 - place]}")
+        text = side.toml.read_text().replace('"localhost:0"', f'"localhost:{ports[place]}"')
+        side.toml.write_text(text)
+    return sides
+
+
 class Client:
     """A caller's way to a node."""
 

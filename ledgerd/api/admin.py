@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from ledgerd.api.encode import encode_receipt
 from ledgerd.api.errors import Context
 from ledgerd.api.evidence import EvidenceDesk
+from ledgerd.api.status import StatusDesk
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
@@ -35,6 +36,7 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         sign: Callable[..., Admitted],
         prepare: Callable[[body_pb2.KeyEvent], Awaitable[None]],
         evidence: EvidenceDesk,
+        status: StatusDesk,
     ) -> None:
         """
         Take what the handlers need.
@@ -49,6 +51,7 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         self._sign = sign
         self._prepare = prepare
         self._evidence = evidence
+        self._status = status
         self._erasing = asyncio.Lock()
 
     async def SubmitKeyEvent(
@@ -107,6 +110,11 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
         self, request: pb.AcknowledgeEvidenceRequest, context: Context
     ) -> pb.AcknowledgeEvidenceResponse:
         return await self._evidence.acknowledge(request.digest)
+
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: Context
+    ) -> pb.GetStatusResponse:
+        return await self._status.get()
 
     async def _erase(self, order: bytes, signature: bytes) -> Receipt:
         """Carry an order out; return the receipt of its ERASURE."""

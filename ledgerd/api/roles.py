@@ -54,6 +54,7 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.AdminService/ListEvidence": _OPERATORS,
     "/ledger.v1.AdminService/GetEvidence": _OPERATORS,
     "/ledger.v1.AdminService/AcknowledgeEvidence": _OPERATORS,
+    "/ledger.v1.AdminService/GetStatus": _OPERATORS,
     "/ledger.v1.RecoveryService/ListMissing": _INSTITUTIONS,
     "/ledger.v1.RecoveryService/ReturnBodies": _INSTITUTIONS,
     "/grpc.health.v1.Health/Check": _ANYONE,

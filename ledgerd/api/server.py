@@ -21,6 +21,7 @@ from ledgerd.api.peer import STREAM_S, PeerHandlers
 from ledgerd.api.recovery import NothingMissing, RecoveryHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
+from ledgerd.api.status import StatusDesk
 from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.standing import Standing
@@ -65,6 +66,7 @@ class Services:
     # Has the key at hand that a key event puts in force.
     prepare: Callable[[body_pb2.KeyEvent], Awaitable[None]]
     evidence: EvidenceDesk
+    status: StatusDesk
     # A checkpoint of the peer that a caller has seen.
     heard: Callable[[bytes], None]
     # What is cosigned of the peer once nothing more of it is under way.
@@ -117,6 +119,7 @@ class Server:
                 services.sign,
                 services.prepare,
                 services.evidence,
+                services.status,
             ),
             server,
         )

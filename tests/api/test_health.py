@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from nodes import Client, Node, Side, free_port, make_sides, refused, serve
+from nodes import Client, Node, Side, found_sides, make_sides, refused, serve
 
 from ledgerd.ledger.standing import MARK_FILE
 from ledgerd_client._proto import service_pb2 as pb
@@ -88,12 +88,7 @@ class TestANodeWhosePeerIsSilent:
 
 class TestTwoNodes:
     async def test_that_hear_each_other_are_in_step(self, tmp_path: Path) -> None:
-        sides = make_sides(tmp_path)
-        ports = (free_port(), free_port())
-        for side, peer, own, other in zip(sides, sides[::-1], ports, ports[::-1], strict=True):
-            side.found(peer)
-            side.configure(peer, endpoint=f"localhost:{other}")
-            side.toml.write_text(side.toml.read_text().replace("localhost:0", f"localhost:{own}"))
+        sides = found_sides(tmp_path)
         async with serve(*sides) as one, serve(*sides[::-1]) as other:
             for node in (one, other):
                 watch = Watch(node.operator, "peer")

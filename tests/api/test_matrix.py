@@ -60,6 +60,7 @@ MATRIX = {
     "ledger.v1.AdminService/ListEvidence": OPERATOR,
     "ledger.v1.AdminService/GetEvidence": OPERATOR,
     "ledger.v1.AdminService/AcknowledgeEvidence": OPERATOR,
+    "ledger.v1.AdminService/GetStatus": OPERATOR,
     "ledger.v1.RecoveryService/ListMissing": INSTITUTION,
     "ledger.v1.RecoveryService/ReturnBodies": INSTITUTION,
     "grpc.health.v1.Health/Check": EVERYBODY,

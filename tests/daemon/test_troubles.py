@@ -109,6 +109,10 @@ class TestATrouble:
         (told,) = troubles(replace(WELL, **changes))
         assert told.says
 
+    def test_says_what_to_do_first(self, changes: dict[str, Any], code: str, part: str) -> None:
+        (told,) = troubles(replace(WELL, **changes))
+        assert told.do
+
 
 class TestANodeThatIsWell:
     def test_has_none(self) -> None:

@@ -2235,6 +2235,209 @@ class AcknowledgeEvidenceResponse(_message.Message):
 Global___AcknowledgeEvidenceResponse: _TypeAlias = AcknowledgeEvidenceResponse  # noqa: Y015
 
 @_typing.final
+class GetStatusRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetStatusResponse(_message.Message):
+    """Sizes in entries, times in µs since the epoch, UTC; 0: never."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    PEER_ORIGIN_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WHY_NOT_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    COSIGNED_SIZE_FIELD_NUMBER: _builtins.int
+    COSIGN_LAG_FIELD_NUMBER: _builtins.int
+    SHOWN_SIZE_FIELD_NUMBER: _builtins.int
+    REPLAYED_SIZE_FIELD_NUMBER: _builtins.int
+    WITNESSED_SIZE_FIELD_NUMBER: _builtins.int
+    ANCHORED_SIZE_FIELD_NUMBER: _builtins.int
+    FETCHED_AT_FIELD_NUMBER: _builtins.int
+    FAILING_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_WAITS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    BACKED_UP_AT_FIELD_NUMBER: _builtins.int
+    AUDITED_AT_FIELD_NUMBER: _builtins.int
+    TROUBLES_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    origin: _builtins.str
+    peer_origin: _builtins.str
+    at: _builtins.int
+    """By the node's clock, when this was so."""
+    state: _builtins.str
+    """OPEN, or the reason for which appends are refused; why_not says it."""
+    why_not: _builtins.str
+    size: _builtins.int
+    """Of this log."""
+    recorded_at: _builtins.int
+    cosigned_size: _builtins.int
+    cosign_lag: _builtins.int
+    """For how long (µs) the oldest entry has waited that the peer has not cosigned."""
+    shown_size: _builtins.int
+    """Of the peer's log: as it says, verified, cosigned here, anchored here."""
+    replayed_size: _builtins.int
+    witnessed_size: _builtins.int
+    anchored_size: _builtins.int
+    fetched_at: _builtins.int
+    """When its newest verified checkpoint was fetched."""
+    failing: _builtins.str
+    """Why the newest round with the peer failed; empty if it went well."""
+    evidence: _builtins.int
+    """Bundles kept, and whether one of them waits to be acknowledged."""
+    evidence_waits: _builtins.bool
+    disk_free_bytes: _builtins.int
+    backed_up_at: _builtins.int
+    audited_at: _builtins.int
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___StandingFindings]: ...
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CertificateEnd]: ...
+    @_builtins.property
+    def troubles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trouble]:
+        """The worst first; none: all is well."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.str = ...,
+        origin: _builtins.str = ...,
+        peer_origin: _builtins.str = ...,
+        at: _builtins.int = ...,
+        state: _builtins.str = ...,
+        why_not: _builtins.str = ...,
+        size: _builtins.int = ...,
+        recorded_at: _builtins.int = ...,
+        cosigned_size: _builtins.int = ...,
+        cosign_lag: _builtins.int = ...,
+        shown_size: _builtins.int = ...,
+        replayed_size: _builtins.int = ...,
+        witnessed_size: _builtins.int = ...,
+        anchored_size: _builtins.int = ...,
+        fetched_at: _builtins.int = ...,
+        failing: _builtins.str = ...,
+        evidence: _builtins.int = ...,
+        evidence_waits: _builtins.bool = ...,
+        findings: _abc.Iterable[Global___StandingFindings] | None = ...,
+        certificates: _abc.Iterable[Global___CertificateEnd] | None = ...,
+        disk_free_bytes: _builtins.int = ...,
+        backed_up_at: _builtins.int = ...,
+        audited_at: _builtins.int = ...,
+        troubles: _abc.Iterable[Global___Trouble] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchored_size", b"anchored_size", "at", b"at", "audited_at", b"audited_at", "backed_up_at", b"backed_up_at", "certificates", b"certificates", "cosign_lag", b"cosign_lag", "cosigned_size", b"cosigned_size", "disk_free_bytes", b"disk_free_bytes", "evidence", b"evidence", "evidence_waits", b"evidence_waits", "failing", b"failing", "fetched_at", b"fetched_at", "findings", b"findings", "origin", b"origin", "peer_origin", b"peer_origin", "recorded_at", b"recorded_at", "replayed_size", b"replayed_size", "shown_size", b"shown_size", "size", b"size", "state", b"state", "troubles", b"troubles", "version", b"version", "why_not", b"why_not", "witnessed_size", b"witnessed_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class StandingFindings(_message.Message):
+    """How many findings of a severity stand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    severity: _builtins.int
+    """Of body.proto's Severity."""
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        severity: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "severity", b"severity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandingFindings: _TypeAlias = StandingFindings  # noqa: Y015
+
+@_typing.final
+class CertificateEnd(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """node, authority or peer_authority."""
+    fingerprint: _builtins.str
+    """Of its SHA-256, 16 hex digits."""
+    at: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        fingerprint: _builtins.str = ...,
+        at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "fingerprint", b"fingerprint", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateEnd: _TypeAlias = CertificateEnd  # noqa: Y015
+
+@_typing.final
+class Trouble(_message.Message):
+    """What needs a person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    SAYS_FIELD_NUMBER: _builtins.int
+    DO_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Stable, upper-case."""
+    says: _builtins.str
+    do: _builtins.str
+    """What to do first."""
+    alert: _builtins.str
+    """Its alert in deploy/alerts.yml, and its section in docs/runbook.md."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        says: _builtins.str = ...,
+        do: _builtins.str = ...,
+        alert: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "code", b"code", "do", b"do", "says", b"says"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trouble: _TypeAlias = Trouble  # noqa: Y015
+
+@_typing.final
 class ListMissingRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

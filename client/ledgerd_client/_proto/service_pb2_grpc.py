@@ -1173,6 +1173,11 @@ class AdminServiceStub:
                 request_serializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.SerializeToString,
                 response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/ledger.v1.AdminService/GetStatus',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -1220,6 +1225,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """How the node stands, and what needs a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1252,6 +1264,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeEvidence,
                     request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.FromString,
                     response_serializer=ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.GetStatusRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.GetStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1417,6 +1434,33 @@ class AdminService:
             '/ledger.v1.AdminService/AcknowledgeEvidence',
             ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceRequest.SerializeToString,
             ledgerd__client_dot___proto_dot_service__pb2.AcknowledgeEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ledger.v1.AdminService/GetStatus',
+            ledgerd__client_dot___proto_dot_service__pb2.GetStatusRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -386,6 +386,8 @@ class AdminServiceStub:
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetEvidenceRequest, _service_pb2.GetEvidenceResponse]
     AcknowledgeEvidence: _grpc.UnaryUnaryMultiCallable[_service_pb2.AcknowledgeEvidenceRequest, _service_pb2.AcknowledgeEvidenceResponse]
     """Ends the silence towards the peer that this evidence began."""
+    GetStatus: _grpc.UnaryUnaryMultiCallable[_service_pb2.GetStatusRequest, _service_pb2.GetStatusResponse]
+    """How the node stands, and what needs a person."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -403,6 +405,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetEvidence: _aio.UnaryUnaryMultiCallable[_service_pb2.GetEvidenceRequest, _service_pb2.GetEvidenceResponse]  # type: ignore[assignment]
     AcknowledgeEvidence: _aio.UnaryUnaryMultiCallable[_service_pb2.AcknowledgeEvidenceRequest, _service_pb2.AcknowledgeEvidenceResponse]  # type: ignore[assignment]
     """Ends the silence towards the peer that this evidence began."""
+    GetStatus: _aio.UnaryUnaryMultiCallable[_service_pb2.GetStatusRequest, _service_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """How the node stands, and what needs a person."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """For operators, who hand in what the authority signed."""
@@ -453,6 +457,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_service_pb2.AcknowledgeEvidenceResponse, _abc.Awaitable[_service_pb2.AcknowledgeEvidenceResponse]]:
         """Ends the silence towards the peer that this evidence began."""
+
+    @_abc_1.abstractmethod
+    def GetStatus(
+        self,
+        request: _service_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_service_pb2.GetStatusResponse, _abc.Awaitable[_service_pb2.GetStatusResponse]]:
+        """How the node stands, and what needs a person."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

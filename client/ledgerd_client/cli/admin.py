@@ -108,6 +108,15 @@ async def acknowledge_evidence(settings: Settings, trust: Trust, digest: bytes) 
     await _ask(settings, trust, ask)
 
 
+async def get_status(settings: Settings, trust: Trust) -> pb.GetStatusResponse:
+    """How the node stands; raises what the node states."""
+
+    async def ask(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> pb.GetStatusResponse:
+        return await admin.GetStatus(pb.GetStatusRequest(), timeout=settings.timeout_s)
+
+    return await _ask(settings, trust, ask)
+
+
 async def _ask(
     settings: Settings,
     trust: Trust,

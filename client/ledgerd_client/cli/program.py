@@ -153,6 +153,11 @@ _add("erase", "erase:app", "Erase bodies whose time of keeping is over.")
 _add(
     "evidence", "evidence:app", "Evidence against the other side's node, and what it asked in vain."
 )
+_add(
+    "status",
+    "status:status",
+    "As an operator: say how the node stands, and what to do if something is wrong.",
+)
 _add("trust", "keys:trust", "Trust files: what a verifier knows beforehand.")
 _add("authority", "node_keys:app", "For the authority of a side; works offline.")
 
