@@ -27,7 +27,7 @@ from ledgerd_client.cli.deferred import Deferred
 _CODE = re.compile(r"`([^`]+)`")
 _NODE_TOML = """
 One TOML file, /etc/ledgerd/node.toml unless `ledgerd` is told another. Paths are relative to it; a
-key that is not listed here is refused. An
+key that is not listed here is refused. `ledgerd check` names everything that is wrong with it. An
 example is in /usr/share/doc/ledgerd/examples.
 """
 

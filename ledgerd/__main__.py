@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from ledgerd.commands.audit import audit
 from ledgerd.commands.backup import backup
+from ledgerd.commands.examine import check, doctor
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.publish import publish
 from ledgerd.commands.recover import recover, restore
@@ -195,6 +196,8 @@ def mirror(
 
 
 app.command()(audit)
+app.command()(check)
+app.command()(doctor)
 app.command()(publish)
 app.command()(backup)
 app.command()(rotate)

@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from ledgerd.toml_file import FilePath, Table, load
-from ledgerd_client.core.errors import LedgerError
+from ledgerd.toml_file import FilePath, Table, faults, load
+from ledgerd_client.core.errors import InputError, LedgerError
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
 
@@ -206,6 +206,17 @@ class Config(Table):
             raise ValueError(error.message) from None
         return self
 
+    @model_validator(mode="after")
+    def _check_apart(self) -> Self:
+        keys = (self.keys.log, self.keys.entry, self.keys.cosigner, self.tls.key)
+        if len(set(keys)) < len(keys):
+            raise ValueError("keys.log, keys.entry, keys.cosigner and tls.key are four files")
+        if self.peer_spiffe_id == self.spiffe_id:
+            raise ValueError("peer.id and peer.trust_domain name this node itself")
+        if self.metrics_listen == self.listen and not self.listen.endswith(":0"):
+            raise ValueError("listen and metrics_listen are two addresses")
+        return self
+
     @property
     def spiffe_id(self) -> SpiffeId:
         """Whom the node's own certificate names."""
@@ -236,6 +247,11 @@ class Config(Table):
     def peer_store(self) -> Path:
         """The directory of replica and witness state."""
         return self.data / "peer"
+
+    @classmethod
+    def faults(cls, path: Path) -> list[InputError]:
+        """Everything that is wrong with a file; nothing of one that can be loaded."""
+        return faults(cls, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

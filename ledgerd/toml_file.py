@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from ledgerd_client.core.errors import FieldError, InputError
 
@@ -46,20 +47,37 @@ def load(model: type[M], path: Path) -> M:
     unknown or missing, and a value that is not allowed.
     """
     try:
+        return _validate(model, path)
+    except ValidationError as error:
+        raise _explain(model, path, error)[0] from None
+
+
+def faults(model: type[Table], path: Path) -> list[InputError]:
+    """Everything that is wrong with a file; nothing of one that `load` takes."""
+    try:
+        _validate(model, path)
+    except ValidationError as error:
+        return [*_explain(model, path, error)]
+    except InputError as error:
+        return [error]
+    return []
+
+
+def _validate(model: type[M], path: Path) -> M:
+    try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
-    try:
-        return model.model_validate(values, context={"directory": path.absolute().parent})
-    except ValidationError as error:
-        raise _explain(model, path, error) from None
+    return model.model_validate(values, context={"directory": path.absolute().parent})
 
 
-def _explain(model: type[Table], path: Path, error: ValidationError) -> FieldError:
-    """The first thing that is wrong."""
-    found = error.errors(include_url=False)[0]
+def _explain(model: type[Table], path: Path, error: ValidationError) -> list[FieldError]:
+    return [_explain_one(model, path, found) for found in error.errors(include_url=False)]
+
+
+def _explain_one(model: type[Table], path: Path, found: ErrorDetails) -> FieldError:
     place, name = found["loc"], ".".join(map(str, found["loc"])) or "the file"
     if found["type"] == "extra_forbidden":
         where = f"in [{'.'.join(map(str, place[:-1]))}]" if len(place) > 1 else "at the top"

@@ -87,13 +87,15 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
         replica: Replica,
         settled: Callable[[], Awaitable[bytes]],
         in_thread: InThread,
+        clock: Callable[[], int],
     ) -> None:
-        """settled: what is cosigned of the peer once nothing more of it is under way."""
+        """settled: what is cosigned of the peer once nothing more of it is under way; clock: µs."""
         self._reader = reader
         self._witness = witness
         self._replica = replica
         self._settled = settled
         self._in_thread = in_thread
+        self._clock = clock
         self._streaming = False
 
     async def AddCheckpoint(
@@ -107,7 +109,7 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     async def GetCosigned(
         self, request: pb.GetCosignedRequest, context: Context
     ) -> pb.GetCosignedResponse:
-        return pb.GetCosignedResponse(checkpoint=self._witness.vouched())
+        return pb.GetCosignedResponse(checkpoint=self._witness.vouched(), now=self._clock())
 
     async def ListHeaders(
         self, request: pb.ListHeadersRequest, context: Context

@@ -107,13 +107,19 @@ class PeerClient:
         return reply.cosignatures
 
     async def get_cosigned(self) -> bytes:
+        return (await self._ask_cosigned()).checkpoint
+
+    async def get_time(self) -> int:
+        """The peer's clock, µs; 0 of one that does not say."""
+        return (await self._ask_cosigned()).now
+
+    async def _ask_cosigned(self) -> pb.GetCosignedResponse:
         try:
-            reply = await self._stub.GetCosigned(
+            return await self._stub.GetCosigned(
                 pb.GetCosignedRequest(), timeout=self._timeout_s, metadata=self._metadata()
             )
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
-        return reply.checkpoint
 
     async def close(self) -> None:
         await self._channel.close()

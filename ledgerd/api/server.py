@@ -105,6 +105,7 @@ class Server:
                 services.desk.replica,
                 services.settled,
                 services.in_thread,
+                services.clock,
             ),
             server,
         )

@@ -78,6 +78,25 @@ def hold(directory: Path, *, alone: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def served_by(directory: Path) -> str | None:
+    """
+    The number of the process that serves a directory, "unknown" until it has said it; None: nobody.
+
+    It asks by taking the lock for a moment, beside others who ask. Raises OSError.
+    """
+    try:
+        descriptor = os.open(directory / "serve.lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(directory / "serve.lock")
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _in_use(directory: Path) -> NotReadyError:
     return NotReadyError(
         f"another process has the store in {directory} open, or is compacting it",

@@ -77,7 +77,7 @@ class TestStreams:
         with ThreadPoolExecutor(1) as pool:
             none: Any = None
             reader = World().mainland.reader
-            yield PeerHandlers(reader, NO_WITNESS, none, none, InThread(pool))
+            yield PeerHandlers(reader, NO_WITNESS, none, none, InThread(pool), lambda: 0)
 
     async def test_are_one_at_a_time(self, handlers: PeerHandlers) -> None:
         under_way = handlers.ListHeaders(pb.ListHeadersRequest(), CONTEXT)

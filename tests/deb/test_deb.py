@@ -159,6 +159,10 @@ class TestInstalled:
     def test_the_node_runs(self, machines: tuple[Machine, Machine]) -> None:
         assert [machine.show("ActiveState") for machine in machines] == ["active", "active"]
 
+    def test_the_doctor_finds_nothing_wrong(self, machines: tuple[Machine, Machine]) -> None:
+        for machine in machines:
+            machine.sh("ledgerd check && ledgerd doctor")
+
     def test_a_shell_completes_commands(self, machines: tuple[Machine, Machine]) -> None:
         """What bash would do at the second TAB after `ledgerd ser`."""
         said = machines[0].sh(

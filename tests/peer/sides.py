@@ -93,7 +93,7 @@ class Wire:
     async def list_replica(self, start: int) -> AsyncGenerator[pb.ListReplicaResponse, None]:
         side = self.reached.peer
         handlers = PeerHandlers(self.reached.reader, side.witness, side.replica,
-                                side.monitor.settled, _in_thread)  # fmt: skip
+                                side.monitor.settled, _in_thread, lambda: 0)  # fmt: skip
         async for message in handlers.ListReplica(pb.ListReplicaRequest(start=start), _CONTEXT):
             yield message
 

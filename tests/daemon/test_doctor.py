@@ -1,0 +1,263 @@
+"""`ledgerd doctor` and `ledgerd check`: each fault is made, and named; no other one is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from nodes import LIFE, Side, free_port, make_sides, serve
+
+from ledgerd.doctor.examining import CHECKS, examine
+from ledgerd.doctor.result import Result, Verdict
+from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.store.format import FORMAT_KEY
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.lock import DirectoryLock
+from ledgerd.store.tables import Table
+from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.identity import PEER
+from ledgerd_client.keyfile import KeyFile
+from ledgerd_client.pki import TlsKey, Validity
+
+LEDGERD = Path(sys.executable).with_name("ledgerd")
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+# An address of nobody's (RFC 5737).
+NOWHERE = "203.0.113.1:7443"
+
+Sides = tuple[Side, Side]
+Fault = Callable[[Side, Side], None]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+needs_faketime = pytest.mark.skipif(not FAKETIME.exists(), reason="faketime is not installed")
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    """Two founded nodes, each with a port of its own."""
+    sides = make_sides(tmp_path)
+    ports = [free_port() for _ in sides]
+    for number, (side, port) in enumerate(zip(sides, ports, strict=True)):
+        peer = sides[1 - number]
+        side.found(peer)
+        side.configure(peer, endpoint=f"localhost:{ports[1 - number]}")
+        edit(side, 'listen = "localhost:0"', f'listen = "localhost:{port}"')
+    return sides
+
+
+def edit(side: Side, old: str, new: str) -> None:
+    text = side.toml.read_text()
+    assert old in text
+    side.toml.write_text(text.replace(old, new, 1))
+
+
+def wrong(results: dict[str, Result]) -> list[str]:
+    return [name for name, result in results.items() if result.verdict is Verdict.WRONG]
+
+
+def run(side: Side, *before: str, code: int) -> dict[str, str]:
+    """The installed program, behind others: what it says of each check."""
+    command = [*before, str(LEDGERD), "doctor", "--config", str(side.toml), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return {row["check"]: row["verdict"] for row in map(json.loads, done.stdout.splitlines())}
+
+
+def named(verdicts: dict[str, str]) -> list[str]:
+    return [name for name, verdict in verdicts.items() if verdict == "wrong"]
+
+
+def certify(side: Side, by: Side, *, validity: Validity | None = None) -> None:
+    """Give a side's node a certificate by an authority, for the key that it has."""
+    config = side.config
+    issued = by.issue(
+        PEER, side.name, domain=side.domain, tls=config.tls.key.read_bytes(), validity=validity
+    )
+    config.tls.certificate.write_bytes(issued.certificate)
+
+
+def lasting(side: Side, start: timedelta) -> None:
+    certify(side, side, validity=Validity.starting(datetime.now(UTC) + start, LIFE / 2))
+
+
+def write_key(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(KeyFile(SigningKey(os.urandom(32))).format())
+    path.chmod(0o600)
+
+
+def another_tls_key(side: Side, _: Side) -> None:
+    side.config.tls.key.write_bytes(TlsKey.generate().pem)
+
+
+def newer_store(side: Side, _: Side) -> None:
+    with closing(LmdbStore.open(side.config.store)) as store, store.write() as transaction:
+        transaction.put(Table.META, FORMAT_KEY, b"99")
+
+
+def store_of_the_peer(side: Side, peer: Side) -> None:
+    shutil.rmtree(side.config.store)
+    shutil.copytree(peer.config.store, side.config.store)
+
+
+def known_to_have_been_larger(side: Side, _: Side) -> None:
+    with closing(LmdbStore.open(side.config.store, readonly=True)) as store:
+        write_mark(side.config.data, HighWater(store.instance, 99))
+
+
+FAULTS: dict[str, tuple[str, Fault]] = {
+    "a trust file that is none": (
+        "trust file", lambda side, _: (side.directory / "trust.txt").write_text("x") and None),
+    "a key that others may read": (
+        "keys", lambda side, _: side.config.keys.entry.chmod(0o644)),
+    "a key that is gone": ("keys", lambda side, _: side.config.keys.log.unlink()),
+    "another key for TLS": ("certificate", another_tls_key),
+    "the other side's id": (
+        "SPIFFE id", lambda side, _: edit(side, 'id = "mainland"', 'id = "other"')),
+    "a certificate by the other side": ("certificate chain", certify),
+    "a certificate that has ended": (
+        "certificate dates", lambda side, _: lasting(side, -LIFE)),
+    "a certificate that is not valid yet": (
+        "certificate dates", lambda side, _: lasting(side, LIFE / 4)),
+    "data that others may read": (
+        "permissions", lambda side, _: side.config.data.chmod(0o755)),
+    "no data": ("permissions", lambda side, _: shutil.rmtree(side.config.data)),
+    "no store": ("store", lambda side, _: shutil.rmtree(side.config.store)),
+    "a store of a newer format": ("store", newer_store),
+    "another node's store": ("origin", store_of_the_peer),
+    "keys of another ledger": ("owner", lambda side, _: write_key(side.config.keys.log)),
+    "a store that was larger": ("standing", known_to_have_been_larger),
+    "a reserve that the disk lacks": (
+        "free space", lambda side, _: edit(side, "reserve_bytes = 1048576", f"reserve_bytes = {1 << 60}")),
+    "an address of another machine": (
+        "port", lambda side, _: edit(side, f'listen = "{side.config.listen}"', f'listen = "{NOWHERE}"')),
+}  # fmt: skip
+
+
+class TestDoctor:
+    def test_finds_nothing_wrong_with_a_founded_node(self, sides: Sides) -> None:
+        results = examine(sides[0].config)
+        verdicts = {name: result.verdict for name, result in results.items()}
+        # It does not run, nor does its peer.
+        not_now = dict.fromkeys(("descriptors", "clock"), Verdict.UNKNOWN)
+        assert verdicts == {check.name: Verdict.OK for check in CHECKS} | not_now
+
+    async def test_finds_nothing_wrong_with_one_that_serves(self, sides: Sides) -> None:
+        async with serve(sides[1], sides[0]), serve(*sides):
+            verdicts = await asyncio.to_thread(lambda: run(sides[0], code=0))
+        assert set(verdicts.values()) == {"ok"}
+
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_names_the_one_thing_that_is_wrong(self, sides: Sides, fault: str) -> None:
+        name, make = FAULTS[fault]
+        make(*sides)
+        assert wrong(examine(sides[0].config)) == [name]
+
+    @pytest.mark.parametrize("setting", ["listen", "metrics_listen"])
+    def test_names_a_port_that_another_program_has(self, sides: Sides, setting: str) -> None:
+        side = sides[0]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            edit(side, f'listen = "{side.config.listen}"', 'listen = "127.0.0.1:0"')
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            if setting == "listen":
+                edit(side, "127.0.0.1:0", address)
+            else:
+                edit(side, "operators", f'metrics_listen = "{address}"\noperators')
+            results = examine(side.config)
+        assert wrong(results) == ["port" if setting == "listen" else "metrics port"]
+
+    def test_names_a_process_that_has_the_data_and_does_not_serve(self, sides: Sides) -> None:
+        with DirectoryLock(sides[0].config.data):
+            results = examine(sides[0].config)
+        assert wrong(results) == ["lock"]
+        assert f"process {os.getpid()} " in results["lock"].found
+
+    @needs_root
+    def test_names_a_file_of_another_user(self, sides: Sides) -> None:
+        os.chown(sides[0].config.keys.cosigner, 1, 1)
+        results = examine(sides[0].config)
+        assert wrong(results) == ["permissions"]
+        assert str(sides[0].config.keys.cosigner) in results["permissions"].found
+
+    async def test_names_a_node_that_runs_out_of_descriptors(self, sides: Sides) -> None:
+        async with serve(*sides):
+            with few_descriptors():
+                verdicts = await asyncio.to_thread(lambda: run(sides[0], code=1))
+        assert named(verdicts) == ["descriptors"]
+
+    @needs_strace
+    def test_names_a_slow_disk(self, sides: Sides) -> None:
+        slow = ("strace", "-f", "-qq", "-o", "/dev/null")
+        inject = ("-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_exit=150000")
+        verdicts = run(sides[0], *slow, *inject, code=1)
+        assert named(verdicts) == ["fsync"]
+
+    @needs_faketime
+    @pytest.mark.parametrize("ahead", ["-120s", "+120s"])
+    async def test_names_a_clock_that_is_not_the_peers(self, sides: Sides, ahead: str) -> None:
+        faked = ("env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME={ahead}", "DONT_FAKE_MONOTONIC=1")
+        async with serve(sides[1], sides[0]):
+            verdicts = await asyncio.to_thread(lambda: run(sides[0], *faked, code=1))
+        assert named(verdicts) == ["clock"]
+
+    def test_leaves_everything_as_it_was(self, sides: Sides) -> None:
+        before = contents(sides[0].directory)
+        examine(sides[0].config)
+        assert contents(sides[0].directory) == before
+
+    def test_says_what_to_do_about_whatever_is_wrong(self, sides: Sides) -> None:
+        sides[0].config.data.chmod(0o755)
+        assert examine(sides[0].config)["permissions"].action == f"chmod 700 {sides[0].config.data}"
+
+
+class TestProgram:
+    def test_the_doctor_exits_0_when_nothing_is_wrong(self, sides: Sides) -> None:
+        run(sides[0], code=0)
+
+    def test_the_table_names_every_check(self, sides: Sides) -> None:
+        command = [LEDGERD, "doctor", "--config", sides[0].toml]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert [check.name for check in CHECKS if check.name not in said] == []
+
+    def test_a_check_names_every_fault_with_its_setting(self, sides: Sides) -> None:
+        edit(sides[0], 'id = "mainland"', 'id = "main land"')
+        edit(sides[0], "workers = 1", "workers = 0\nworker = 1")
+        command = [LEDGERD, "check", "--config", sides[0].toml]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        settings = [line.split(": ")[1] for line in done.stdout.splitlines()]
+        assert (done.returncode, settings) == (
+            2, ["id", "limits.workers", "'limits.worker' is not a setting (UNKNOWN_SETTING). What to do"],
+        )  # fmt: skip
+
+    def test_a_check_of_a_whole_configuration_exits_0(self, sides: Sides) -> None:
+        command = [LEDGERD, "check", "--config", sides[0].toml]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Of every file but LMDB's table of readers, which anybody who reads is in."""
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name != "lock.mdb")
+    return {path: path.read_bytes() for path in files}
+
+
+@contextmanager
+def few_descriptors() -> Iterator[None]:
+    """Let this process have hardly more of them than it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
