@@ -110,11 +110,13 @@ def serve(
     """
     from ledgerd.config import Config
     from ledgerd.logs import configure_logs
+    from ledgerd.telemetry import export_traces
 
     loaded = Config.load(config)
     configure_logs(loaded.log_level)
     # Its own lines are no JSON, and a stranger could fill the log with failed handshakes.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    export_traces()
     asyncio.run(_serve(loaded, config, throwaway=throwaway))
 
 

@@ -19,7 +19,7 @@ fi
 install --no-deps --no-build-isolation --force-reinstall ./client
 
 python -c 'import ledgerd_client'
-for absent in ledgerd lmdb cryptography typer; do
+for absent in ledgerd lmdb cryptography opentelemetry typer; do
   if python -c "import $absent" 2>/dev/null; then
     echo "client-only: the SDK's environment must not provide $absent" >&2
     exit 1

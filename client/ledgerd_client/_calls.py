@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ledgerd_client import tracing
 from ledgerd_client.core.errors import LedgerError, UnavailableError
 from ledgerd_client.core.receipt import Receipt
 
@@ -18,6 +19,7 @@ class Call:
     deadline: µs; after it the call is told that the fate is unknown.
     mine: this very call put the record, and may take it back if it was certainly not sent.
     may_queue: its caller is content with a queued record.
+    trace: what its caller is about, as tracing.current() says.
     """
 
     deadline: int
@@ -26,6 +28,7 @@ class Call:
     fate: asyncio.Future[Receipt | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    trace: object = field(default_factory=tracing.current)
 
     def tell(self, outcome: Receipt | LedgerError | None) -> None:
         if self.fate.done():  # its caller went away

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 
+from ledgerd_client import tracing
 from ledgerd_client._calls import Call, Calls, unknown_fate
 from ledgerd_client._steps import (
     claim_batch,
@@ -147,7 +148,8 @@ class Sender:
         present = {call for _, calls in self._calls for call in calls}
         try:
             self._check_asked()
-            outcomes = await self._view.append(records)
+            with tracing.sending(lambda: self._traces(rows), len(rows)):
+                outcomes = await self._view.append(records)
         except LedgerError as error:
             self._hear(error)
             if isinstance(error, VerificationError):
@@ -164,6 +166,11 @@ class Sender:
                 outcome = set_aside(outcome)  # noqa: PLW2901 -- the same one
             self._calls.tell(row.record_id, outcome)
         self._recorded.set()
+
+    def _traces(self, rows: Sequence[OutboxRecord]) -> list[object]:
+        """Of the calls that wait for these."""
+        sent = {row.record_id for row in rows}
+        return [call.trace for id_, calls in self._calls if id_ in sent for call in calls]
 
     async def _not_recorded(
         self, rows: Sequence[OutboxRecord], error: LedgerError, present: Collection[Call]

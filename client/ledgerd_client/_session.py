@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ledgerd_client import tracing
 from ledgerd_client._drafts import Draft
 from ledgerd_client._law_view import LawView
 from ledgerd_client._proto import body_pb2 as pb
@@ -84,6 +85,14 @@ class Session:
         A caller_ref that was used before gives the record of that time. Raises ConflictError if
         that one states something else, and as Sender.settle does.
         """
+        with tracing.span("submit") as span:
+            row, receipt = await self._submit(how, draft)
+            if receipt is not None:
+                span.set(index=receipt.index)
+            span.set(outcome="queued" if receipt is None else "recorded")
+            return row, receipt
+
+    async def _submit(self, how: Submission, draft: Draft) -> tuple[OutboxRecord, Receipt | None]:
         signed = self._sign(draft, how)
         row = await asyncio.to_thread(self.outbox.put, signed)
         mine = row.record_id == signed.record_id

@@ -15,6 +15,7 @@ from typing import Protocol, Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from ledgerd_client import tracing
 from ledgerd_client._channel import (
     CHECKPOINT_METADATA,
     MAX_MESSAGE_BYTES,
@@ -218,11 +219,14 @@ class GrpcTransport:
     async def _raw_call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request
     ) -> _Response:
-        return await method(request, timeout=self._timeout_s, metadata=self._metadata())
+        name = f"ledger.v1.LedgerService/{type(request).__name__.removesuffix('Request')}"
+        with tracing.calling(name, request.ByteSize):
+            return await method(request, timeout=self._timeout_s, metadata=self._metadata())
 
     def _metadata(self) -> grpc.aio.Metadata:
-        told = {
+        told: dict[str, str | bytes] = {
             CHECKPOINT_METADATA: self.known_checkpoint,
             PEER_CHECKPOINT_METADATA: self.peer_checkpoint,
+            tracing.TRACEPARENT: tracing.traceparent(),
         }
-        return grpc.aio.Metadata(*((name, note) for name, note in told.items() if note))
+        return grpc.aio.Metadata(*((name, value) for name, value in told.items() if value))

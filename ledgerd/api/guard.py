@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from ledgerd.api.errors import Context, abort, as_ours
 from ledgerd.api.identity import AuthContext, Caller, Identified, set_caller
 from ledgerd.api.limits import Rates, Shares
+from ledgerd.api.traced import traced
 from ledgerd.metrics import Metrics
 from ledgerd_client.core.errors import MalformedError, UnauthenticatedError
 from ledgerd_client.transport import CHECKPOINT_METADATA, PEER_CHECKPOINT_METADATA, to_status
@@ -223,7 +224,7 @@ class Registrar:
         """Nothing: generated code registers the same methods once more, by name, below."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        guarded = self._guard.guarded(service, handlers)
+        guarded = self._guard.guarded(service, traced(service, handlers))
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, guarded),)
         )

@@ -20,6 +20,7 @@ from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
+from ledgerd_client import tracing
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (
@@ -67,6 +68,7 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         LawHandlers.__init__(self, log.reader, log.checker, views, in_thread)
         PublicHandlers.__init__(self, _public(log))
         self._log = log
+        self._span = tracing.span if tracing.is_on() else tracing.no_span
         self._access = access
         self._metrics = metrics
         self._rates = rates
@@ -87,8 +89,11 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
             raise refused.with_traceback(None)
         with self.in_flight.hold(caller, len(request)):
             keys = log.keyring.institution_keys(caller.id)
-            checked = await log.admission.check(Request(request, caller.id, keys))
-            result = await log.sequencer.append(checked)
+            with self._span("check", bytes=len(request)):
+                checked = await log.admission.check(Request(request, caller.id, keys))
+            with self._span("commit", records=checked.records) as span:
+                result = await log.sequencer.append(checked)
+                span.set(first=result.first, recorded=len(result.headers))
         self._rates.used(caller, records=len(result.outcomes))
         self._count(result.outcomes)
         return encode_append(result)
