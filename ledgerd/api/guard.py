@@ -80,7 +80,7 @@ class Guard:
         access: Access,
         standing: Standing,
         metrics: Metrics,
-        heard: Callable[[bytes], None] = lambda _: None,
+        heard: Callable[[Caller, bytes], None] = lambda _caller, _note: None,
         rates: Rates | None = None,
     ) -> None:
         """
@@ -90,8 +90,8 @@ class Guard:
         """
         self._identities = identities
         self._access = access
-        self._hear = {
-            CHECKPOINT_METADATA: standing.mentioned,
+        self._hear: dict[str, Callable[[Caller, bytes], None]] = {
+            CHECKPOINT_METADATA: lambda _caller, note: standing.mentioned(note),
             PEER_CHECKPOINT_METADATA: heard,
         }
         self._metrics = metrics
@@ -184,7 +184,7 @@ class Guard:
         set_caller(caller)
         for key, value in context.invocation_metadata() or ():
             if key in self._hear and isinstance(value, bytes):
-                self._hear[key](value)
+                self._hear[key](caller, value)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - gRPC makes a task for each call
         self._running[task] = who

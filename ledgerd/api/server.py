@@ -14,7 +14,7 @@ from ledgerd.api.encode import Views
 from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.guard import MAX_CALLS, Guard, Registrar
 from ledgerd.api.health import Health
-from ledgerd.api.identity import Identities
+from ledgerd.api.identity import Caller, Identities
 from ledgerd.api.ledger import LedgerHandlers, Log
 from ledgerd.api.limits import Rates
 from ledgerd.api.peer import STREAM_S, PeerHandlers
@@ -68,7 +68,7 @@ class Services:
     evidence: EvidenceDesk
     status: StatusDesk
     # A checkpoint of the peer that a caller has seen.
-    heard: Callable[[bytes], None]
+    heard: Callable[[Caller, bytes], None]
     # What is cosigned of the peer once nothing more of it is under way.
     settled: Callable[[], Awaitable[bytes]]
     # A certificate is looked at when a connection begins: an expired one is good for no longer.

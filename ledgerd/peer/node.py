@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -245,9 +245,9 @@ class PeerSide:
         """Look at the peer now, not at the next poll."""
         self._following.wake()
 
-    def mentioned(self, note: bytes) -> None:
-        """A checkpoint of the peer that a caller has seen; looked at in the next round."""
-        self._mentions.add(note)
+    def mentioned(self, caller: Hashable, note: bytes) -> None:
+        """A checkpoint of the peer that a caller has seen; looked at in a coming round."""
+        self._mentions.add(caller, note)
 
     async def _check(self, checks: list[SignatureCheck]) -> None:
         size = max(_MIN_CHUNK, -(-len(checks) // self._workers.count))

@@ -1,4 +1,4 @@
-"""What the peer asked to have cosigned, under its own signature, and did not get: the newest."""
+"""What the peer asked to have cosigned, under its own signature, and did not get: some of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from ledgerd_client.core.encoding import lp8, u64
 # META: prefix ‖ u64 number → u64 time (µs) ‖ lp8(reason) ‖ note.
 _PREFIX: Final = b"refused/"
 _END: Final = b"refused0"
+# Of one reason: the first, which tell how it began, and the newest.
 KEPT: Final = 64
+FIRST: Final = 8
 
 
 class Refusal(NamedTuple):
@@ -24,24 +26,28 @@ class Refusal(NamedTuple):
 
 
 class Refused:
-    """The newest refusals, each note once for each reason. Belongs to the store's thread."""
+    """
+    The first refusals and the newest of each reason, each note once; one flushes out no other.
+
+    Belongs to the store's thread.
+    """
 
     def __init__(self, store: PeerStore, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
 
     def keep(self, reason: str, note: bytes) -> None:
-        """Keep one, durably, in the place of the oldest; raises StoreError."""
+        """Keep one, durably, in the place of the oldest but the first; raises StoreError."""
         kept = self._kept()
         if any((reason, note) == refusal[1:] for refusal in kept.values()):
             return
         number = max(kept, default=0) + 1
+        alike = [each for each, refusal in kept.items() if refusal.reason == reason]
         with self._store.write() as transaction:
             value = u64(self._clock()) + lp8(reason.encode()) + note
             transaction.put(Table.META, _PREFIX + u64(number), value)
-            for old in kept:
-                if old <= number - KEPT:
-                    transaction.delete(Table.META, _PREFIX + u64(old))
+            if len(alike) >= KEPT:
+                transaction.delete(Table.META, _PREFIX + u64(alike[FIRST]))
 
     def all(self) -> list[Refusal]:
         """The oldest first. In any thread."""

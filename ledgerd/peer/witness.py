@@ -128,7 +128,7 @@ class Witness:
         return self.cosigned_size if self._cosigned.note and self._remembers() else None
 
     def refused(self) -> list[Refusal]:
-        """What the peer asked to have cosigned and did not get, the newest 64; the oldest first."""
+        """What the peer asked to have cosigned and did not get, as Refused keeps it."""
         return self._refused.all()
 
     def key_history(self) -> KeyHistory | None:

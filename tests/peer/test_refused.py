@@ -13,7 +13,7 @@ from peer.test_inquest import grow, replayed, rounds
 from peer.test_witness import proof
 
 from ledgerd.peer.notes import parse_known
-from ledgerd.peer.refused import KEPT
+from ledgerd.peer.refused import FIRST, KEPT
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import LedgerError, UnavailableError
@@ -67,7 +67,7 @@ class TestRefusedRequests:
         assert len(self.reasons(watch)) == 1
 
     async def test_while_evidence_waits_are_not_kept(self, watch: Watch) -> None:
-        watch.side.peer.mentioned(forked(watch, 5, 8).checkpoint())
+        watch.side.peer.mentioned("a", forked(watch, 5, 8).checkpoint())
         await rounds(watch)
         assert watch.side.peer.status().latched
         await ask(watch, watch.peer.log.checkpoint())
@@ -90,8 +90,16 @@ class TestRefusedRequests:
         for size in range(9, 8 + KEPT + 11):
             await ask(watch, watch.peer.log.checkpoint(size), old=7)
         kept = [refusal.note for refusal in watch.side.peer.witness.refused()]
-        newest = range(8 + KEPT + 10 - KEPT + 1, 8 + KEPT + 11)
-        assert kept == [watch.peer.log.checkpoint(size) for size in newest]
+        first, end = range(9, 9 + FIRST), 8 + KEPT + 11
+        sizes = [*first, *range(end - KEPT + FIRST, end)]
+        assert kept == [watch.peer.log.checkpoint(size) for size in sizes]
+
+    async def test_are_flushed_out_by_none_of_another_reason(self, watch: Watch) -> None:
+        grow(watch, 8 + KEPT + 10)
+        await ask(watch, watch.peer.log.checkpoint(9), proof=[bytes(32)])
+        for size in range(9, 8 + KEPT + 11):
+            await ask(watch, watch.peer.log.checkpoint(size), old=7)
+        assert (self.reasons(watch)[0], len(self.reasons(watch))) == ("BAD_PROOF", KEPT + 1)
 
 
 class TestAViewThatAClientSaw:
@@ -100,17 +108,17 @@ class TestAViewThatAClientSaw:
         await replayed(watch, 8)
 
     async def test_of_another_tree_is_evidence(self, watch: Watch) -> None:
-        watch.side.peer.mentioned(forked(watch, 5, 7).checkpoint())
+        watch.side.peer.mentioned("a", forked(watch, 5, 7).checkpoint())
         await rounds(watch)
         assert len(watch.side.bundles) == 1
 
     async def test_of_the_same_tree_is_nothing(self, watch: Watch) -> None:
-        watch.side.peer.mentioned(watch.peer.log.checkpoint(7))
+        watch.side.peer.mentioned("a", watch.peer.log.checkpoint(7))
         await rounds(watch)
         assert watch.side.bundles == []
 
     async def test_beyond_the_replay_is_met_later(self, watch: Watch) -> None:
-        watch.side.peer.mentioned(forked(watch, 8, 12).checkpoint())
+        watch.side.peer.mentioned("a", forked(watch, 8, 12).checkpoint())
         await rounds(watch, 1)
         await watch.side.reopen()
         grow(watch, 15)
@@ -120,30 +128,51 @@ class TestAViewThatAClientSaw:
     async def test_by_another_key_is_nothing(self, watch: Watch) -> None:
         log = forked(watch, 5, 7)
         log.log_key = new_key()
-        watch.side.peer.mentioned(log.checkpoint())
+        watch.side.peer.mentioned("a", log.checkpoint())
         await rounds(watch)
         assert watch.side.bundles == []
 
     async def test_that_is_garbage_is_nothing(self, watch: Watch) -> None:
-        watch.side.peer.mentioned(b"\xff" * 2000)
+        watch.side.peer.mentioned("a", b"\xff" * 2000)
         await rounds(watch)
         assert watch.side.peer.witness.cosigned_size == 8
 
     async def test_is_looked_at_once(self, watch: Watch) -> None:
         for _ in range(5):
-            watch.side.peer.mentioned(watch.peer.log.checkpoint(7))
+            watch.side.peer.mentioned("a", watch.peer.log.checkpoint(7))
         assert len(watch.side.peer._mentions.take()) == 1
 
     async def test_that_is_one_of_very_many_waits_in_a_short_queue(self, watch: Watch) -> None:
         for number in range(5000):
-            watch.side.peer.mentioned(b"%d" % number)
-        assert len(watch.side.peer._mentions.take()) == 16
+            watch.side.peer.mentioned("a", b"%d" % number)
+        assert watch.side.peer._mentions.take() == [b"0", b"1", b"2", b"3"]
+
+    async def test_is_one_of_sixteen_in_a_round(self, watch: Watch) -> None:
+        for number in range(40):
+            watch.side.peer.mentioned(number, b"%d" % number)
+        rounds = [len(watch.side.peer._mentions.take()) for _ in range(4)]
+        assert rounds == [16, 16, 8, 0]
+
+    async def test_is_kept_out_by_no_other_caller(self, watch: Watch) -> None:
+        """However many notes one of them makes up, round after round."""
+        for number in range(100):
+            watch.side.peer.mentioned("a", b"%d" % number)
+        watch.side.peer.mentioned("b", b"another view")
+        assert watch.side.peer._mentions.take()[1] == b"another view"
+
+    async def test_is_of_so_many_callers_and_no_more(self, watch: Watch) -> None:
+        for number in range(5000):
+            watch.side.peer.mentioned(number, b"%d" % number)
+        waiting = 0
+        while taken := watch.side.peer._mentions.take():
+            waiting += len(taken)
+        assert waiting == 256
 
     async def test_that_was_dropped_is_looked_at_when_it_comes_again(self, watch: Watch) -> None:
         for number in range(20):
-            watch.side.peer.mentioned(b"%d" % number)
+            watch.side.peer.mentioned("a", b"%d" % number)
         watch.side.peer._mentions.take()
-        watch.side.peer.mentioned(b"19")
+        watch.side.peer.mentioned("a", b"19")
         assert watch.side.peer._mentions.take() == [b"19"]
 
 
@@ -152,7 +181,7 @@ class TestAKeyThatWasNotTheLogsAlone:
 
     async def test_accuses_nobody_above_a_loss(self, watch: Watch) -> None:
         await replayed(watch, 8)
-        watch.side.peer.mentioned(forked(watch, 8, 12).checkpoint())
+        watch.side.peer.mentioned("a", forked(watch, 8, 12).checkpoint())
         await rounds(watch, 1)
         watch.peer.log.lose()
         await replayed(watch, 15)
@@ -173,7 +202,7 @@ class TestAKeyThatWasNotTheLogsAlone:
         """There is one to remember what the replay must meet."""
         await self.gave_up(watch, 1000)
         await replayed(watch, 9)
-        watch.side.peer.mentioned(forked(watch, 9, 11).checkpoint())
+        watch.side.peer.mentioned("a", forked(watch, 9, 11).checkpoint())
         await rounds(watch, 1)
         await replayed(watch, 12)
         await rounds(watch)
@@ -185,7 +214,7 @@ class TestAKeyThatWasNotTheLogsAlone:
         lost = fork_of(watch.peer.log, 8)
         tree = Checkpoint(lost.origin, size, sha256(b"lost").digest())
         signer = Signer(lost.origin, ED25519, lost.log_key)
-        watch.side.peer.mentioned(sign_checkpoint(tree, signer))
+        watch.side.peer.mentioned("a", sign_checkpoint(tree, signer))
         await rounds(watch, 1)
         watch.peer.log.lose()
 
@@ -195,7 +224,7 @@ class TestAKeyThatWasNotTheLogsAlone:
         watch.peer.log.rotate(pb.ROLE_LOG, lost=True, compromised_since=START)
         await replayed(watch, 12)
         assert watch.side.peer.replica.verified_size == 12
-        watch.side.peer.mentioned(fork.checkpoint())
+        watch.side.peer.mentioned("a", fork.checkpoint())
         await rounds(watch)
         assert watch.side.bundles == []
 
@@ -204,7 +233,7 @@ class TestAKeyThatWasNotTheLogsAlone:
         fork = forked(watch, 5, 7)
         watch.peer.log.lose()
         await replayed(watch, 12)
-        watch.side.peer.mentioned(fork.checkpoint())
+        watch.side.peer.mentioned("a", fork.checkpoint())
         await rounds(watch)
         assert len(watch.side.bundles) == 1
 
@@ -217,6 +246,6 @@ class TestAKeyThatWasNotTheLogsAlone:
         tree = parse_known(log.checkpoint()).checkpoint
         watch.peer.note = sign_checkpoint(tree, *both)
         await watch.side.peer.monitor.step()
-        watch.side.peer.mentioned(fork.checkpoint())
+        watch.side.peer.mentioned("a", fork.checkpoint())
         await rounds(watch)
         assert len(watch.side.bundles) == 1
