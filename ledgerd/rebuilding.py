@@ -7,12 +7,11 @@ what the node would have found there is said again, under the rules that are in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ledgerd.credentials import NodeKeys
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.held_keys import HeldKeys
 from ledgerd.ledger.losses import lost_bodies
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.verifying import Given, LogVerifier
@@ -28,7 +27,9 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import FieldError, LedgerError, StoreError
+from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import key_id
+from ledgerd_client.core.node_keys import NodeKey
 from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
 
 _PAGE: Final = 1000
@@ -64,7 +65,7 @@ def declare_loss(
     store: Store,
     verifier: LogVerifier,
     recovery: Recovery,
-    loss: SignedRecord,
+    decisions: Sequence[SignedRecord],
     keys: NodeKeys,
     rules: pb.RuleSet,
     authority: bytes,
@@ -75,18 +76,15 @@ def declare_loss(
     """
     End the rebuilt log in one commit: LOSS, the bodies that are lost, what is found, the rules.
 
-    keys: those that the LOSS puts in force are among them. Returns the new head. Raises what the
-    log refuses the LOSS for, StoreError WRONG_KEYS.
+    decisions: the authority's, LOSS first, and behind it key events; keys: those that they put in
+    force are among them. Returns the new head. Raises what the log refuses a decision for,
+    StoreError WRONG_KEYS.
     """
     assert recovery.peer is not None  # noqa: S101 - rebuild was done with it
     origin, history = recovery.own.origin, verifier.replay.history
     named = history.key_in_force(pb.ROLE_AUTHORITY)
-    item = admit(
-        loss,
-        origin=origin,
-        author=AUTHORITY,
-        keys={key_id(named.public): Key(named.admitted_at, named.public)},
-    )
+    authorities = {key_id(named.public): Key(named.admitted_at, named.public)}
+    items = [admit(each, origin=origin, author=AUTHORITY, keys=authorities) for each in decisions]
     writer = Writer(
         store,
         log_key=keys.log_signer,
@@ -96,22 +94,38 @@ def declare_loss(
         clock=clock,
         random=random,
     )
-    held = HeldKeys(keys.log_signer, keys.entry)
-    for role in (pb.ROLE_LOG, pb.ROLE_ENTRY):
-        writer.hold(role, keys.held(role))
-        held.hold(role, keys.held(role))
     # Of a rotation that the LOSS gives up the old key signs on.
     retired = keys.retired.get(pb.ROLE_ENTRY, ())
-    writer.hold(pb.ROLE_ENTRY, retired)
-    held.hold(pb.ROLE_ENTRY, retired)
-    entry_key, in_force = held.entry_key(history)
-    records = _records(verifier, writer.machine.rules, rules)
+    for role in (pb.ROLE_LOG, pb.ROLE_ENTRY):
+        writer.hold(role, (*keys.held(role), *(retired if role == pb.ROLE_ENTRY else ())))
+    present = _entry_key(history, decisions, verifier.replay.size)
+    held = {key.public: key for key in (*keys.held(pb.ROLE_ENTRY), *retired)}
+    if present.public not in held:
+        raise StoreError(
+            "the entry key that the log is left with is not among the node's key files",
+            reason="WRONG_KEYS",
+            action="put it back; or, if it was rotated as lost in the log's lost end, hand that"
+            " rotation's approval in again: `ledgerd recover --loss … --also …`",
+        )
     said = [
-        sign_own(entry_key, origin, clock(), random, key_index=in_force.admitted_at, **record)
-        for record in records
-    ]
-    _commit(writer, [item, *said])
+        sign_own(
+            held[present.public], origin, clock(), random,
+            key_index=present.admitted_at, **record,
+        )
+        for record in _records(verifier, writer.machine.rules, rules)
+    ]  # fmt: skip
+    _commit(writer, [*items, *said])
     return writer.head
+
+
+def _entry_key(history: KeyHistory, decisions: Sequence[SignedRecord], size: int) -> NodeKey:
+    """Which key signs the node's entries behind the authority's decisions, of which one is new."""
+    present = history.key_in_force(pb.ROLE_ENTRY)
+    for index, decision in enumerate(decisions, size):
+        event = pb.Body.FromString(decision.body).key_event
+        if event.role == pb.ROLE_ENTRY:
+            present = NodeKey(event.public_key, index)
+    return present
 
 
 def _records(

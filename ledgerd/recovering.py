@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -45,6 +45,7 @@ from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.errors import FieldError, NotReadyError, StoreError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
+from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import read_key_file, write_new
 from ledgerd_client.loss_request import LossRequest
@@ -272,10 +273,18 @@ def _key_of(config: Config, role: int) -> Path:
 
 
 async def declare(
-    config: Config, approval: Approval, client: PeerClient, *, clock: Clock, random: Random
+    config: Config,
+    approval: Approval,
+    client: PeerClient,
+    also: Sequence[Approval] = (),
+    *,
+    clock: Clock,
+    random: Random,
 ) -> int:
     """
     Take the authority's LOSS: make the store anew and put it in place; return its size.
+
+    also: what it had decided of keys in the lost end, and decides again in the same commit.
 
     When this returns, it is on the disk. Cut short, it is called again. Raises FieldError
     OTHER_TREE or WRONG_KEYS when the LOSS is not what was asked for, NotReadyError PEER_AHEAD when
@@ -307,7 +316,8 @@ async def declare(
         with closing(
             LmdbStore.create(unfinished, instance=random(16), map_size=config.limits.map_size)
         ) as store:
-            _write_anew(config, store, recovery, approval, keys, clock, random)
+            decisions = [each.record for each in (approval, *also)]
+            _write_anew(config, store, recovery, decisions, keys, clock, random)
     _put_keys_beside(config)
     _put_peer_in_place(config, clock)
     _put_aside(config.store, clock)
@@ -319,7 +329,7 @@ def _write_anew(
     config: Config,
     store: LmdbStore,
     recovery: Recovery,
-    approval: Approval,
+    decisions: Sequence[SignedRecord],
     keys: NodeKeys,
     clock: Clock,
     random: Random,
@@ -328,7 +338,7 @@ def _write_anew(
     verifier = rebuild(store, recovery, authority)
     rules = rule_set_of(config.rules)
     declare_loss(
-        store, verifier, recovery, approval.record, keys, rules, authority,
+        store, verifier, recovery, decisions, keys, rules, authority,
         clock=clock, random=random,
     )  # fmt: skip
     hand_over(store, recovery)

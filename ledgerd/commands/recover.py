@@ -54,6 +54,10 @@ def recover(
     loss: Annotated[
         Path | None, typer.Option(help="Step 3: the approval that the authority sent back.")
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --loss: an approval of the lost end, of a key, to be taken again."),
+    ] = None,
 ) -> None:
     """
     Come back from a lost store with what the peer has cosigned, in three steps.
@@ -73,6 +77,8 @@ def recover(
         raise FieldError("--from and --once are of the first step, without --request and --loss")
     if request is not None and loss is not None:
         raise FieldError("give --request or --loss, not both")
+    if also and loss is None:
+        raise FieldError("--also is of the third step, with --loss")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     # What it does it says itself.
     configure_logs("error")
@@ -80,7 +86,7 @@ def recover(
         digits = asyncio.run(request_loss(loaded, request, **_how()))
         typer.echo(f"Send {request} to the authority of this side, and read to it: {digits}")
     elif loss is not None:
-        size = asyncio.run(_declare(loaded, loss))
+        size = asyncio.run(_declare(loaded, loss, also or []))
         typer.echo(f"The log has {size} entries. Start the node with `ledgerd serve`.")
     else:
         asyncio.run(_fetch(loaded, copies or [], once=once))
@@ -107,7 +113,7 @@ async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
         found = await recover(config, client, stores, **_how())
     typer.echo(f"{found.size} entries are back. {_said(found)}", err=True)
     if found.lost:
-        typer.echo("Lost with the log's end; hand the approvals in again, first of all:", err=True)
+        typer.echo("Lost with the log's end, to be handed in again (keys by --also):", err=True)
     for line in found.lost:
         typer.echo(f"  {line}", err=True)
     if once or not set(found.missing) - {""}:
@@ -123,14 +129,14 @@ def _say_ready(port: int) -> None:
     typer.echo(f"Waiting for institutions to return bodies, at port {port}.", err=True)
 
 
-async def _declare(config: Any, path: Path) -> int:
+async def _declare(config: Any, path: Path, also: list[Path]) -> int:
     from ledgerd.recovering import declare, peer_of
     from ledgerd_client.approval import Approval
     from ledgerd_client.keyfile import read_file
 
-    approval = Approval.parse(read_file(path))
+    approval, *others = (Approval.parse(read_file(each)) for each in (path, *also))
     async with peer_of(config) as client:
-        return await declare(config, approval, client, **_how())
+        return await declare(config, approval, client, others, **_how())
 
 
 def _said(found: Found) -> str:

@@ -26,12 +26,15 @@ class Losses:
     """
     Follows a log: every body that is missing must be named directly behind a LOSS above it.
 
+    Between the two stands nothing but what the authority decided of keys with the LOSS.
+
     missing: entries whose bodies are, and that nothing has named yet; ascending.
     """
 
     def __init__(self) -> None:
         self.missing: list[int] = []
         self._behind_a_loss = False
+        self._lost_at = 0
 
     def miss(self, index: int) -> None:
         """Take an entry whose body is missing."""
@@ -44,7 +47,11 @@ class Losses:
         if said.HasField("lost_bodies"):
             self._take_named(said.lost_bodies)
         else:
-            self._behind_a_loss = header.kind == Kind.LOSS
+            # A commit has one time.
+            with_it = self._behind_a_loss and header.recorded_at == self._lost_at
+            self._behind_a_loss = header.kind == Kind.LOSS or (with_it and header.kind == Kind.KEY)
+            if header.kind == Kind.LOSS:
+                self._lost_at = header.recorded_at
 
     def _take_named(self, said: pb.LostBodies) -> None:
         """Of what is missing: all of it, or what was when it was said; the rest is lost since."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -140,13 +140,14 @@ class Scene:
     def approve(self, request: LossRequest) -> Approval:
         return self.side.authority.declare_loss(request, now=datetime.now(UTC))
 
-    async def declare_loss(self, approval: Approval) -> int:
-        return await recovering.declare(self.node.config, approval, self.node.wire, **self.how)
+    async def declare_loss(self, approval: Approval, also: Sequence[Approval] = ()) -> int:
+        config, wire = self.node.config, self.node.wire
+        return await recovering.declare(config, approval, wire, also, **self.how)
 
-    async def come_back(self, *copies: Path) -> None:
+    async def come_back(self, *copies: Path, also: Sequence[Approval] = ()) -> None:
         """All of it, and the node serves again."""
         await self.recover(*copies)
-        await self.declare_loss(self.approve(await self.request()))
+        await self.declare_loss(self.approve(await self.request()), also)
         await self.node.open()
 
     async def give_back(self, institution: str, bodies: Iterable[bytes]) -> None:
