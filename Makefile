@@ -8,7 +8,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
-	adversary stateful model interop deb deb-test
+	adversary stateful model interop deb deb-test fuzz
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,7 +39,7 @@ proto: setup  ## generate code from proto/
 	$(PROTOC) --grpc_python_out=client --mypy_grpc_out=client ledgerd_client/_proto/service.proto
 
 lock:  ## pin requirements/*.in anew (needs uv)
-	for f in node dev client-test; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in node dev client-test fuzz; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
 bench: setup  ## the machine's floors and our ratios, into build/bench.json
 	PYTHONPATH=tests $(BIN)/python -m bench.run
@@ -61,6 +61,13 @@ stateful: setup  ## two nodes through crashes, backups, restores and recoveries 
 
 model: setup  ## the protocol as a model: every order of steps, and each guard removed (needs spin and gcc)
 	$(BIN)/python tests/model/run.py
+
+fuzz: build/atheris  ## every parser and method with 20,000 examples each, then parsers by coverage for ten minutes
+	EXAMPLES=20000 $(BIN)/python -m pytest -q tests/fuzz
+	PYTHONPATH=tests:build/atheris $(BIN)/python -m fuzz.coverage build/fuzz-corpus -max_total_time=600
+
+build/atheris: requirements/fuzz.txt setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade --target $@ -r $<
 
 interop: setup  ## other people's tools check a live border and its published tiles
 	PYTHONPATH=tests $(BIN)/python -m interop.live.run

@@ -19,6 +19,9 @@ STATUS_METADATA = "grpc-status-details-bin"
 
 _DOMAIN = "ledgerd"
 _TYPE_URL = "type.googleapis.com/google.rpc."
+# In trailing metadata there is room for some kilobytes, and a message may quote what was asked.
+_MOST_CHARACTERS = 300
+
 # When an error says nothing better, in seconds.
 _RETRY_DELAY_S = 1.0
 
@@ -60,19 +63,24 @@ _FALLBACKS: Mapping[grpc.StatusCode, type[LedgerError]] = MappingProxyType({
 
 
 def to_status(error: LedgerError) -> tuple[grpc.StatusCode, str, bytes]:
-    """Status code, message, and the bytes for STATUS_METADATA."""
+    """Status code, message, and the bytes for STATUS_METADATA; what is very long is cut."""
+    message, action = _cut(error.message), _cut(error.action)
     code = next(_CODES[cls] for cls in type(error).__mro__ if cls in _CODES)
     info = status_pb2.ErrorInfo(
         reason=error.reason,
         domain=_DOMAIN,
-        metadata={"type": type(error).__name__, "action": error.action},
+        metadata={"type": type(error).__name__, "action": action},
     )
     details = [Any(type_url=f"{_TYPE_URL}ErrorInfo", value=info.SerializeToString())]
     if isinstance(error, UnavailableError):
         retry = status_pb2.RetryInfo(retry_delay=_duration(error.retry_after_s or _RETRY_DELAY_S))
         details.append(Any(type_url=f"{_TYPE_URL}RetryInfo", value=retry.SerializeToString()))
-    status = status_pb2.Status(code=code.value[0], message=error.message, details=details)
-    return code, error.message, status.SerializeToString()
+    status = status_pb2.Status(code=code.value[0], message=message, details=details)
+    return code, message, status.SerializeToString()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> LedgerError:

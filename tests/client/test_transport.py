@@ -89,6 +89,12 @@ class TestErrorsOnTheWire:
         kinds = [detail.type_url.rpartition(".")[2] for detail in status.details]
         assert kinds == ["ErrorInfo", "RetryInfo"][: 1 + cls.retryable]
 
+    def test_a_message_that_quotes_what_was_asked_leaves_room_for_the_reason(self) -> None:
+        code, message, details = to_status(errors.NotFoundError("合" * 50_000, reason="REASON"))
+        assert len(message.encode()) + len(details) < 4096
+        there = from_rpc_error(sent(code, message, details))
+        assert (there.reason, there.message) == ("REASON", message)
+
     @pytest.mark.parametrize("seconds", [0.25, 7.5, 3600])
     def test_when_to_come_again_arrives_as_it_was_sent(self, seconds: float) -> None:
         busy = errors.BusyError("why", retry_after_s=seconds)
