@@ -27,6 +27,8 @@ from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.publish import publish
 from ledgerd.commands.recover import recover, restore
 from ledgerd.commands.rotate import rotate
+from ledgerd.commands.saying import explain, say
+from ledgerd.commands.standby import promote, standby
 from ledgerd_client.core.errors import InputError, LedgerError, StoreError
 from ledgerd_client.secrecy import keep_to_ourselves
 
@@ -46,7 +48,7 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except LedgerError as error:
-            _explain(error)
+            explain(error)
             raise typer.Exit(BAD_INPUT if isinstance(error, InputError) else FAILED) from None
 
 
@@ -188,12 +190,12 @@ def mirror(
                     data,
                     listen,
                     progress=lambda done, total: bar.update(task, completed=done, total=total),
-                    say=_explain,
+                    say=explain,
                 )
             )
         except StoreError as error:
             bar.stop()
-            _explain(error)
+            explain(error)
             raise typer.Exit(STORE_FAILED) from None
 
 
@@ -202,6 +204,8 @@ app.command()(check)
 app.command()(doctor)
 app.command()(publish)
 app.command()(backup)
+app.command()(standby)
+app.command()(promote)
 app.command()(rotate)
 app.command()(restore)
 app.command()(recover)
@@ -218,7 +222,7 @@ def adopt_rules(config: ConfigFile = NODE_TOML) -> None:
     from ledgerd.config import Config
 
     index = adopt(Config.load(config), clock=lambda: time.time_ns() // 1000, random=os.urandom)
-    _say(f"Entry {index} puts them in force. Start the node again with `ledgerd serve`.")
+    say(f"Entry {index} puts them in force. Start the node again with `ledgerd serve`.")
 
 
 @app.command()
@@ -266,7 +270,7 @@ def dev(
     elif prepare:
         raise InputError(f"{directory} is there already", reason="FILE_EXISTS")
     for line in border.describe(directory):
-        _say(line)
+        say(line)
     if not prepare:
         raise typer.Exit(border.run_border(directory))
 
@@ -283,10 +287,10 @@ def _request(config: Config, out: Path) -> None:
     from ledgerd.init import describe_to_peer, request_genesis
 
     fingerprint = request_genesis(config, out, os.urandom)
-    _say(f"Send {out} to the authority of {config.origin}, and for the other side's node.toml:")
+    say(f"Send {out} to the authority of {config.origin}, and for the other side's node.toml:")
     for line in describe_to_peer(config):
-        _say(f"    {line}")
-    _say("Read the request's fingerprint to the authority over the telephone:")
+        say(f"    {line}")
+    say("Read the request's fingerprint to the authority over the telephone:")
     typer.echo(fingerprint)
 
 
@@ -298,10 +302,10 @@ def _found(config: Config, genesis: Path) -> None:
 
     approval = Approval.parse(read_file(genesis))
     found(config, approval, clock=lambda: time.time_ns() // 1000, random=os.urandom)
-    _say(f"Founded {config.origin} in {config.store}.")
-    _say("Compare with the other side, over the telephone: both trust files have the fingerprint")
-    _say(f"    {load_trust(config).fingerprint}")
-    _say("Start it with `systemctl enable --now ledgerd`, or `ledgerd serve`.")
+    say(f"Founded {config.origin} in {config.store}.")
+    say("Compare with the other side, over the telephone: both trust files have the fingerprint")
+    say(f"    {load_trust(config).fingerprint}")
+    say("Start it with `systemctl enable --now ledgerd`, or `ledgerd serve`.")
 
 
 async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
@@ -319,25 +323,9 @@ async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
     except StoreError as error:
         if not ready.done():  # it never served: the usual exit code
             raise
-        _explain(error)
+        explain(error)
         # Killed from outside, it starts again by itself.
         raise typer.Exit(FAILED if error.reason == "WRITER_KILLED" else STORE_FAILED) from None
-
-
-def _explain(error: LedgerError) -> None:
-    from ledgerd.logs import in_journal, prefix
-
-    marked = prefix("error") if in_journal() else ""
-    _say(f"{marked}ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")
-    # Signed notes that prove it.
-    for evidence in getattr(error, "__notes__", ()):
-        for line in evidence.splitlines():
-            _say(line)
-
-
-def _say(words: str) -> None:
-    # Without what could steer a terminal: part of a message may come from a stranger's file.
-    typer.echo("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in words), err=True)
 
 
 if __name__ == "__main__":

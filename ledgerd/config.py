@@ -163,6 +163,22 @@ class Limits(Table):
     )
 
 
+class Standby(Table):
+    """This side's standby, which follows the node with every body; and the node, to its standby."""
+
+    wait: bool = Field(
+        default=False,
+        description="nothing is acknowledged, and nothing shown to the peer, before the standby"
+        " has it on its disk; without the standby nothing is recorded",
+    )
+    wait_s: float = Field(
+        default=5, gt=0, le=600, description="how long a call waits for the standby at most"
+    )
+    primary: Endpoint | None = Field(
+        default=None, description="of a standby: host:port of the node that it follows"
+    )
+
+
 class Config(Table):
     """
     Everything that the daemon is told; the rest it knows from its log.
@@ -189,6 +205,7 @@ class Config(Table):
     timing: Timing = Timing()
     rules: Rules = Rules()
     limits: Limits = Limits()
+    standby: Standby = Standby()
     metrics_listen: Endpoint | None = Field(
         default=None, description="host:port for Prometheus, without TLS; by default none"
     )

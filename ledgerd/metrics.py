@@ -24,7 +24,7 @@ from ledgerd.vitals import OPEN, Vitals, Watched
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.rulebook import RULES
 
-_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "MARK_FAILED")
+_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "REPLACED", "MARK_FAILED")
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _CALL_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _ENTRIES_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)

@@ -34,8 +34,9 @@ from ledgerd.ledger.edge import check_edge
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.query_log import QueryLog
 from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.replicated import Replicated, Standby
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.standing import Standing, losses_end
 from ledgerd.ledger.tally import Tally
 from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
@@ -121,6 +122,7 @@ class Node:
             self.store.instance,
             self._open_own,
             on_change=self._standing_changed,
+            least=lambda: losses_end(self.keyring.history),
         )
         self._server: Server | None = None
         self._stack = stack
@@ -129,6 +131,8 @@ class Node:
         self.workers = Workers(config.limits.workers)
         stack.push_async_callback(self.workers.close)
         writer = WriterProcess(self._writing(lock))
+        wait = config.standby
+        self.standby = Standby(wait.wait_s if wait.wait else None)
         self.sequencer = Sequencer(
             writer,
             on_commit=self._committed,
@@ -165,6 +169,7 @@ class Node:
         self._stack.push_async_callback(self.sequencer.stop)
         self._size = head.size
         self.standing.start()
+        self.standby.grown(head.size)
         self._stack.push_async_callback(self.query_log.stop)
         self._stack.push_async_callback(self.peer.stop)
         await self.peer.start()
@@ -203,14 +208,15 @@ class Node:
                     reader=self.reader,
                     keyring=self.keyring,
                     admission=Admission(config.origin, self.workers),
-                    sequencer=self.sequencer,
+                    sequencer=Replicated(self.sequencer, self.standby),
+                    replicated=self.standby.wait,
                     own_cosigned=self.peer.own_cosigned,
                     witness=self.peer.witness,
                     checker=Checker(self.store, lambda: self.keyring.history, clock=now),
                 ),
                 desk=self._make_desk(access, InThread(regulators)),
                 access=access,
-                identities=Identities(config.trust_domain, own, config.peer_spiffe_id, peers),
+                identities=Identities(config.spiffe_id, own, config.peer_spiffe_id, peers),
                 standing=self.standing,
                 metrics=self.metrics,
                 in_thread=in_thread,
@@ -226,6 +232,7 @@ class Node:
                     records_per_s=config.limits.records_per_second,
                     bytes_per_s=config.limits.bytes_per_second,
                 ),
+                standby=self.standby,
             )
         )
         self._tell_health()
@@ -268,6 +275,7 @@ class Node:
             anchor_interval_s=config.timing.anchor_interval_s,
             poll_interval_s=config.timing.poll_interval_s,
             fetch_timeout_s=config.timing.fetch_timeout_s,
+            replicated=self.standby.wait,
             ledger_reserve=config.limits.reserve_bytes,
         )
 
@@ -351,6 +359,7 @@ class Node:
         self.keyring.refresh()
         self.live_keys.follow(self.keyring.history)
         self.peer.on_commit(head)
+        self.standby.grown(head.size)
 
     def _standing_changed(self, refusal: NotReadyError | None) -> None:
         self.sequencer.refuse = refusal

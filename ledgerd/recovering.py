@@ -23,10 +23,10 @@ from ledgerd.api.server import RecoveryServer
 from ledgerd.config import Config
 from ledgerd.credentials import NEXT, RETIRED, NodeKeys, NodeTls, beside, key_path, load_trust
 from ledgerd.init import rule_set_of
-from ledgerd.ledger.head import Head
+from ledgerd.ledger.head import Head, follows_another
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import SHOWN_FILE, HighWater, write_mark
+from ledgerd.ledger.standing import REPLACED_FILE, SHOWN_FILE, HighWater, write_mark
 from ledgerd.lost_tail import lost_decisions
 from ledgerd.metrics import Metrics
 from ledgerd.peer.notes import parse_known
@@ -95,10 +95,21 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
             present = _in_force(keys, history)
             with store.snapshot() as snapshot:
                 size = Head.load(snapshot).size
+                if follows_another(snapshot):
+                    raise _of_a_standby(copy)
         Spent(config.data).spend(present.cosigner.public)
         _put_aside(config.peer_store, clock)
         unfinished.rename(config.store)
     return size
+
+
+def _of_a_standby(copy: Path) -> NotReadyError:
+    """The node that it follows may live: only a LOSS tells the two apart."""
+    return NotReadyError(
+        f"{copy} is a mirror's or a standby's",
+        reason="STANDBY",
+        action="promote the standby where it is, or `ledgerd recover --from` it",
+    )
 
 
 def check_absent(config: Config) -> None:
@@ -181,7 +192,7 @@ async def take_back(
         own = trust[config.origin].certificates
         keyring = Keyring(recovery.own_store.store, config.origin, trust.authority(config.origin))
         guard = Guard(
-            Identities(config.trust_domain, own, config.peer_spiffe_id, ()),
+            Identities(config.spiffe_id, own, config.peer_spiffe_id, ()),
             Access(
                 keyring,
                 operators=(),
@@ -414,7 +425,8 @@ def _finish(config: Config, keys: NodeKeys, clock: Clock) -> int:
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
         mark = HighWater(store.instance, Reader(store).head().size)
     write_mark(config.data, mark)
-    (config.data / SHOWN_FILE).unlink(missing_ok=True)
+    for shown in (SHOWN_FILE, REPLACED_FILE):
+        (config.data / shown).unlink(missing_ok=True)
     with closing(LmdbStore.open(config.peer_store, readonly=True)) as peer:
         Spent(config.data).keep(peer.instance)
     history = _history(config)

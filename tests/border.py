@@ -29,10 +29,15 @@ OWN_SCORE = Path("/proc/self/oom_score_adj")
 
 @dataclass
 class Node:
-    """One `ledgerd serve` process; options are what it is given beside its configuration."""
+    """
+    One `ledgerd serve` process, or another command's that tells systemd when it is ready.
+
+    options are what it is given beside its configuration.
+    """
 
     config: Path
     options: Sequence[str] = ("--throwaway",)
+    command: str = "serve"
     notify: socket.socket = field(init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     log: Path = field(init=False)
@@ -53,7 +58,7 @@ class Node:
         # A queue full of what the process before this one said takes nothing more.
         while select.select([self.notify], [], [], 0)[0]:
             self.notify.recv(4096)
-        command = [*wrapper, LEDGERD, "serve", "--config", str(self.config), *self.options]
+        command = [*wrapper, LEDGERD, self.command, "--config", str(self.config), *self.options]
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._socket_path)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -12,7 +12,7 @@ from ledgerd.api.status import StatusDesk
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.sequencer import Appends
 from ledgerd_client._proto import body_pb2, service_pb2_grpc
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY, parse_body
@@ -30,7 +30,7 @@ class AdminHandlers(service_pb2_grpc.AdminServiceServicer):
     def __init__(
         self,
         keyring: Keyring,
-        sequencer: Sequencer,
+        sequencer: Appends,
         reader: Reader,
         clock: Callable[[], int],
         sign: Callable[..., Admitted],

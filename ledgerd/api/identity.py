@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ledgerd_client.core.errors import LedgerError, UnauthenticatedError
 from ledgerd_client.identity import PEER, SpiffeId
@@ -18,7 +18,7 @@ AuthContext = Mapping[str, Iterable[bytes]]
 
 
 class Caller(NamedTuple):
-    """A role of ledgerd_client.identity and, within it, an id."""
+    """A role of ledgerd_client.identity, or STANDBY, and within it an id."""
 
     role: str
     id: str
@@ -30,6 +30,9 @@ class Identified(NamedTuple):
     caller: Caller
     certificate: bytes
 
+
+# Who shows a node a certificate of its own name.
+STANDBY: Final = "standby"
 
 _caller: ContextVar[Caller] = ContextVar("caller")
 
@@ -49,17 +52,17 @@ class Identities:
     Reads callers' certificates.
 
     Each side's TLS authorities vouch for their own side only: the other side's must not be able to
-    make institutions of ours. Authorities are DER.
+    make institutions of ours. own, peer: whom the nodes' certificates name. Authorities are DER.
     """
 
     def __init__(
         self,
-        trust_domain: str,
+        own: SpiffeId,
         authorities: Iterable[bytes],
         peer: SpiffeId,
         peer_authorities: Iterable[bytes],
     ) -> None:
-        self._trust_domain = trust_domain
+        self._own = own
         self._authorities = tuple(authorities)
         self._peer = peer
         self._peer_authorities = tuple(peer_authorities)
@@ -86,11 +89,14 @@ class Identities:
         try:
             certificate = Certificate.parse(pem)
             holder = certificate.holder
+            if holder == self._own:
+                certificate.check_issuer(self._authorities)
+                return Identified(Caller(STANDBY, holder.id), certificate.digest)
             if holder.role == PEER:
                 self._check_domain(holder, self._peer.domain)
                 certificate.check_issuer(self._peer_authorities)
             else:
-                self._check_domain(holder, self._trust_domain)
+                self._check_domain(holder, self._own.domain)
                 certificate.check_issuer(self._authorities)
         except UnauthenticatedError:
             raise

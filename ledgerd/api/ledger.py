@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ledgerd.api.encode import Views, encode_append, encode_erased, encode_receipt
@@ -17,7 +18,8 @@ from ledgerd.ledger.admission import Admission, Request
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.sequencer import Sequencer
+from ledgerd.ledger.replicated import nobody_waits
+from ledgerd.ledger.sequencer import Appends
 from ledgerd.ledger.writer import Outcome
 from ledgerd.metrics import Metrics
 from ledgerd_client import tracing
@@ -47,10 +49,12 @@ class Log:
     reader: Reader
     keyring: Keyring
     admission: Admission
-    sequencer: Sequencer
+    sequencer: Appends
     checker: Checker
     own_cosigned: OwnCosigned
     witness: Witness
+    # Returns when the standby has so many entries of it, where that is waited for.
+    replicated: Callable[[int], Awaitable[None]] = nobody_waits
 
 
 class LedgerHandlers(LawHandlers, PublicHandlers):
@@ -113,11 +117,13 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         if not self._access.is_own(caller, Header.parse(log.reader.header(index))):
             raise _no_entry(index)
         receipt = log.reader.receipt(index, self.checkpoint(cosigned=request.cosigned))
+        await log.replicated(index + 1)
         return pb.GetReceiptResponse(receipt=encode_receipt(receipt))
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
         caller, reader = current_caller(), self._log.reader
         receipt = reader.receipt(request.index)
+        await self._log.replicated(request.index + 1)
         header = Header.parse(receipt.header)
         own = self._access.is_own(caller, header)
         if not own and header.kind not in KINDS_SHARED_WITH_PEER | {Kind.NODE}:

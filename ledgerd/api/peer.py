@@ -17,6 +17,7 @@ from typing import Protocol
 from ledgerd.api.errors import Context
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.replicated import nobody_waits
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.checkpoint import Checkpoint
@@ -88,8 +89,13 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
         settled: Callable[[], Awaitable[bytes]],
         in_thread: InThread,
         clock: Callable[[], int],
+        replicated: Callable[[int], Awaitable[None]] = nobody_waits,
     ) -> None:
-        """settled: what is cosigned of the peer once nothing more of it is under way; clock: µs."""
+        """
+        settled: what is cosigned of the peer once nothing more of it is under way; clock: µs;
+        replicated: as Standby.wait.
+        """
+        self._replicated = replicated
         self._reader = reader
         self._witness = witness
         self._replica = replica
@@ -148,7 +154,7 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
                     ],
                 )
                 start, checkpoint = start + len(page), b""
-                _check_time(until)
+                check_time(until)
 
     def _replica_page(self, start: int, stop: int) -> list[tuple[bytes, bytes]]:
         return list(self._replica.entries(start, stop))
@@ -166,6 +172,8 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     async def _pages(self, start: int) -> AsyncIterator[pb.ListHeadersResponse]:
         until = monotonic() + STREAM_S
         head = self._reader.head()
+        # What the peer is shown it cosigns, and what is cosigned must not be lost.
+        await self._replicated(head.size)
         # In the first message, which is sent whether there are headers to send or not.
         checkpoint = head.checkpoint
         while True:
@@ -177,10 +185,11 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
                 checkpoint=checkpoint, first=start, headers=page.headers, bodies=bodies
             )
             start, checkpoint = start + len(page.headers), b""
-            _check_time(until)
+            check_time(until)
 
 
-def _check_time(until: float) -> None:
+def check_time(until: float) -> None:
+    """End a stream that has lasted long enough; raises UnavailableError STREAM_TOO_LONG."""
     if monotonic() > until:
         raise UnavailableError(
             "the stream has lasted long enough; go on in another", reason="STREAM_TOO_LONG"

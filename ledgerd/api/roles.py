@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from ledgerd.api.identity import Caller
+from ledgerd.api.identity import STANDBY, Caller
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.projections.transfers import Half
 from ledgerd_client._proto import body_pb2 as pb
@@ -22,6 +22,7 @@ _INSTITUTIONS = frozenset((INSTITUTION,))
 _PEER = frozenset((PEER,))
 _REGULATORS = frozenset((REGULATOR,))
 _OPERATORS = frozenset((OPERATOR,))
+_STANDBY = frozenset((STANDBY,))
 
 # The one table of it; what is not in it nobody may call (docs/protocol.md, "Roles").
 ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
@@ -55,6 +56,7 @@ ALLOWED: Mapping[str, frozenset[str]] = MappingProxyType({
     "/ledger.v1.AdminService/GetEvidence": _OPERATORS,
     "/ledger.v1.AdminService/AcknowledgeEvidence": _OPERATORS,
     "/ledger.v1.AdminService/GetStatus": _OPERATORS,
+    "/ledger.v1.StandbyService/Replicate": _STANDBY,
     "/ledger.v1.RecoveryService/ListMissing": _INSTITUTIONS,
     "/ledger.v1.RecoveryService/ReturnBodies": _INSTITUTIONS,
     "/grpc.health.v1.Health/Check": _ANYONE,
@@ -140,6 +142,8 @@ class Access:
                 return bool(self._keyring.institution_keys(caller.id))
             case "operator":
                 return caller.id in self._operators
+            case "standby":  # by its name, which is this node's
+                return True
             case _:
                 return caller.id == self._peer
 

@@ -21,9 +21,11 @@ from ledgerd.api.peer import STREAM_S, PeerHandlers
 from ledgerd.api.recovery import NothingMissing, RecoveryHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
+from ledgerd.api.standby import StandbyHandlers
 from ledgerd.api.status import StatusDesk
 from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
+from ledgerd.ledger.replicated import Standby
 from ledgerd.ledger.standing import Standing
 from ledgerd.metrics import Metrics
 from ledgerd.troubles import Trouble
@@ -74,6 +76,7 @@ class Services:
     # A certificate is looked at when a connection begins: an expired one is good for no longer.
     connection_age_s: float
     rates: Rates
+    standby: Standby
 
 
 class Server:
@@ -106,8 +109,12 @@ class Server:
                 services.settled,
                 services.in_thread,
                 services.clock,
+                services.standby.wait,
             ),
             server,
+        )
+        service_pb2_grpc.add_StandbyServiceServicer_to_server(
+            StandbyHandlers(services.desk, services.standby), server
         )
         self._regulator = RegulatorHandlers(services.desk)
         service_pb2_grpc.add_RegulatorServiceServicer_to_server(self._regulator, server)

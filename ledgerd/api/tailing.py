@@ -108,12 +108,8 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
         return read_query(query, asker, origin=desk.origin, peer_origin=desk.peer_origin)
 
     async def settle(self, note: bytes) -> At:
-        """As Answers.settle; a checkpoint that is not of the log as it is here is told of."""
-        try:
-            return await self._desk.in_thread(self._desk.answers.settle, note)
-        except (InputError, NotReadyError):
-            self._desk.suspect(note)
-            raise
+        """As the function of that name."""
+        return await settle(self._desk, note)
 
     async def record(self, asker: Asker, method: str, request: Message, size: int) -> None:
         """Put a query on record, before it is answered."""
@@ -169,17 +165,10 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
     ) -> AsyncGenerator[pb.FollowResponse, None]:
         """Ends at the newest checkpoint, and after STREAM_S."""
         caller, desk = current_caller(), self._desk
-        if request.origin not in {"", desk.origin, desk.peer_origin}:
-            raise NotFoundError(f"{request.origin} is neither this log nor its peer")
-        source = _PeersLog(desk) if request.origin == desk.peer_origin else _OwnLog(desk)
+        source = source_of(desk, request.origin)
         with self._one_stream(caller):
             until = monotonic() + STREAM_S
-            size, note = await desk.in_thread(source.newest)
-            if request.start > size:
-                raise FieldError(
-                    f"{request.origin or desk.origin} has {size} entries here, not {request.start}",
-                    reason="BEYOND_THE_END",
-                )
+            size, note = await newest_from(desk, source, request.start)
             if await desk.in_thread(source.has_news, request.start, size):
                 # Wherever it begins, it is one question: what is new?
                 whole = pb.FollowRequest(origin=request.origin)
@@ -214,10 +203,52 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
             await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)
 
 
+async def settle(desk: Desk, note: bytes) -> At:
+    """As Answers.settle; a checkpoint that is not of the log as it is here is told of."""
+    try:
+        return await desk.in_thread(desk.answers.settle, note)
+    except (InputError, NotReadyError):
+        desk.suspect(note)
+        raise
+
+
+def source_of(desk: Desk, origin: str) -> Source:
+    """The log of that name, or the own one; raises NotFoundError."""
+    if origin not in {"", desk.origin, desk.peer_origin}:
+        raise NotFoundError(f"{origin} is neither this log nor its peer")
+    return _PeersLog(desk) if origin == desk.peer_origin else _OwnLog(desk)
+
+
+async def newest_from(desk: Desk, source: Source, start: int) -> tuple[int, bytes]:
+    """As Source.newest; raises FieldError BEYOND_THE_END when there is nothing at start."""
+    size, note = await desk.in_thread(source.newest)
+    if start > size:
+        raise FieldError(
+            f"{source.origin} has {size} entries here, not {start}", reason="BEYOND_THE_END"
+        )
+    return size, note
+
+
+class Source(Protocol):
+    """A log that can be followed."""
+
+    origin: str
+
+    def newest(self) -> tuple[int, bytes]:
+        """Its size, and the checkpoint of it."""
+
+    def has_news(self, start: int, size: int) -> bool:
+        """Whether there is anything in these entries whose reading is to be put on record."""
+
+    def page(self, start: int, size: int, clauses: Sequence[Clause]) -> list[pb.FollowedEntry]:
+        """The next entries; bodies of those that meet the clauses."""
+
+
 class _OwnLog:
     """This log, for whoever follows it."""
 
     def __init__(self, desk: Desk) -> None:
+        self.origin = desk.origin
         self._answers = desk.answers
 
     def newest(self) -> tuple[int, bytes]:
@@ -252,6 +283,7 @@ class _PeersLog:
     """The peer's log as far as it is replayed: headers, and the bodies that nodes share."""
 
     def __init__(self, desk: Desk) -> None:
+        self.origin = desk.peer_origin
         self._replica = desk.replica
 
     def newest(self) -> tuple[int, bytes]:

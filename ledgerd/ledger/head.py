@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -13,6 +13,15 @@ from ledgerd_client.core.header import genesis_previous
 _KEY = b"head"
 _CHECKPOINT_KEY = b"checkpoint"
 _LAYOUT = struct.Struct(">QQ32s")
+
+
+# How far a mirror or standby holds the log that it follows: nobody appends to such a store.
+FOLLOWS_KEY: Final = b"mirrored"
+
+
+def follows_another(snapshot: Snapshot) -> bool:
+    """Whether a store is a mirror's or a standby's."""
+    return snapshot.get(Table.META, FOLLOWS_KEY) is not None
 
 
 class Head(NamedTuple):

@@ -55,6 +55,17 @@ class CommitterElsewhere(Protocol):
         """End it."""
 
 
+class Appends(Protocol):
+    """Whoever takes calls to be appended. Belongs to the event loop."""
+
+    @property
+    def refuse(self) -> NotReadyError | None:
+        """Why appends are not taken at present, or None."""
+
+    async def append(self, call: Call) -> AppendResult:
+        """As Sequencer.append."""
+
+
 class _Waiting(NamedTuple):
     call: Call
     future: asyncio.Future[AppendResult]

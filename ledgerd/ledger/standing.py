@@ -18,10 +18,14 @@ from ledgerd.ledger.reader import Reader
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import parse_decimal
 from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
+from ledgerd_client.core.history import KeyHistory
 
 MARK_FILE: Final = "high-water"
 # A checkpoint that proved a rollback. Kept, so that a restart does not forget it.
 SHOWN_FILE: Final = "rolled-back"
+# A LOSS of this log that is not in the store: the log goes on elsewhere, by another key.
+REPLACED_FILE: Final = "replaced"
+_FOR_GOOD: Final = frozenset(("ROLLED_BACK", "REPLACED"))
 
 _MARK_HEAD = "ledgerd-high-water/v1"
 _MARK_INTERVAL_S = 1.0
@@ -54,7 +58,8 @@ class Standing:
     What is known against appending. Belongs to one event loop.
 
     refusal: why appends must not be taken, or None; on_change(refusal) is called whenever it
-    changes. ROLLED_BACK is for good: a process that was shown its own lost past stays read-only.
+    changes. ROLLED_BACK and REPLACED are for good: a process that was shown its own lost past, or
+    that its log goes on elsewhere, stays read-only.
     """
 
     def __init__(
@@ -65,12 +70,15 @@ class Standing:
         open_own: Callable[[bytes], Checkpoint],
         *,
         on_change: Callable[[NotReadyError | None], None],
+        least: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Take the two files from directory, outside the store; instance is the store's.
 
-        open_own reads a note of this log and raises LedgerError unless it is by the key in force.
+        open_own reads a note of this log and raises LedgerError unless it is by the key in force;
+        least: how many entries the peer must have cosigned to confirm it, and with them a LOSS.
         """
+        self._least = least
         self.refusal: NotReadyError | None = None
         self._directory = directory
         self._reader = reader
@@ -95,6 +103,8 @@ class Standing:
         elif self._marked.instance != self._instance:
             self._refuse(_unconfirmed("the high-water mark is of another store"))
         self.shown(self._read(SHOWN_FILE))
+        if self._read(REPLACED_FILE):
+            self._refuse(_replaced())
 
     # -- what others say ------------------------------------------------------------------
 
@@ -120,12 +130,23 @@ class Standing:
         Take the peer's word on our past: the largest checkpoint of ours that it cosigned.
 
         note is b"" when it cosigned none. Unless that shows a rollback, an unconfirmed node may
-        append once it has heard() too. Raises VerificationError or MalformedError, and confirms
-        nothing, when note is not under our own signature.
+        append once it has heard() too, and the peer has cosigned the newest LOSS: from then on it
+        cosigns nothing by the keys before it, whoever may hold them. Raises VerificationError or
+        MalformedError, and confirms nothing, when note is not under our own signature.
         """
+        size = 0
         if note:
-            self._judge(self._open(note), note)
-        self._came("confirm")
+            checkpoint = self._open(note)
+            self._judge(checkpoint, note)
+            size = checkpoint.size
+        if size >= self._least():
+            self._came("confirm")
+
+    def replaced(self, loss: bytes) -> None:
+        """Stop appends for good: an entry, as it is kept, is a LOSS of this log that it lacks."""
+        if self.refusal is None or self.refusal.reason not in _FOR_GOOD:
+            self._refuse(_replaced())
+            replace_file(self._directory / REPLACED_FILE, loss)
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -134,8 +155,8 @@ class Standing:
 
     @property
     def is_rolled_back(self) -> bool:
-        """Whether the store was found to be older than what this node has signed."""
-        return self.refusal is not None and self.refusal.reason == "ROLLED_BACK"
+        """Whether this node has signed more than its store has, or its log goes on elsewhere."""
+        return self.refusal is not None and self.refusal.reason in _FOR_GOOD
 
     def heard(self) -> None:
         """Take note that the whole of the peer's log was looked at, for what it says of us."""
@@ -158,7 +179,7 @@ class Standing:
             found = (
                 f"this log has signed another tree of {checkpoint.size} entries than the store's"
             )
-        if self.refusal is None or self.refusal.reason != "ROLLED_BACK":
+        if self.refusal is None or self.refusal.reason not in _FOR_GOOD:
             self._refuse(_rolled_back(found))
             replace_file(self._directory / SHOWN_FILE, note)
 
@@ -225,6 +246,11 @@ class Standing:
             ) from error
 
 
+def losses_end(history: KeyHistory) -> int:
+    """The size at which a log holds its newest LOSS; 0 for none."""
+    return max((loss.size + 1 for loss in history.losses()), default=0)
+
+
 def write_mark(directory: Path, mark: HighWater) -> None:
     """Replace the mark, durably; raises StoreError, and the old one is still there."""
     replace_file(directory / MARK_FILE, mark.format())
@@ -259,6 +285,16 @@ def _rolled_back(found: str) -> NotReadyError:
         reason="ROLLED_BACK",
         action="operator: stop the node, keep this store, start the newest copy there is;"
         " without one, tell the authority",
+    )
+
+
+def _replaced() -> NotReadyError:
+    return NotReadyError(
+        "this log goes on elsewhere: the authority has declared its end here lost, and put other"
+        " keys in force",
+        reason="REPLACED",
+        action="operator: stop the node, and keep its store; institutions send what it took to the"
+        " node that goes on",
     )
 
 

@@ -18,12 +18,13 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
 from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
 from ledgerd.mirror.peers_log import PeersLog
-from ledgerd.mirror.store import MirrorStore
+from ledgerd.mirror.store import Anchored, MirrorStore
 from ledgerd.mirror.stream import Way, first_note, judge
 from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.replica import Check
 from ledgerd.projections.erased import erased_from
 from ledgerd.projections.registry import load_history
+from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck
@@ -58,7 +59,13 @@ class Follower:
         *,
         check: Check,
         progress: Callable[[int, int], None],
+        at_once: int = 0,
     ) -> None:
+        """
+        at_once: up to so many entries are committed together with the checkpoint over them, or not
+        at all: what a standby holds is then what a checkpoint covers.
+        """
+        self._at_once = at_once
         self.peer: PeersLog | None = None
         self._awaits = 0
         self._store = store
@@ -121,7 +128,7 @@ class Follower:
                         # The node's anchors up to target are of what it shows of its peer by now.
                         await self._follow_peer(batch[0])
                         with_peer = True
-                    await self._run(self._take, batch)
+                    await self._run(self._take, batch, target)
                     self._progress(self.held, self.held + target.size - self._held.size)
         if self._held.size < target.size:
             raise UnavailableError(f"the node sent {self._held.size} of {target.size} entries")
@@ -178,6 +185,8 @@ class Follower:
             size += len(message.entries)
             if size > target.size:
                 raise VerificationError("the node sent more entries than its checkpoint covers")
+            if size < target.size and target.size - self._held.size <= self._at_once:
+                continue
             cut = len(waiting) if size == target.size else _cut(waiting)
             if cut:
                 yield waiting[:cut]
@@ -196,7 +205,7 @@ class Follower:
             )
         await self.peer.step()
 
-    def _take(self, batch: Sequence[Given]) -> None:
+    def _take(self, batch: Sequence[Given], target: Known) -> None:
         """In the writing thread: verify, apply and commit."""
         verifier, self._verifier = self._verifier or self._load(), None
         first = verifier.replay.size
@@ -218,11 +227,23 @@ class Follower:
             replay = verifier.replay
             held = Head(replay.size, replay.last_time, replay.last_leaf, b"")
             self._store.hold(transaction, held)
+            head, anchored = self.head, self._anchored
+            if replay.size == target.size and len(batch) <= self._at_once and not verifier.awaits:
+                head, anchored = self._arrive(transaction, verifier, held, target)
         self._verifier, self._held, self._awaits = verifier, held, verifier.awaits
+        self.head, self._anchored = head, anchored
 
     def _reach(self, target: Known) -> None:
         """In the writing thread: compare with the checkpoint that it should have come to."""
         self._verifier = verifier = self._verifier or self._load()
+        with self._store.log.write() as transaction:
+            head, anchored = self._arrive(transaction, verifier, self._held, target)
+        self.head, self._anchored = head, anchored
+
+    def _arrive(
+        self, transaction: Transaction, verifier: LogVerifier, held: Head, target: Known
+    ) -> tuple[Head, Anchored]:
+        """Move the Head to a checkpoint, if what is held hashes to it, and none is awaited."""
         replay = verifier.replay
         known = judge("the node's checkpoint", lambda: open_known(target.note, replay.history))
         if known.checkpoint.root != replay.tree.root():
@@ -231,15 +252,13 @@ class Follower:
                 reason="BAD_ROOT",
             )
         if verifier.awaits:
-            return
-        head, anchored = self._held._replace(checkpoint=known.note), self._anchored
+            return self.head, self._anchored
+        head, anchored = held._replace(checkpoint=known.note), self._anchored
         if self.peer is not None:
-            with self._store.log.snapshot() as snapshot:
-                anchored = self.peer.compare(snapshot, replay.history, known.note, anchored)
-        with self._store.log.write() as transaction:
-            self._store.put_anchored(transaction, anchored)
-            head.put(transaction)
-        self.head, self._anchored = head, anchored
+            anchored = self.peer.compare(transaction, replay.history, known.note, anchored)
+        self._store.put_anchored(transaction, anchored)
+        head.put(transaction)
+        return head, anchored
 
     def _load(self) -> LogVerifier:
         peer_log: PeerLog = self.peer.replica if self.peer else NoPeerLog()

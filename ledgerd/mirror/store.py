@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ledgerd.ledger.head import Head
+from ledgerd.ledger.head import FOLLOWS_KEY, Head, follows_another
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.registry import key_entries
 from ledgerd.store.base import Snapshot, Transaction
@@ -19,7 +19,6 @@ from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import InputError, StoreError
 from ledgerd_client.core.header import genesis_previous
 
-_HELD_KEY: Final = b"mirrored"
 _ANCHORED_KEY: Final = b"anchored"
 
 
@@ -50,6 +49,7 @@ class MirrorStore:
             stack.enter_context(DirectoryLock(directory))
             self.log = stack.enter_context(closing(_open(directory / "store", random)))
             self._check_origin(directory, origin)
+            self._check_follows(directory)
             peer = PeerStore(_open(directory / "peer", random))
             self.peer = stack.enter_context(closing(peer))
             self._stack = stack.pop_all()
@@ -57,7 +57,7 @@ class MirrorStore:
 
     def held(self, snapshot: Snapshot) -> Head:
         """How far the log is held, verified but for the root; without a checkpoint."""
-        value = snapshot.get(Table.META, _HELD_KEY)
+        value = snapshot.get(Table.META, FOLLOWS_KEY)
         if value is None:
             return Head(0, 0, genesis_previous(self.origin), b"")
         number = int.from_bytes
@@ -65,7 +65,7 @@ class MirrorStore:
 
     def hold(self, transaction: Transaction, head: Head) -> None:
         value = u64(head.size) + u64(head.last_time) + head.last_leaf
-        transaction.put(Table.META, _HELD_KEY, value)
+        transaction.put(Table.META, FOLLOWS_KEY, value)
 
     def anchored(self, snapshot: Snapshot) -> Anchored:
         value = snapshot.get(Table.META, _ANCHORED_KEY)
@@ -91,6 +91,15 @@ class MirrorStore:
                         action="give each log a directory of its own",
                     )
                 return
+
+    def _check_follows(self, directory: Path) -> None:
+        with self.log.snapshot() as snapshot:
+            if Head.find(snapshot) is not None and not follows_another(snapshot):
+                raise InputError(
+                    f"{directory} holds the ledger of a node, not of a mirror or standby",
+                    reason="STORE_EXISTS",
+                    action="move it away and keep it; give each mirror a directory of its own",
+                )
 
 
 def _make_directory(directory: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -12,6 +12,7 @@ import structlog
 from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.replicated import nobody_waits
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.workers import Workers
 from ledgerd.peer.accusations import Accusations
@@ -94,6 +95,7 @@ class PeerSide:
         anchor_interval_s: float,
         poll_interval_s: float,
         fetch_timeout_s: float = 60,
+        replicated: Callable[[int], Awaitable[None]] = nobody_waits,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
@@ -155,7 +157,9 @@ class PeerSide:
             clock=clock,
             fetch_s=fetch_timeout_s,
         )
-        self.submitter = Submitter(client, reader, standing, self.own_cosigned)
+        self.submitter = Submitter(
+            client, reader, standing, self.own_cosigned, keys=keys, replicated=replicated
+        )
         if self.replica.verified is not None:
             client.known_checkpoint = self.replica.verified.note
         timing = {"gap": _GAP_S, "idle": poll_interval_s}

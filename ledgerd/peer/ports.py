@@ -42,5 +42,8 @@ class Standing(Protocol):
     def is_rolled_back(self) -> bool:
         """Whether the store was found to be older than what this node has signed."""
 
+    def replaced(self, loss: bytes) -> None:
+        """Stop appends: this log goes on elsewhere, as an entry of its authority's says."""
+
     def heard(self) -> None:
         """The peer's log was replayed to its end, and what it says of us was shown()."""

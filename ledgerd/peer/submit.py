@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Final
 
 from ledgerd.ledger.reader import Reader
 from ledgerd.peer.notes import Known, parse_known, stripped
 from ledgerd.peer.ports import PeerClient, Standing
+from ledgerd.peer.replaced import find_foreign_loss
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd.store.base import Snapshot, Store, Transaction
@@ -23,7 +25,7 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note, parse_signature_lines
-from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.core.opening import loss_below, open_log_checkpoint
 
 # META: the newest checkpoint of our own log with the peer's cosignature.
 _OWN_COSIGNED_KEY: Final = b"own_cosigned"
@@ -126,8 +128,18 @@ class Submitter:
     """
 
     def __init__(
-        self, client: PeerClient, reader: Reader, standing: Standing, own_cosigned: OwnCosigned
+        self,
+        client: PeerClient,
+        reader: Reader,
+        standing: Standing,
+        own_cosigned: OwnCosigned,
+        *,
+        keys: Callable[[], KeyHistory],
+        replicated: Callable[[int], Awaitable[None]],
     ) -> None:
+        """The keys are our own log's; replicated: as Standby.wait."""
+        self._keys = keys
+        self._replicated = replicated
         self._client = client
         self._reader = reader
         self._standing = standing
@@ -141,13 +153,23 @@ class Submitter:
         Bring our newest checkpoint to the peer; whether it has come back cosigned.
 
         False when the peer is on its way to it: worth asking again soon. Raises UnavailableError
-        REPLAY_BEHIND when it has not moved, and whatever else goes wrong.
+        REPLAY_BEHIND when it has not moved, and whatever else goes wrong. When the peer goes by
+        other keys of this log than we do, it is asked for the LOSS that put them in force.
         """
+        try:
+            return await self._step()
+        except VerificationError:
+            await self._look_for_loss()
+            raise
+
+    async def _step(self) -> bool:
         if not self._confirmed:
             await self._confirm()
         head = self._reader.head()
         if self._own.size == head.size and self._own.is_fresh:
             return True
+        # What is cosigned can't be given up, so it must not be lost.
+        await self._replicated(head.size)
         _, proof = self._reader.consistency_proof(self._peer_has, head.size)
         try:
             lines = await self._client.add_checkpoint(self._peer_has, proof, head.checkpoint)
@@ -169,6 +191,14 @@ class Submitter:
                 reason="PEER_FORGOT",
                 action="recover with `ledgerd recover`, which goes on under new keys",
             )
+        if note and loss_below(note, self._keys()) is not None:
+            raise NotReadyError(
+                f"the peer has cosigned {parse_known(note).size} entries by the key that this"
+                " log's LOSS ended: the node before this one went on",
+                reason="PEER_AHEAD",
+                action="stop this node for good; the other one lives, or `ledgerd recover` is"
+                " the way",
+            )
         self._standing.confirm(note)
         self._confirmed = True
         await self._take(note)
@@ -179,7 +209,15 @@ class Submitter:
             self._standing.shown(note)
         if note and _is_cosigned(note):
             await self._own.take(note)
+            if self._standing.is_unconfirmed:
+                self._standing.confirm(note)
         self._peer_has = parse_known(note).size if note else 0
+
+    async def _look_for_loss(self) -> None:
+        """Stop this node if its log goes on elsewhere, as the authority says by its signature."""
+        async with aclosing(self._client.list_replica(self._own.size)) as messages:
+            if loss := await find_foreign_loss(messages, self._keys()):
+                self._standing.replaced(loss)
 
 
 def _is_cosigned(note: bytes) -> bool:

@@ -101,7 +101,7 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
             last_time=none,
             peer_keys=lambda: keyring.history,
         ),
-        identities=Identities(side.domain, own, side.config.peer_spiffe_id, theirs),
+        identities=Identities(side.config.spiffe_id, own, side.config.peer_spiffe_id, theirs),
         standing=cast("Any", SimpleNamespace(mentioned=none)),
         metrics=Metrics(),
         in_thread=none,

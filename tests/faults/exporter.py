@@ -21,7 +21,7 @@ from itertools import count
 from institutions import STATEMENT
 
 from ledgerd_client import Declared, LedgerClient
-from ledgerd_client.core.errors import UnavailableError
+from ledgerd_client.core.errors import NotReadyError, UnavailableError
 
 PAYLOAD = b"name;score\nA;700\n"
 # Calls at once.
@@ -51,8 +51,9 @@ async def until_recorded(ledger: LedgerClient, caller_ref: str) -> Declared:
     while True:
         try:
             return await ledger.declare(PAYLOAD, caller_ref=caller_ref, **STATEMENT)
-        except UnavailableError:
-            continue  # the node is down: the same caller_ref can't make a second record
+        except (UnavailableError, NotReadyError):
+            # The node is down, or not confirmed: the same caller_ref can't make a second record.
+            await asyncio.sleep(0)
 
 
 async def job(ledger: LedgerClient, rows: int) -> None:

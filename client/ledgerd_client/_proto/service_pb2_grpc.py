@@ -1472,6 +1472,83 @@ class AdminService:
             _registered_method=True)
 
 
+class StandbyServiceStub:
+    """For this side's standby: whoever shows a certificate of the node's own name.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Replicate = channel.unary_stream(
+                '/ledger.v1.StandbyService/Replicate',
+                request_serializer=ledgerd__client_dot___proto_dot_service__pb2.ReplicateRequest.SerializeToString,
+                response_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ReplicateResponse.FromString,
+                _registered_method=True)
+
+
+class StandbyServiceServicer:
+    """For this side's standby: whoever shows a certificate of the node's own name.
+    """
+
+    def Replicate(self, request, context):
+        """As RegulatorService.Follow, with every body. Of this log the call rests until there is something
+        from start on, or some seconds have passed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_StandbyServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Replicate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Replicate,
+                    request_deserializer=ledgerd__client_dot___proto_dot_service__pb2.ReplicateRequest.FromString,
+                    response_serializer=ledgerd__client_dot___proto_dot_service__pb2.ReplicateResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'ledger.v1.StandbyService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('ledger.v1.StandbyService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class StandbyService:
+    """For this side's standby: whoever shows a certificate of the node's own name.
+    """
+
+    @staticmethod
+    def Replicate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ledger.v1.StandbyService/Replicate',
+            ledgerd__client_dot___proto_dot_service__pb2.ReplicateRequest.SerializeToString,
+            ledgerd__client_dot___proto_dot_service__pb2.ReplicateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class RecoveryServiceStub:
     """For institutions, of a node that is being recovered: nothing else is served then.
     """

@@ -468,6 +468,43 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class StandbyServiceStub:
+    """For this side's standby: whoever shows a certificate of the node's own name."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> StandbyServiceAsyncStub: ...
+    Replicate: _grpc.UnaryStreamMultiCallable[_service_pb2.ReplicateRequest, _service_pb2.ReplicateResponse]
+    """As RegulatorService.Follow, with every body. Of this log the call rests until there is something
+    from start on, or some seconds have passed.
+    """
+
+@_typing.type_check_only
+class StandbyServiceAsyncStub(StandbyServiceStub):
+    """For this side's standby: whoever shows a certificate of the node's own name."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Replicate: _aio.UnaryStreamMultiCallable[_service_pb2.ReplicateRequest, _service_pb2.ReplicateResponse]  # type: ignore[assignment]
+    """As RegulatorService.Follow, with every body. Of this log the call rests until there is something
+    from start on, or some seconds have passed.
+    """
+
+class StandbyServiceServicer(metaclass=_abc_1.ABCMeta):
+    """For this side's standby: whoever shows a certificate of the node's own name."""
+
+    @_abc_1.abstractmethod
+    def Replicate(
+        self,
+        request: _service_pb2.ReplicateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_service_pb2.ReplicateResponse], _abc.AsyncIterator[_service_pb2.ReplicateResponse]]:
+        """As RegulatorService.Follow, with every body. Of this log the call rests until there is something
+        from start on, or some seconds have passed.
+        """
+
+def add_StandbyServiceServicer_to_server(servicer: StandbyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class RecoveryServiceStub:
     """For institutions, of a node that is being recovered: nothing else is served then."""
 

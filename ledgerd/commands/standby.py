@@ -1,0 +1,121 @@
+"""`ledgerd standby` and `ledgerd promote`: a copy in step, and how it takes over."""
+# ruff: noqa: PLC0415 - so that a worker does not load the whole daemon
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ledgerd.commands.saying import explain
+
+if TYPE_CHECKING:
+    from ledgerd.promoting import Asked
+
+# For the file that the authority sends back.
+_LOOK_EVERY_S: Final = 0.2
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The standby's TOML file.")]
+
+
+def standby(
+    config: ConfigFile,
+    once: Annotated[bool, typer.Option("--once", help="End when in step with the node.")] = False,
+) -> None:
+    """
+    Keep a whole copy of this side's ledger, in step with the node at standby.primary.
+
+    Every entry is verified. It has the node's name and a certificate of its own, and must not have
+    its log key. SIGTERM or SIGINT ends it; it goes on where it stopped, after a crash too.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ledgerd.config import Config
+    from ledgerd.logs import configure_logs
+
+    configure_logs("warning")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    loaded = Config.load(config)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("following", total=None)
+        asyncio.run(
+            _stand_by(
+                loaded,
+                once=once,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )
+
+
+async def _stand_by(config: Any, **options: Any) -> None:
+    from ledgerd.standing_by import stand_by
+
+    running = asyncio.create_task(stand_by(config, say=explain, **options))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+def promote(
+    config: ConfigFile,
+    request: Annotated[
+        Path | None, typer.Option(help="Where to write the request for the authority.")
+    ] = None,
+    loss: Annotated[
+        Path | None, typer.Option(help="The approval that the authority sends back.")
+    ] = None,
+) -> None:
+    """
+    Have a standby that was stopped go on with the log, where it stands, under new keys.
+
+    With --request it asks the authority, with --loss it takes the answer; with both it waits for
+    that file in between. The peer must be reachable. Then start it with `ledgerd serve`: it takes
+    appends as soon as the peer has cosigned the LOSS, and from then on nothing by the old node.
+    """
+    from ledgerd.config import Config
+    from ledgerd.logs import configure_logs
+    from ledgerd_client.core.errors import FieldError
+
+    if request is None and loss is None:
+        raise FieldError("give --request, --loss or both")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    configure_logs("error")
+    loaded = Config.load(config)
+    if request is not None:
+        asked = asyncio.run(_ask(loaded, request))
+        typer.echo(f"The log is to end at {asked.size} entries, all of which are here.")
+        typer.echo(f"Send {request} to the authority, and read to it: {asked.fingerprint}")
+    if loss is not None:
+        while not loss.exists():
+            time.sleep(_LOOK_EVERY_S)
+        size = asyncio.run(_take(loaded, loss))
+        typer.echo(f"The log has {size} entries. Start the node with `ledgerd serve`.")
+
+
+async def _ask(config: Any, request: Path) -> Asked:
+    from ledgerd.promoting import request_promotion
+    from ledgerd.recovering import peer_of
+
+    async with peer_of(config) as client:
+        return await request_promotion(config, request, client, random=os.urandom)
+
+
+async def _take(config: Any, loss: Path) -> int:
+    from ledgerd.promoting import promote as take
+    from ledgerd.recovering import peer_of
+    from ledgerd_client.approval import Approval
+    from ledgerd_client.keyfile import read_file
+
+    approval = Approval.parse(read_file(loss))
+    async with peer_of(config) as client:
+        return await take(
+            config, approval, client, clock=lambda: time.time_ns() // 1000, random=os.urandom
+        )

@@ -1,0 +1,133 @@
+"""
+What a standby has of this log, and who waits for it.
+
+With standby.wait nothing leaves the node before the standby has it on its disk: no reply to an
+append, no receipt, and no checkpoint for the peer to cosign. So what is acknowledged, and what is
+cosigned, outlives this node's disk (docs/protocol.md, "A standby").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from typing import Final
+
+from ledgerd.ledger.call import Call
+from ledgerd.ledger.sequencer import Appends
+from ledgerd.ledger.writer import AppendResult
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.errors import NotReadyError, UnavailableError
+from ledgerd_client.core.note import parse_note
+
+# How long a call of the standby rests when there is nothing new.
+REST_S: Final = 5.0
+
+
+class Standby:
+    """
+    How far the standby has come, as it says itself. Belongs to the event loop.
+
+    held: entries on its disk, under a checkpoint. wait_s: how long who waits for it waits at most;
+    None: nobody does.
+    """
+
+    def __init__(self, wait_s: float | None) -> None:
+        self.held = 0
+        self._wait_s = wait_s
+        self._size = 0
+        self._asking = 0
+        self._asked_at = -float("inf")
+        self._news = asyncio.Event()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._wait_s is not None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it asks for entries, or did a moment ago."""
+        since = monotonic() - self._asked_at
+        return bool(self._asking) or since < (self._wait_s or REST_S)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Surround a call of the standby's."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            self._asked_at = monotonic()
+
+    def has(self, size: int) -> None:
+        """Take note that so many entries of this log are on its disk."""
+        # Not the most that ever were: it may have been made anew since.
+        self.held = size
+        self._tell()
+
+    def grown(self, size: int) -> None:
+        """Take note that the log has so many entries."""
+        self._size = size
+        self._tell()
+
+    async def rest(self, size: int) -> None:
+        """Return when the log has more than so many entries, or after REST_S."""
+        await self._until(lambda: self._size > size, REST_S)
+
+    def check(self) -> None:
+        """Raise UnavailableError STANDBY_AWAY when it is waited for, and does not ask."""
+        if self._wait_s is not None and not self.is_here:
+            raise UnavailableError(
+                "the standby is away, and nothing is recorded without it",
+                reason="STANDBY_AWAY",
+                action="try again; operator: start the standby, or set standby.wait = false",
+            )
+
+    async def wait(self, size: int) -> None:
+        """Return when the standby, if it is waited for, has so many; raises UnavailableError."""
+        if self._wait_s is None or self.held >= size:
+            return
+        if not await self._until(lambda: self.held >= size, self._wait_s):
+            raise UnavailableError(
+                f"the standby has {self.held} entries, not {size}: what was asked for is on this"
+                " node's disk alone",
+                reason="STANDBY_BEHIND",
+                action="send the same record again: the node takes it twice for one",
+            )
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    async def _until(self, come: Callable[[], bool], seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not come():
+                    await self._news.wait()
+        return come()
+
+
+class Replicated:
+    """Appends, whose result is given when the standby has it too. Belongs to the event loop."""
+
+    def __init__(self, sequencer: Appends, standby: Standby) -> None:
+        self._sequencer = sequencer
+        self._standby = standby
+
+    @property
+    def refuse(self) -> NotReadyError | None:
+        return self._sequencer.refuse
+
+    async def append(self, call: Call) -> AppendResult:
+        """As Sequencer.append; raises UnavailableError STANDBY_AWAY or STANDBY_BEHIND."""
+        self._standby.check()
+        result = await self._sequencer.append(call)
+        if self._standby.is_waited_for:
+            await self._standby.wait(Checkpoint.parse(parse_note(result.checkpoint).text).size)
+        return result
+
+
+async def nobody_waits(_size: int) -> None:
+    """As Standby.wait where there is no standby."""

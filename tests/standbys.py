@@ -1,0 +1,92 @@
+"""A standby of the Mainland's node as an operator sets it up, and its promotion."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from border import LEDGERCTL, LEDGERD, PATIENCE, Border, Node, run
+
+# What of the node's directory the standby gets: never the log key, nor the cosigner's.
+GIVEN = ("entry.key", "trust.txt")
+
+
+@dataclass
+class Standby:
+    """In a directory of its own; process: `ledgerd standby`, and after promotion the node."""
+
+    border: Border
+    node: Node
+
+    @classmethod
+    def make(cls, border: Border, home: Path, *, wait: bool) -> Standby:
+        """With a certificate of its own. Both listen at one address, as if it moved with the name."""
+        config, home = border.mainland.config, home.absolute()
+        home.mkdir()
+        for name in GIVEN:
+            (home / name).write_bytes((config.parent / name).read_bytes())
+            (home / name).chmod(0o600)
+        text = config.read_text()
+        hosts = '[tls]\nhosts = ["127.0.0.1", "localhost"]'
+        toml = home / "node.toml"
+        toml.write_text(
+            f'{text.replace("[tls]", hosts)}\n[standby]\nprimary = "{address(config)}"\n'
+        )
+        config.write_text(f"{text}\n[standby]\nwait = {str(wait).lower()}\nwait_s = 2\n")
+        asked, given = str(home / "tls.json"), str(home / "tls.approval")
+        run(LEDGERD, "rotate", "--config", str(toml), "--key", "tls", "--request", asked)
+        run(
+            LEDGERCTL,
+            "authority",
+            "certify-node",
+            asked,
+            *authority(border),
+            "--out",
+            given,
+            "--yes",
+        )
+        run(LEDGERD, "rotate", "--config", str(toml), "--approval", given)
+        return cls(border, Node(toml, command="standby", options=()))
+
+    def promote(self) -> float:
+        """The operator's command and the authority's; how long it took until the node is ready."""
+        began, home = time.monotonic(), self.node.config.parent
+        asked, given = home / "loss.json", home / "loss.approval"
+        waiting = subprocess.Popen(
+            (LEDGERD, "promote", "--config", str(self.node.config), "--request", str(asked),
+             "--loss", str(given)),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert waiting.stdout is not None
+        said = ""
+        while "read to it" not in said:
+            line = waiting.stdout.readline()
+            assert line, said
+            said += line
+        run(
+            LEDGERCTL,
+            "authority",
+            "loss",
+            str(asked),
+            *authority(self.border),
+            "--out",
+            str(given),
+            "--yes",
+        )
+        said += waiting.communicate(timeout=PATIENCE)[0]
+        assert waiting.returncode == 0, said
+        self.node.command, self.node.options = "serve", ("--throwaway",)
+        self.node.start()
+        return time.monotonic() - began
+
+
+def address(config: Path) -> str:
+    """Where a node listens."""
+    (line,) = (line for line in config.read_text().splitlines() if line.startswith("listen"))
+    return line.split('"')[1]
+
+
+def authority(border: Border) -> tuple[str, str]:
+    return "--dir", str(border.directory / "mainland" / "authority")
