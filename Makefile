@@ -8,7 +8,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
-	adversary stateful model interop deb deb-test fuzz
+	standby adversary stateful model interop deb deb-test fuzz
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ deb: setup  ## the Debian package, into build/deb (needs debhelper)
 
 deb-test: deb  ## the package on two clean machines under systemd (needs root, lintian, debootstrap)
 	$(BIN)/python -m pytest -q tests/deb
+
+standby: setup  ## the primary's disk dies under load: its standby goes on, and the time that took is printed
+	$(BIN)/python -m pytest -q -s tests/e2e/test_standby.py
 
 client-only: setup  ## the SDK in an environment of its own: no lmdb, no daemon
 	bash tests/client_only.sh

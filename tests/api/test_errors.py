@@ -21,6 +21,7 @@ from ledgerd.api.limits import Rates
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
 from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.replicated import Standby
 from ledgerd.metrics import Metrics
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
@@ -113,6 +114,8 @@ async def broken(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node
         settled=none,
         connection_age_s=300,
         rates=Rates(),
+        status=none,
+        standby=Standby(None),
     )
     server, tls = Server(services), side.issue(PEER, side.name)
     port = await server.start(

@@ -27,6 +27,8 @@ from ledgerd_client.pki import Certificate, Validity
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+# Who bears the node's own name.
+STANDBY = "standby"
 EVERYBODY = f"{INSTITUTION} {REGULATOR} {PEER} {OPERATOR}"
 
 # The roles that may call a method.
@@ -61,6 +63,7 @@ MATRIX = {
     "ledger.v1.AdminService/GetEvidence": OPERATOR,
     "ledger.v1.AdminService/AcknowledgeEvidence": OPERATOR,
     "ledger.v1.AdminService/GetStatus": OPERATOR,
+    "ledger.v1.StandbyService/Replicate": STANDBY,
     "ledger.v1.RecoveryService/ListMissing": INSTITUTION,
     "ledger.v1.RecoveryService/ReturnBodies": INSTITUTION,
     "grpc.health.v1.Health/Check": EVERYBODY,
@@ -85,8 +88,12 @@ GARBAGE = b"\xff\xff"
 
 NAMES = {
     INSTITUTION: "uscc.MATRIX", REGULATOR: "cac.matrix", PEER: "hongkong", OPERATOR: OPERATOR_ID,
+    STANDBY: "mainland",
 }  # fmt: skip
 CALLERS = [(role, wrong) for role in NAMES for wrong in ("", UNKNOWN, *WRONG)]
+
+# What the certificate says, where it is something else.
+_ROLES = {STANDBY: PEER}
 
 Channels = dict[tuple[str, str], grpc.aio.Channel]
 
@@ -111,6 +118,8 @@ METHODS = methods()
 def expected(method: str, role: str, wrong: str) -> str:
     if wrong in WRONG:
         return WRONG[wrong]
+    if role == STANDBY and wrong:
+        return "TRUST_DOMAIN"  # a node of another name than ours is the other side's
     if role not in MATRIX[method].split():
         return "WRONG_ROLE"
     return "NOT_ADMITTED" if wrong else LET_IN
@@ -152,6 +161,7 @@ class Callers:
     def _credentials(self, role: str, wrong: str) -> Credentials:
         own, other = self._sides(role)
         name, domain = NAMES[role], own.domain
+        role = _ROLES.get(role, role)
         if wrong == "whose certificate has expired":
             ended = Validity.starting(datetime.now(UTC) - timedelta(days=2), timedelta(days=1))
             return own.issue(role, name, validity=ended)
@@ -175,7 +185,8 @@ class Callers:
             return await self._node.institution(NAMES[role])
         if role == REGULATOR:
             return await self._node.regulator(NAMES[role])
-        return self._node.client(self._sides(role)[0].issue(role, NAMES[role]))
+        issued = self._sides(role)[0].issue(_ROLES.get(role, role), NAMES[role])
+        return self._node.client(issued)
 
     async def _revoke(self, credentials: Credentials) -> None:
         # By its key: so the node's own authority can revoke a certificate of the peer's, too.

@@ -15,7 +15,7 @@ from random import Random
 
 import grpc
 import pytest
-from api.test_matrix import MATRIX, METHODS
+from api.test_matrix import MATRIX, METHODS, STANDBY
 from border import Border, audit
 from e2e import raw
 from e2e.raw import World
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.slow
 
 HOMES = {
     INSTITUTION: "sz-hospital", REGULATOR: "cac", PEER: "hongkong/node", OPERATOR: "mainland-operator",
+    STANDBY: "mainland/node",
 }  # fmt: skip
 OFFERED = {method: roles.split()[0] for method, roles in MATRIX.items() if roles}
 # What may be said of a request that is wrong. INTERNAL and UNKNOWN may not, nor a bare UNAVAILABLE.

@@ -26,7 +26,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.standing import Standing, losses_end
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.node import PeerSide
 from ledgerd.peer.notes import parse_known
@@ -217,6 +217,7 @@ class MortalNode:
             self.dying.instance,
             lambda note: open_log_checkpoint(note, self.keyring.history).checkpoint,
             on_change=self._standing_changed,
+            least=lambda: losses_end(self.keyring.history),
         )
         self.writing = InThread(Committer(self.dying, self._make_writer, reserve_bytes=0))
         self.sequencer = Sequencer(
