@@ -125,6 +125,8 @@ class Node:
             least=lambda: losses_end(self.keyring.history),
         )
         self._server: Server | None = None
+        # Why nobody can be told how the node stands; "" if they are.
+        self._untold = ""
         self._stack = stack
         self._background = background
         self._notifier = notifier
@@ -235,7 +237,7 @@ class Node:
                 standby=self.standby,
             )
         )
-        self._tell_health()
+        self._tell()
         port = await server.start(
             config.listen,
             certificate=self.files.tls.certificate,
@@ -364,8 +366,7 @@ class Node:
     def _standing_changed(self, refusal: NotReadyError | None) -> None:
         self.sequencer.refuse = refusal
         self.metrics.appends_state.state(refusal.reason if refusal else OPEN)
-        self._notifier.status(self.status)
-        self._tell_health()
+        self._tell()
         if refusal is None:
             _log.info("appends_taken")
         else:
@@ -377,15 +378,24 @@ class Node:
             if self._server is not None:
                 self._server.cut()
                 await self._follow_certificate()
-            self._tell_health()
-            self._notifier.status(self.status)
+            self._tell()
             if self.standing.refusal is None:
                 self.live_keys.settle(self.peer.own_cosigned.size)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
 
-    def _tell_health(self) -> None:
-        if self._server is not None:
-            self._server.tell(troubles(self.watch.vitals()))
+    def _tell(self) -> None:
+        """Have health checks and the service manager told how the node stands."""
+        untold = ""
+        try:
+            if self._server is not None:
+                self._server.tell(troubles(self.watch.vitals()))
+            self._notifier.status(self.status)
+        except (LedgerError, OSError) as error:
+            # A file beside the store: who watches must not stop who works.
+            untold = str(error)
+            if untold != self._untold:
+                _log.warning("standing_unknown", error=untold)
+        self._untold = untold
 
     async def _follow_certificate(self) -> None:
         """Go over to a certificate that was put in the place of ours."""

@@ -258,6 +258,16 @@ def bits(snapshot: Snapshot, field: Field, value: bytes, block: int) -> int:
     return _bits(snapshot.get(Table.INDEX, key) or b"")
 
 
+def blocks_with(
+    snapshot: Snapshot, field: Field, value: bytes, blocks: range
+) -> Iterator[tuple[int, int]]:
+    """Of blocks in a row, those where an entry has a value, each with the bits of these."""
+    name = posting(field, value)
+    bounds = (name + _BLOCK_NUMBER.pack(block) for block in (blocks.start, blocks.stop))
+    for key, posted in snapshot.scan(Table.INDEX, *bounds):
+        yield _BLOCK_NUMBER.unpack(key[-4:])[0], _bits(posted)
+
+
 def next_block(
     snapshot: Snapshot, field: Field, value: bytes, start: int, *, reverse: bool
 ) -> int | None:
