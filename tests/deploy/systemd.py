@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,12 +56,21 @@ class Systemd:
     def run(self, *command: str, code: int | None = 0) -> str:
         """Run a command inside and return what it says; fail unless it exits with code."""
         done = subprocess.run(
-            ["nsenter", f"--target={self.init}", "--all", "--wd", "--", *command],
+            self._entered(command),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, timeout=2 * PATIENCE, check=False,
         )  # fmt: skip
         assert code in {None, done.returncode}, f"{command} exited {done.returncode}\n{done.stdout}"
         return done.stdout.strip()
+
+    def begin(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command inside, to be read from; it ends with the system, if not before."""
+        return subprocess.Popen(
+            self._entered(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+
+    def _entered(self, command: Sequence[str]) -> list[str]:
+        return ["nsenter", f"--target={self.init}", "--all", "--wd", "--", *command]
 
     def wait_until(self, *command: str, gives: str) -> None:
         """Run a command until it says what it should; each run is all the waiting there is."""

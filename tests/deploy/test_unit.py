@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 from border import BIN, LEDGERD
 
+from ledgerd.__main__ import BAD_INPUT, STORE_FAILED
 from ledgerd.config import Config
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
+TIMERS = sorted(DEPLOY.glob("*.timer"))
 
 needs_analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -30,17 +33,31 @@ def exec_start(unit: Path) -> list[str]:
     return shlex.split(found[0])
 
 
+def setting(unit: Path, name: str) -> str:
+    """The one value of a setting."""
+    (value,) = re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+    return value
+
+
+def installed(unit: Path, directory: Path) -> Path:
+    """A copy: where the program lies is the machine's, so the installed one is put in."""
+    copy = directory / unit.name
+    copy.write_text(unit.read_text().replace(exec_start(unit)[0], LEDGERD))
+    return copy
+
+
+def said_of(unit: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 class TestUnit:
     @needs_analyze
     def test_systemd_has_nothing_to_say_about_it(self, unit: Path, tmp_path: Path) -> None:
-        """Where the program lies is the machine's, so the installed one is put in."""
-        copy = tmp_path / unit.name
-        copy.write_text(unit.read_text().replace(exec_start(unit)[0], LEDGERD))
-        done = subprocess.run(
-            ["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert said_of(installed(unit, tmp_path)) == (0, "", "")
 
     @needs_analyze
     def test_its_exposure_is_at_most_1_5_of_10(self, unit: Path) -> None:
@@ -57,6 +74,34 @@ class TestUnit:
             [LEDGERD, command, "--help"], capture_output=True, text=True, check=True
         )
         assert [option for option in options[::2] if option not in done.stdout] == []
+
+
+@pytest.mark.parametrize("timer", TIMERS, ids=lambda timer: timer.stem)
+class TestTimer:
+    @needs_analyze
+    def test_systemd_has_nothing_to_say_about_it(self, timer: Path, tmp_path: Path) -> None:
+        installed(timer.with_suffix(".service"), tmp_path)
+        assert said_of(Path(shutil.copy(timer, tmp_path))) == (0, "", "")
+
+    def test_makes_up_for_a_night_in_which_the_machine_was_off(self, timer: Path) -> None:
+        assert setting(timer, "Persistent") == "yes"
+
+
+class TestTheNode:
+    UNIT = DEPLOY / "ledgerd.service"
+
+    def test_a_crash_loop_comes_to_its_limit(self) -> None:
+        """Starts that fail at once: there is time for more of them than are allowed."""
+        burst, every = (int(setting(self.UNIT, name)) for name in ("StartLimitBurst", "RestartSec"))
+        assert burst * (every + 1) < int(setting(self.UNIT, "StartLimitIntervalSec"))
+
+    def test_calls_in_flight_have_their_time_when_it_is_stopped(self) -> None:
+        drain_s = Config.load(DEPLOY / "example.toml").timing.drain_s
+        assert int(setting(self.UNIT, "TimeoutStopSec")) > 2 * drain_s
+
+    @pytest.mark.parametrize("code", [BAD_INPUT, STORE_FAILED])
+    def test_is_not_tried_again_where_somebody_must_look(self, code: int) -> None:
+        assert str(code) in setting(self.UNIT, "RestartPreventExitStatus").split()
 
 
 class TestExample:
