@@ -161,7 +161,7 @@ def hand_over(store: Store, recovery: Recovery) -> None:
         if anchored is not None:
             put_cosigned(transaction, anchored.note)
             put_anchored(transaction, Anchored(anchored.size, anchored.fetched_at))
-    if anchored is not None and recovery.peer is not None:
+    if recovery.peer is not None:
         recovery.peer.cut_back(anchored)
 
 

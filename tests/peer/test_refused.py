@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 
@@ -188,9 +189,13 @@ class TestAKeyThatWasNotTheLogsAlone:
         assert watch.side.peer.replica.verified_size == 15
         assert (watch.side.bundles, watch.side.peer.witness.cosigned_size) == ([], 15)
 
-    async def test_stands_in_nobodys_way_above_a_loss(self, watch: Watch) -> None:
+    @pytest.mark.parametrize("end", [Log.lose, lambda log: log.rotate(pb.ROLE_LOG, lost=True)])
+    async def test_stands_in_nobodys_way_once_it_is_replaced(
+        self, watch: Watch, end: Callable[[Log], object]
+    ) -> None:
         """What was signed anew at that size is no other tree of it."""
-        await self.gave_up(watch, 12)
+        await self.shown(watch, 12)
+        end(watch.peer.log)
         await replayed(watch, 9)
         grow(watch, 12)
         log = watch.peer.log
@@ -200,7 +205,8 @@ class TestAKeyThatWasNotTheLogsAlone:
 
     async def test_takes_no_place_above_a_loss(self, watch: Watch) -> None:
         """There is one to remember what the replay must meet."""
-        await self.gave_up(watch, 1000)
+        await self.shown(watch, 1000)
+        watch.peer.log.lose()
         await replayed(watch, 9)
         watch.side.peer.mentioned("a", forked(watch, 9, 11).checkpoint())
         await rounds(watch, 1)
@@ -208,15 +214,14 @@ class TestAKeyThatWasNotTheLogsAlone:
         await rounds(watch)
         assert len(watch.side.bundles) == 1
 
-    async def gave_up(self, watch: Watch, size: int) -> None:
-        """The peer has shown a tree of that size, and then declared all above 8 lost."""
+    async def shown(self, watch: Watch, size: int) -> None:
+        """Of the peer's log 8 entries are replayed, and more of some other end were seen."""
         await replayed(watch, 8)
-        lost = fork_of(watch.peer.log, 8)
-        tree = Checkpoint(lost.origin, size, sha256(b"lost").digest())
-        signer = Signer(lost.origin, ED25519, lost.log_key)
-        watch.side.peer.mentioned("a", sign_checkpoint(tree, signer))
+        log = watch.peer.log
+        tree = Checkpoint(log.origin, size, sha256(b"another end").digest())
+        note = sign_checkpoint(tree, Signer(log.origin, ED25519, log.log_key))
+        watch.side.peer.mentioned("a", note)
         await rounds(watch, 1)
-        watch.peer.log.lose()
 
     async def test_accuses_nobody_once_that_is_declared(self, watch: Watch) -> None:
         await replayed(watch, 8)

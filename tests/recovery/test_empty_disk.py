@@ -367,3 +367,21 @@ class TestTheLoss:
         await scene.declare_loss(approval)
         await scene.node.open()
         assert scene.node.dying.instance == instance
+
+    async def test_is_not_taken_again_for_a_store_that_is_gone(self, scene: Scene) -> None:
+        """The node has served with the keys that it puts in force."""
+        await scene.settle()
+        await scene.lose()
+        await scene.recover()
+        approval = scene.approve(await scene.request())
+        kept = shutil.copytree(scene.data / "recovering", scene.data.parent / "recovering")
+        await scene.declare_loss(approval)
+        await scene.node.open()
+        await scene.lose("store", "peer")
+        shutil.copytree(kept, scene.data / "recovering")
+        with pytest.raises(FieldError) as refused:
+            await scene.declare_loss(approval)
+        assert refused.value.reason == "WRONG_KEYS"
+        shutil.rmtree(scene.data / "recovering")
+        scene.clock.advance(seconds=1)
+        await scene.come_back()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from recovery.scene import Scene
 
+from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.peer.spent import Spent
 from ledgerd_client.core.errors import FieldError, StoreError
 
 
@@ -33,6 +35,11 @@ class TestACopyThatHasEverything:
     async def test_takes_them_once_the_peer_has_said_what_it_knows(self, restored: Scene) -> None:
         await restored.meet()
         assert restored.refusal == ""
+
+    async def test_has_spent_its_cosigner_before_it_starts(self, scene: Scene, copy: Path) -> None:
+        await scene.lose()
+        scene.restore(copy)
+        assert Spent(scene.data).key() == scene.node.keys.cosigner.public
 
     async def test_is_another_instance(self, restored: Scene, copy: Path) -> None:
         assert restored.instance_of(copy) != restored.node.dying.instance
@@ -157,6 +164,17 @@ class TestAStoreWhoseEndWasCut:
         await scene.meet()
         assert scene.refusal == "ROLLED_BACK"
 
+    async def test_nor_where_the_mark_was_put_back_as_well(self, scene: Scene, copy: Path) -> None:
+        """Its own disk knows what the peer cosigned."""
+        await scene.declare()
+        await scene.settle()
+        await scene.node.close()
+        shutil.rmtree(scene.node.config.store)
+        shutil.copytree(copy, scene.node.config.store)
+        write_mark(scene.data, HighWater(scene.instance_of(copy), 1))
+        await scene.node.open()
+        assert scene.refusal == "ROLLED_BACK"
+
     async def test_comes_back_with_a_loss(self, scene: Scene, copy: Path) -> None:
         await scene.declare()
         await scene.settle()
@@ -169,3 +187,35 @@ class TestAStoreWhoseEndWasCut:
         await scene.settle()
         assert scene.node.peer.own_cosigned.size == scene.size
         scene.node.audit()
+
+
+class TestADiskThatIsPutBackWhole:
+    """Store, mark, peer store and all: only what others say of it shows that it is old."""
+
+    @pytest.fixture
+    async def back(self, scene: Scene) -> Scene:
+        await scene.settle()
+        await scene.node.close()
+        image = shutil.copytree(scene.data, scene.data.parent / "image")
+        await scene.node.open()
+        await scene.declare()
+        await scene.settle()
+        await scene.node.close()
+        shutil.rmtree(scene.data)
+        shutil.copytree(image, scene.data)
+        await scene.node.open()
+        await scene.meet()
+        return scene
+
+    async def test_takes_no_appends(self, back: Scene) -> None:
+        assert back.refusal == "ROLLED_BACK"
+
+    async def test_nor_after_a_restart(self, back: Scene) -> None:
+        await back.node.reopen()
+        assert back.refusal == "ROLLED_BACK"
+
+    async def test_cosigns_nothing_more_by_the_key_that_it_had(self, back: Scene) -> None:
+        before = back.node.peer.witness.cosigned_size
+        await back.acknowledge(back.border.transfer())
+        await back.meet()
+        assert back.node.peer.witness.cosigned_size == before

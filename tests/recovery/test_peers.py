@@ -104,6 +104,25 @@ class TestAPeerThatLies:
         scene.node.wire = NotedWire(seen=hiding.seen, other=scene.peer)
         await scene.come_back()
 
+    async def test_nor_is_it_believed_when_the_loss_is_taken(self, scene: Scene) -> None:
+        await scene.settle()
+        shown = [message async for message in scene.node.wire.list_replica(0)]
+        await scene.node.close()
+        await scene.recover()
+        approval = scene.approve(await scene.request())
+        await scene.node.open()
+        await scene.declare()
+        await scene.settle()
+        await scene.node.close()
+        hiding = Hiding(seen=scene.node.wire.seen, other=scene.peer)
+        hiding.shown = shown
+        scene.node.wire = hiding
+        with pytest.raises(NotReadyError) as refused:
+            await scene.declare_loss(approval)
+        assert refused.value.reason == "PEER_BEHIND"
+        scene.node.wire = NotedWire(seen=hiding.seen, other=scene.peer)
+        await scene.node.open()
+
     async def test_what_it_has_not_cosigned_it_cannot_make_ours(self, scene: Scene) -> None:
         await scene.settle()
         messages = [message async for message in scene.node.wire.list_replica(0)]

@@ -289,6 +289,12 @@ class MortalNode:
     def _standing_changed(self, refusal: NotReadyError | None) -> None:
         self.sequencer.refuse = refusal
 
+    async def sample(self) -> None:
+        """What the daemon does once a second."""
+        await self.standing.write_mark()
+        if self.appends:
+            self.live_keys.settle(self.peer.own_cosigned.size)
+
     async def close(self) -> None:
         """End its process, if it runs."""
         if not self.runs:

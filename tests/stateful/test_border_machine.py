@@ -316,7 +316,7 @@ class BorderMachine(RuleBasedStateMachine):
     def a_second_passes(self) -> None:
         for node in self.nodes:
             if node.runs:
-                run(node.standing.write_mark())
+                run(node.sample())
 
     def see_what_is_forgotten(self) -> None:
         """What is cosigned is out of reach when neither log nor witness has and knows it."""
