@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 from ledgerd.ledger.reader import Reader
@@ -159,7 +159,9 @@ class Submitter:
         try:
             return await self._step()
         except VerificationError:
-            await self._look_for_loss()
+            # It may not be able to say; what was wrong is told all the same.
+            with suppress(UnavailableError):
+                await self._look_for_loss()
             raise
 
     async def _step(self) -> bool:
@@ -168,6 +170,12 @@ class Submitter:
         head = self._reader.head()
         if self._own.size == head.size and self._own.is_fresh:
             return True
+        if self._peer_has > head.size:
+            raise TrustError(
+                f"the peer names {self._peer_has} entries of this log, the store holds {head.size}",
+                reason="ROLLED_BACK",
+                action="look at what this node says of its standing: it may have to be recovered",
+            )
         # What is cosigned can't be given up, so it must not be lost.
         await self._replicated(head.size)
         _, proof = self._reader.consistency_proof(self._peer_has, head.size)

@@ -10,7 +10,7 @@ from recovery.scene import Scene
 
 from ledgerd.ledger.standing import HighWater, write_mark
 from ledgerd.peer.spent import Spent
-from ledgerd_client.core.errors import FieldError, StoreError
+from ledgerd_client.core.errors import FieldError, StoreError, TrustError
 
 
 @pytest.fixture
@@ -105,6 +105,22 @@ class TestACopyThatIsTooOld:
             await scene.node.open()
             await scene.meet()
         assert scene.refusal == "ROLLED_BACK"
+
+    async def test_shows_itself_no_more_to_a_peer_that_has_more(
+        self, scene: Scene, copy: Path
+    ) -> None:
+        """Also to one that has forgotten all but what it anchored."""
+        await scene.declare()
+        await scene.settle()
+        await scene.lose("store")
+        await scene.peer.close()
+        shutil.rmtree(scene.peer.config.data / "peer")
+        await scene.peer.open()
+        scene.restore(copy)
+        await scene.node.open()
+        with pytest.raises(TrustError) as refused:
+            await scene.node.peer.submitter.step()
+        assert refused.value.reason == "ROLLED_BACK"
 
     async def test_is_what_bodies_are_taken_from(self, scene: Scene, copy: Path) -> None:
         await scene.declare()
