@@ -37,6 +37,7 @@ from ledgerd.projections.erased import ErasedBody
 from ledgerd.results import BackupResult
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
+from ledgerd.synced import sync
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import NotReadyError, StoreError
 from ledgerd_client.core.header import Header
@@ -119,9 +120,9 @@ def write_backup(
         )
         _write(unfinished / SUMS, sums_of(unfinished).encode())
         _write(unfinished / MANIFEST, manifest.format())
-        _sync(unfinished)
+        sync(unfinished)
         made = unfinished.rename(to / name)
-        _sync(to)
+        sync(to)
         # They hold bodies that the authority has ordered to be erased.
         outdated = previous if making.erased else previous[: max(0, len(previous) + 1 - keep)]
         for each in outdated:
@@ -223,7 +224,7 @@ def _link(path: Path, to: Path) -> None:
         os.link(path, to)
     except OSError:  # a file system without links, or too many of them
         shutil.copyfile(path, to)
-        _sync(to)
+        sync(to)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -231,14 +232,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
 from ledgerd.store.tables import Table
+from ledgerd.synced import sync
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import FieldError, ForkError, NotReadyError, StoreError
@@ -202,11 +203,7 @@ class _Files:
 
     def sync(self) -> None:
         for directory in self._changed:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync(directory)
         self._changed.clear()
 
     def drop_partial(self, tile: Tile) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from ledgerd.ledger.standing import replace_file
+from ledgerd.synced import replace_file
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.jsonfile import format_json, parse_json
 

@@ -8,13 +8,13 @@ what peer and callers show of it (docs/protocol.md, "Start, restore, recover").
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ledgerd.ledger.reader import Reader
+from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import parse_decimal
 from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
@@ -102,8 +102,8 @@ class Standing:
             )
         elif self._marked.instance != self._instance:
             self._refuse(_unconfirmed("the high-water mark is of another store"))
-        self.shown(self._read(SHOWN_FILE))
-        if self._read(REPLACED_FILE):
+        self.shown(read_file(self._directory / SHOWN_FILE))
+        if read_file(self._directory / REPLACED_FILE):
             self._refuse(_replaced())
 
     # -- what others say ------------------------------------------------------------------
@@ -228,22 +228,11 @@ class Standing:
             self._clear("MARK_FAILED")
 
     def _read_mark(self) -> HighWater | None:
-        data = self._read(MARK_FILE)
+        data = read_file(self._directory / MARK_FILE)
         try:
             return HighWater.parse(data)
         except MalformedError:
             return None  # as good as none: the peer is asked
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self._directory / name).read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise StoreError(
-                f"cannot read {self._directory / name}: {error.strerror}",
-                action="make it readable to the daemon; do not delete it",
-            ) from error
 
 
 def losses_end(history: KeyHistory) -> int:
@@ -296,21 +285,3 @@ def _replaced() -> NotReadyError:
         action="operator: stop the node, and keep its store; institutions send what it took to the"
         " node that goes on",
     )
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file anew, durably; raises StoreError, and the old one is still there."""
-    new = path.with_name(path.name + ".new")
-    try:
-        with new.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error

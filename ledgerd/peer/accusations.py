@@ -7,7 +7,6 @@ entry is appended at the next start, once.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -21,6 +20,7 @@ from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.store import PeerStore
 from ledgerd.store.tables import Table
+from ledgerd.synced import put_file, sync
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import NODE
 from ledgerd_client.core.checkpoint import Checkpoint
@@ -219,16 +219,6 @@ def _proved_key(checkpoint: Checkpoint) -> bytes:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    """Put a whole file in the place of whatever is there; on the disk when it returns."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    for directory in (path.parent, path.parent.parent):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Put a whole file there, in a directory that may be new; on the disk when it returns."""
+    put_file(path, data)
+    sync(path.parent.parent)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ledgerd.ledger.standing import replace_file
+from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.encoding import encode_base64, parse_base64
-from ledgerd_client.core.errors import NotReadyError, StoreError
+from ledgerd_client.core.errors import NotReadyError
 
 WITNESS_FILE: Final = "witness"
 SPENT_FILE: Final = "cosigner-spent"
@@ -28,11 +28,11 @@ class Spent:
 
     def is_of(self, instance: bytes) -> bool:
         """Whether the witness's state was kept in the store of that instance, or nowhere yet."""
-        return self._read(WITNESS_FILE) in {b"", _named(instance)}
+        return read_file(self._directory / WITNESS_FILE) in {b"", _named(instance)}
 
     def keep(self, instance: bytes) -> None:
         """Remember, durably, in which store the state is."""
-        if self._read(WITNESS_FILE) != _named(instance):
+        if read_file(self._directory / WITNESS_FILE) != _named(instance):
             replace_file(self._directory / WITNESS_FILE, _named(instance))
 
     def spend(self, cosigner: bytes) -> None:
@@ -41,19 +41,8 @@ class Spent:
 
     def key(self) -> bytes:
         """The key that was spent last, raw; b"" for none."""
-        line = self._read(SPENT_FILE)
+        line = read_file(self._directory / SPENT_FILE)
         return parse_base64(line[:-1].decode("ascii", "replace")) if line else b""
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return (self._directory / name).read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise StoreError(
-                f"cannot read {self._directory / name}: {error.strerror}",
-                action="make it readable to the daemon; do not delete it",
-            ) from error
 
 
 def spent_error() -> NotReadyError:

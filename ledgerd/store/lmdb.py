@@ -26,6 +26,7 @@ from ledgerd.store.base import (
 from ledgerd.store.format import FORMAT_KEY, check_format, format_value
 from ledgerd.store.lock import hold
 from ledgerd.store.tables import INSTANCE_KEY, Table
+from ledgerd.synced import sync
 from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
 
 MAP_SIZE = 1 << 40
@@ -166,7 +167,7 @@ class LmdbStore:
             except BaseException:
                 compacted.unlink(missing_ok=True)
                 raise
-            _sync_directory(path)
+            sync(path)
             return before, data.stat().st_size
 
     @classmethod
@@ -184,7 +185,7 @@ class LmdbStore:
         with closing(cls.open(path)) as store, store.write() as transaction:
             transaction.put(Table.META, INSTANCE_KEY, instance)
         for directory in (path, path.absolute().parent):
-            _sync_directory(directory)
+            sync(directory)
 
     @property
     def instance(self) -> bytes:
@@ -298,7 +299,7 @@ def _make(path: Path, instance: bytes) -> None:
         unfinished.unlink(missing_ok=True)
         raise
     for directory in (path, path.absolute().parent):
-        _sync_directory(directory)
+        sync(directory)
 
 
 def _copy_pages(path: Path, copy: Path) -> None:
@@ -308,14 +309,6 @@ def _copy_pages(path: Path, copy: Path) -> None:
     try:
         with _environment(path, map_size=MAP_SIZE, readonly=True, readahead=True) as environment:
             environment.copyfd(descriptor, compact=True)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
