@@ -18,13 +18,14 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
 from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.encoding import lp8
-from ledgerd_client.core.errors import FieldError, SignatureError
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.fields import check_id, check_institution, check_size, check_text
 from ledgerd_client.core.header import check_origin
-from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey, check_public_key, verify
+from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR
 from ledgerd_client.jsonfile import format_json, parse_json
 from ledgerd_client.pki import CertificateRequest
+from ledgerd_client.possession import check_asker
 
 REQUEST = "ledgerd-enrolment-request/v1"
 GENESIS_REQUEST = "ledgerd-genesis-request/v1"
@@ -117,10 +118,9 @@ class EnrolmentRequest:
                 f"the certificate request is of {holder.uri}, the request of {self.role} {self.id}"
             )
         if self.role in ROLE_NUMBERS:
-            check_public_key(self.public_key)
             number = ROLE_NUMBERS[self.role]
             digest = admission_digest(self.origin, self.id, number, self.public_key)
-            _check_possession(self.public_key, digest, self.possession)
+            check_asker(self.public_key, digest, self.possession)
         elif self.role != OPERATOR or self.public_key or self.possession:
             raise FieldError("a request is an institution's, a regulator's or an operator's")
 
@@ -154,7 +154,7 @@ class GenesisRequest:
         """Ask for the node whose keys these are; raises as check does."""
 
         def possession(name: str, key: SigningKey) -> bytes:
-            return key.sign(node_key_digest(origin, name, key.public))
+            return key.sign(genesis_key_digest(origin, name, key.public))
 
         request = cls(
             origin,
@@ -193,8 +193,7 @@ class GenesisRequest:
             ("entry", self.entry_key, self.entry_possession),
             ("cosigner", self.cosigner_key, self.cosigner_possession),
         ):
-            check_public_key(public)
-            _check_possession(public, node_key_digest(self.origin, name, public), possession)
+            check_asker(public, genesis_key_digest(self.origin, name, public), possession)
 
 
 def client_settings(request: EnrolmentRequest, endpoint: str, peer_origin: str = "") -> bytes:
@@ -220,18 +219,7 @@ def client_settings(request: EnrolmentRequest, endpoint: str, peer_origin: str =
     return "".join(lines).encode()
 
 
-def node_key_digest(origin: str, name: str, public: bytes) -> bytes:
+def genesis_key_digest(origin: str, name: str, public: bytes) -> bytes:
     """What a node's key signs in a GENESIS request; name is `log`, `entry` or `cosigner`."""
     check_size("public_key", public, PUBLIC_SIZE)
     return sha256(_NODE_KEY_TAG + lp8(origin.encode()) + lp8(name.encode()) + public).digest()
-
-
-def _check_possession(public: bytes, digest: bytes, signature: bytes) -> None:
-    try:
-        verify(public, digest, signature)
-    except SignatureError:
-        raise SignatureError(
-            "the request is not signed by the key that it names",
-            reason="NO_POSSESSION",
-            action="do not approve it; ask the sender for a new one",
-        ) from None

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import FieldError, SignatureError
-from ledgerd_client.core.key_events import SUBJECTS
-from ledgerd_client.core.keys import SigningKey, check_public_key, verify
+from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.possession import check_asker, node_key_digest
 
 FORMAT = "ledgerd-loss-request/v1"
 
@@ -39,7 +38,7 @@ class LossRequest:
         """Ask to end the log at a checkpoint."""
         origin = Checkpoint.parse(parse_note(checkpoint).text).origin
         keys = (pb.ROLE_LOG, log_key), (pb.ROLE_COSIGNER, cosigner_key)
-        said = [key.sign(_digest(origin, role, key.public)) for role, key in keys]
+        said = [key.sign(node_key_digest(origin, role, key.public)) for role, key in keys]
         return cls(checkpoint, log_key.public, said[0], cosigner_key.public, said[1], missing)
 
     @classmethod
@@ -81,16 +80,4 @@ class LossRequest:
             (pb.ROLE_LOG, self.log_key, self.log_possession),
             (pb.ROLE_COSIGNER, self.cosigner_key, self.cosigner_possession),
         ):
-            check_public_key(public)
-            try:
-                verify(public, _digest(self.end.origin, role, public), possession)
-            except SignatureError:
-                raise SignatureError(
-                    "the request is not signed by the keys that it names",
-                    reason="NO_POSSESSION",
-                    action="do not approve it; ask the sender for a new one",
-                ) from None
-
-
-def _digest(origin: str, role: pb.Role.ValueType, public: bytes) -> bytes:
-    return admission_digest(origin, SUBJECTS[role], role, public)
+            check_asker(public, node_key_digest(self.end.origin, role, public), possession)

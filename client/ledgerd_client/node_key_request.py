@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.admission import admission_digest
-from ledgerd_client.core.errors import FieldError, SignatureError
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.fields import check_size
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.key_events import SUBJECTS
-from ledgerd_client.core.keys import KEY_ID_SIZE, SigningKey, check_public_key, verify
+from ledgerd_client.core.keys import KEY_ID_SIZE, SigningKey
 from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.possession import check_asker, node_key_digest
 
 FORMAT = "ledgerd-node-key-request/v1"
 
@@ -43,7 +43,7 @@ class NodeKeyRequest:
         cls, *, origin: str, name: str, key: SigningKey, previous_key_id: bytes, lost: bool
     ) -> Self:
         """Ask for a key of one's own."""
-        digest = _digest(origin, name, key.public)
+        digest = node_key_digest(origin, NODE_KEY_ROLES[name], key.public)
         request = cls(origin, name, key.public, key.sign(digest), previous_key_id, int(lost))
         request.check()
         return request
@@ -77,21 +77,5 @@ class NodeKeyRequest:
         if self.name not in NODE_KEY_ROLES or self.lost not in {0, 1}:
             raise FieldError("a node asks for a log, entry or cosigner key")
         check_size("previous_key_id", self.previous_key_id, KEY_ID_SIZE)
-        check_public_key(self.public_key)
-        try:
-            verify(
-                self.public_key,
-                _digest(self.origin, self.name, self.public_key),
-                self.possession,
-            )
-        except SignatureError:
-            raise SignatureError(
-                "the request is not signed by the key that it names",
-                reason="NO_POSSESSION",
-                action="do not approve it; ask the sender for a new one",
-            ) from None
-
-
-def _digest(origin: str, name: str, public: bytes) -> bytes:
-    role = NODE_KEY_ROLES[name]
-    return admission_digest(origin, SUBJECTS[role], role, public)
+        digest = node_key_digest(self.origin, NODE_KEY_ROLES[self.name], self.public_key)
+        check_asker(self.public_key, digest, self.possession)
