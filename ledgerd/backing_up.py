@@ -43,6 +43,7 @@ from ledgerd_client.core.errors import NotReadyError, StoreError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.merkle import leaf_hash
 from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.keyfile import open_private
 
 # Entries in one file.
 _FILE: Final = 65_536
@@ -223,12 +224,13 @@ def _link(path: Path, to: Path) -> None:
     try:
         os.link(path, to)
     except OSError:  # a file system without links, or too many of them
+        to.touch(mode=0o600)
         shutil.copyfile(path, to)
         sync(to)
 
 
 def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
+    with open(path, "xb", opener=open_private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

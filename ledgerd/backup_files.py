@@ -23,7 +23,7 @@ from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import LedgerError, NotFoundError, StoreError
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.jsonfile import format_json, parse_json
-from ledgerd_client.keyfile import read_file
+from ledgerd_client.keyfile import open_private, read_file
 
 OWN: Final = "own"
 PEER: Final = "peer"
@@ -104,7 +104,7 @@ def entry_files(backup: Path, log: str) -> list[EntryFile]:
 def write_entries(file: EntryFile, pages: Iterable[list[pb.FollowedEntry]]) -> None:
     """Write a file, which is on the disk when this returns; raises OSError."""
     place = file.first
-    with file.path.open("xb") as out:
+    with open(file.path, "xb", opener=open_private) as out:
         out.write(_HEAD)
         for entries in pages:
             page = pb.FollowResponse(first=place, entries=entries).SerializeToString()

@@ -195,7 +195,8 @@ def _make_authority(directory: Path, side: Side) -> Authority:
     validity = Validity.starting(datetime.now(UTC), 2 * LIFE)
     authority = Authority.create(side.origin, side.domain, validity=validity, throwaway=True)
     home = directory / side.name / "authority"
-    home.mkdir(parents=True, mode=0o700)
+    for each in (home.parent, home):
+        each.mkdir(mode=0o700)
     authority.save(home)
     return authority
 

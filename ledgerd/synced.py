@@ -1,4 +1,4 @@
-"""Small files that are whole, old or new, whatever happens; on the disk when a call returns."""
+"""Small files of the node's alone: whole, old or new, and on the disk when a call returns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ledgerd_client.core.errors import StoreError
+from ledgerd_client.keyfile import open_private
 
 
 def sync(path: Path) -> None:
@@ -20,7 +21,7 @@ def sync(path: Path) -> None:
 def put_file(path: Path, data: bytes) -> None:
     """Put a file in the place of whatever is there; raises OSError, and that is still there."""
     new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
+    with open(new, "wb", opener=open_private) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -11,10 +11,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.errors import FieldError, InputError, TooLargeError
+from ledgerd_client.keyfile import read_file
+
+# A configuration has a hundred lines.
+_MOST_BYTES = 1 << 20
 
 
 def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path has no NUL in it")
     return Path(info.context["directory"], path) if info.context else path
 
 
@@ -64,10 +70,13 @@ def faults(model: type[Table], path: Path) -> list[InputError]:
 
 
 def _validate(model: type[M], path: Path) -> M:
+    data = read_file(path)
+    if len(data) > _MOST_BYTES:
+        raise TooLargeError(f"{path} has over {_MOST_BYTES} bytes: is it the right file?")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        values = tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply", reason="BAD_CONFIG") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
     return model.model_validate(values, context={"directory": path.absolute().parent})

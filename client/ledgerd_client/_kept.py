@@ -80,7 +80,7 @@ class KeptFile:
         """
         directory = self.path.parent
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _locked(directory) as descriptor:
                 if self.read() != old:
                     return False

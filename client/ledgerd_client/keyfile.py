@@ -157,6 +157,11 @@ def _open_now(path: str, flags: int) -> int:
     return descriptor
 
 
+def open_private(path: str, flags: int) -> int:
+    """For open(): a file that is made is its owner's alone, and no link of its name is followed."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
     """
     Make a file that is not there yet; file and name are on disk (fsync) when it returns.

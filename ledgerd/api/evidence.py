@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ledgerd.api.threads import InThread
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.fields import DIGEST_SIZE, check_size
 
 
 class Bundle(Protocol):
@@ -77,9 +78,11 @@ class EvidenceDesk:
         )
 
     async def get(self, digest: bytes) -> pb.GetEvidenceResponse:
+        check_size("digest", digest, DIGEST_SIZE)
         bundle = await self._in_thread(self._accusations.bundle, digest)
         return pb.GetEvidenceResponse(bundle=bundle)
 
     async def acknowledge(self, digest: bytes) -> pb.AcknowledgeEvidenceResponse:
+        check_size("digest", digest, DIGEST_SIZE)
         await self._accusations.acknowledge(digest)
         return pb.AcknowledgeEvidenceResponse()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +28,8 @@ class DirectoryLock:
     The kernel keeps it (flock on `serve.lock`) and drops it however the process ends, kill -9
     included, so a file left behind means nothing. Given to a process that is being spawned, it is
     held until both have ended: a commit that outlives its node keeps the next one waiting.
-    Entering raises NotReadyError "ALREADY_SERVED", naming the holder's process id, or StoreError
-    when the directory cannot be locked at all.
+    Entering raises NotReadyError "ALREADY_SERVED", naming the holder's process id, or StoreError:
+    DATA_EXPOSED, or when the directory cannot be locked at all.
     """
 
     def __init__(self, directory: Path, descriptor: int = -1) -> None:
@@ -39,6 +40,7 @@ class DirectoryLock:
         return _share, (self._path.parent, DupFd(self._descriptor))
 
     def __enter__(self) -> Self:
+        _check_owned(self._path.parent)
         try:
             self._descriptor = _take(self._path)
         except BlockingIOError:
@@ -119,6 +121,22 @@ def _take(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _check_owned(directory: Path) -> None:
+    """
+    Refuse a directory in which others may put files, and links, of the names that are ours.
+
+    Its owner, and whoever may write to what lies above it, is trusted. One that is not there is
+    told of by whoever needs it.
+    """
+    with suppress(OSError):
+        if directory.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise StoreError(
+                f"others than its owner may write to {directory}",
+                reason="DATA_EXPOSED",
+                action=f"chmod go-w {directory}, and see that nobody has put anything there",
+            )
 
 
 def _lock(descriptor: int, path: Path) -> None:

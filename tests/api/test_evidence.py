@@ -9,7 +9,7 @@ import pytest
 from nodes import Client, Node, refused
 
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import ForbiddenError, NotFoundError
+from ledgerd_client.core.errors import FieldError, ForbiddenError, NotFoundError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -49,10 +49,20 @@ class TestEvidence:
         error = await refused(node.operator.admin.AcknowledgeEvidence(request))
         assert isinstance(error, NotFoundError)
 
-    @pytest.mark.parametrize("digest", [b"", b"../../node", bytes(32)])
-    async def test_that_is_not_there_is_not_found(self, node: Node, digest: bytes) -> None:
-        request = pb.GetEvidenceRequest(digest=digest)
+    async def test_that_is_not_there_is_not_found(self, node: Node) -> None:
+        request = pb.GetEvidenceRequest(digest=bytes(32))
         assert isinstance(await refused(node.operator.admin.GetEvidence(request)), NotFoundError)
+
+    @pytest.mark.parametrize("digest", [b"", b"../../node", DIGEST + b"\0", bytes(40_000)])
+    async def test_is_asked_for_by_a_digest_and_nothing_else(
+        self, node: Node, digest: bytes
+    ) -> None:
+        admin = node.operator.admin
+        for call in (
+            admin.GetEvidence(pb.GetEvidenceRequest(digest=digest)),
+            admin.AcknowledgeEvidence(pb.AcknowledgeEvidenceRequest(digest=digest)),
+        ):
+            assert isinstance(await refused(call), FieldError)
 
     async def test_none_is_an_empty_list(self, node: Node) -> None:
         listed = await node.operator.admin.ListEvidence(pb.ListEvidenceRequest())
