@@ -56,6 +56,17 @@ mutants: setup  ## break each promise by one line; a named test must turn red
 adversary: setup  ## a node that lies in every way we know, against an honest one: each lie is met
 	$(BIN)/python -m pytest -q tests/adversary
 
+.PHONY: faults soak
+# CUTS: losses of power; KILLS: kill -9 under load. The issue's larger run: make faults CUTS=500 KILLS=50
+CUTS := 100
+KILLS := 10
+faults: setup  ## everything below a node breaks: disk, power, network, clock; nothing acknowledged is lost
+	$(BIN)/python -m pytest -q tests/faults --cuts=$(CUTS) --kills=$(KILLS)
+
+SECONDS := 1800
+soak: setup  ## half an hour of load with rotations, backups, kills and partitions; memory flat in the end
+	PYTHONPATH=tests $(BIN)/python -m faults.soak $(SECONDS)
+
 stateful: setup  ## two nodes through crashes, backups, restores and recoveries in any order, 2,000 times
 	$(BIN)/python -m pytest -q tests/stateful
 

@@ -341,6 +341,7 @@ cosigner = "cosigner.key"
 [tls]
 certificate = "tls.crt"
 key = "tls.key"
+hosts = ["localhost", "127.0.0.1"]
 
 [peer]
 endpoint = "{peer_endpoint}"

@@ -279,6 +279,7 @@ class Node:
             fetch_timeout_s=config.timing.fetch_timeout_s,
             replicated=self.standby.wait,
             ledger_reserve=config.limits.reserve_bytes,
+            on_fatal=self._background.fail,
         )
 
     def _make_watch(self) -> Watch:

@@ -92,7 +92,7 @@ class Node:
         """SIGKILL to the daemon and its processes at once, to the "daemon" or its "writer" alone."""
         assert self.process is not None
         if victim == "writer":
-            os.kill(self._writer(), signal.SIGKILL)
+            os.kill(self.writer(), signal.SIGKILL)
         elif victim == "daemon":
             self.process.kill()
         else:
@@ -107,7 +107,12 @@ class Node:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [pid, *map(int, children)]
 
-    def _writer(self) -> int:
+    def daemon(self) -> int:
+        """The process id of the daemon itself."""
+        return self.processes[0]
+
+    def writer(self) -> int:
+        """The process id of the daemon's writer."""
         return writer_of(self.processes[1:])
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ from ledgerd.peer.submit import OwnCosigned, Submitter
 from ledgerd.peer.witness import Witness
 from ledgerd.store.base import Room
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
+from ledgerd_client.core.errors import StoreError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import Signer
 from ledgerd_client.core.record import Admitted
@@ -96,19 +97,25 @@ class PeerSide:
         poll_interval_s: float,
         fetch_timeout_s: float = 60,
         replicated: Callable[[int], Awaitable[None]] = nobody_waits,
+        on_fatal: Callable[[StoreError], None] = lambda _error: None,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
 
         keys: our own log's; sign makes an entry of our own of a record, sign_body of a body made
         earlier. quota: bytes that the replica may take; ledger_reserve: what the sequencer keeps
-        free on the disk. Raises StoreError, TrustError, VerificationError.
+        free on the disk. on_fatal is called when a commit of that store failed: the process must
+        end. Raises StoreError, TrustError, VerificationError.
         """
         self._reader = reader
         self._workers = workers
         self._standing = standing
         self._store = store = PeerStore.open(
-            data / "peer", quota=quota, random=random, ledger_reserve=ledger_reserve
+            data / "peer",
+            quota=quota,
+            random=random,
+            ledger_reserve=ledger_reserve,
+            on_fatal=on_fatal,
         )
         authority = trust.authority(peer_origin)
         self.replica = Replica(store, peer_origin, authority, check=self._check, clock=clock)

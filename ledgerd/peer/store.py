@@ -12,7 +12,7 @@ from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
 import structlog
 
 from ledgerd.ledger.committer import RESERVE_BYTES
-from ledgerd.store.base import Snapshot, Store, Transaction
+from ledgerd.store.base import COMMIT_FAILED, Snapshot, Store, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client.core.errors import StoreError
 
@@ -33,9 +33,17 @@ class PeerStore:
     for the witness, whose state is small.
     """
 
-    def __init__(self, store: Store, *, reserve_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+        on_fatal: Callable[[StoreError], None] = lambda _error: None,
+    ) -> None:
+        """on_fatal is called on the event loop when a commit failed: the process must end."""
         self._store = store
         self._reserve = reserve_bytes
+        self._on_fatal = on_fatal
         self._writer = ThreadPoolExecutor(1, "peer-writer")
 
     @classmethod
@@ -46,6 +54,7 @@ class PeerStore:
         quota: int,
         random: Callable[[int], bytes],
         ledger_reserve: int = RESERVE_BYTES,
+        on_fatal: Callable[[StoreError], None] = lambda _error: None,
     ) -> Self:
         """
         Open the store in a directory, or make it there; quota is the most bytes it may take.
@@ -62,7 +71,7 @@ class PeerStore:
             # At the first start that is as it should be; later a witness has lost its memory.
             _log.warning("peer_store_made", path=str(path))
         reserve = max(2 * ledger_reserve, _LEAST_RESERVE)
-        return cls(store, reserve_bytes=min(reserve, quota // 4))
+        return cls(store, reserve_bytes=min(reserve, quota // 4), on_fatal=on_fatal)
 
     @property
     def store(self) -> Store:
@@ -91,7 +100,12 @@ class PeerStore:
         A caller that is cancelled does not stop it.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, function, *args)
+        try:
+            return await loop.run_in_executor(self._writer, function, *args)
+        except StoreError as error:
+            if error.reason == COMMIT_FAILED:
+                self._on_fatal(error)
+            raise
 
     def close(self) -> None:
         """Finish what the thread was given, and close the store."""

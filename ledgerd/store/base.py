@@ -6,13 +6,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ledgerd.store.tables import Table
 from ledgerd_client.core.errors import StoreError
 
 MAX_KEY_BYTES = 510
 MAX_SNAPSHOTS = 126
+# StoreError.reason: the process must end.
+COMMIT_FAILED: Final = "COMMIT_FAILED"
 
 
 class Room(NamedTuple):
@@ -222,6 +224,6 @@ class WriteTurn:
 def _commit_failed(message: str) -> StoreError:
     return StoreError(
         message,
-        reason="COMMIT_FAILED",
+        reason=COMMIT_FAILED,
         action="see to the disk, start the daemon anew, and run `ledgerd audit`",
     )

@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from border import LEDGERCTL, LEDGERD, Border, audit, run
+from border import LEDGERCTL, Border, audit, run
 from institutions import STATEMENT, client, second_client, until
+from operators import rotate
 
 from ledgerd_client import Receipt
 from ledgerd_client.core.note import parse_note
@@ -31,18 +32,6 @@ class Load:
             while not self.ended.is_set():
                 declared = hospital.declare(payload=PAYLOAD, **STATEMENT)
                 self.recorded.append(declared.receipt is not None)
-
-
-def rotate(border: Border, name: str) -> None:
-    """As operator and authority do it, beside a node that runs."""
-    home = border.directory / "mainland"
-    request, approval = (border.directory / f"{name}-{what}.json" for what in ("ask", "answer"))
-    config = str(border.mainland.config)
-    run(LEDGERD, "rotate", "--config", config, "--key", name, "--request", str(request))
-    signs = ("--dir", str(home / "authority"), "--out", str(approval), "--yes")
-    run(LEDGERCTL, "authority", "rotate-node", str(request), *signs)
-    operator = str(border.client("mainland-operator"))
-    run(LEDGERCTL, "enrol", "submit", str(approval), "--config", operator)
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Ruin:
             assert core == ["0", "0"]
 
     def _kill(self, which: str, number: int) -> None:
-        writer = self.node._writer()
+        writer = self.node.writer()
         workers = [pid for pid in self.node.processes[1:] if pid != writer]
         os.kill(writer if which == "writer" else workers[-1], number)
 

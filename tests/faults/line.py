@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 from contextlib import suppress
 from threading import Thread
+
+from border import Node
 
 HOST = "127.0.0.1"
 
@@ -57,3 +60,12 @@ class Line:
                     if not data:
                         return
                     (far if ready is near else near).sendall(data)
+
+
+def reroute(node: Node, peer: Node) -> Line:
+    """Lead a node's way to its peer over a line of ours."""
+    (port,) = re.findall(r'^listen = "127\.0\.0\.1:(\d+)"$', peer.config.read_text(), re.MULTILINE)
+    line, settings = Line(int(port)), node.config.read_text()
+    node.config.write_text(settings.replace(f'endpoint = "127.0.0.1:{port}"',
+                                            f'endpoint = "127.0.0.1:{line.port}"'))  # fmt: skip
+    return line

@@ -8,15 +8,14 @@ became of it is played once, then looked at.
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from bench.load import connect
-from border import Border, Node, audit
-from faults.line import Line
+from border import Border, audit
+from faults.line import Line, reroute
 from institutions import STATEMENT, Registry, client, until
 
 from ledgerd_client import Declared, NotReadyError
@@ -69,15 +68,6 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         border.close()
         for line in lines:
             line.close()
-
-
-def reroute(node: Node, peer: Node) -> Line:
-    """Lead a node's way to its peer over a line of ours."""
-    (port,) = re.findall(r'^listen = "127\.0\.0\.1:(\d+)"$', peer.config.read_text(), re.MULTILINE)
-    line, settings = Line(int(port)), node.config.read_text()
-    node.config.write_text(settings.replace(f'endpoint = "127.0.0.1:{port}"',
-                                            f'endpoint = "127.0.0.1:{line.port}"'))  # fmt: skip
-    return line
 
 
 def play(

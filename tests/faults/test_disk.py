@@ -1,0 +1,95 @@
+"""P1: a disk that has no room, before a commit and in one, and one that fails after it said yes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from border import PATIENCE
+from faults.disks import Mount, moved_to, needs_mounts
+from faults.trial import Trial
+from institutions import until
+
+pytestmark = [pytest.mark.timeout(300), needs_mounts]
+
+MIB = 1 << 20
+STORE_FAILED = 70
+
+
+@contextmanager
+def filled(directory: Path, left: int) -> Iterator[None]:
+    """While the block lasts, a disk has so many bytes left."""
+    disk, filler = os.statvfs(directory), directory / "filler"
+    try:
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+        yield
+    finally:
+        filler.unlink()
+
+
+def keep_free(trial: Trial, size: int) -> None:
+    """Have the node keep so much of its disk."""
+    config = trial.node.config
+    config.write_text(config.read_text() + f"reserve_bytes = {size}\n")
+
+
+def test_the_disk_is_full(trial: Trial) -> None:
+    """The reserve is kept: appends are refused, the node runs, and goes on when there is room."""
+    data = trial.node.config.parent / "data"
+    keep_free(trial, 4 * MIB)
+    with moved_to(data, "-t", "tmpfs", "-o", "size=64M", "tmpfs"):
+        trial.border.start()
+        for left in (2 * MIB, 0):
+            with filled(data, left):
+                until(trial.is_batch_lost, bool)
+                assert trial.node.process is not None
+                assert trial.node.process.poll() is None
+            trial.loader.finish()
+            trial.again(f"{left} bytes left")
+        trial.finish()
+
+
+def test_the_disk_is_full_in_a_commit(trial: Trial) -> None:
+    """No reserve was kept: the node ends, and is started again when there is room."""
+    data = trial.node.config.parent / "data"
+    keep_free(trial, 0)
+    with moved_to(data, "-t", "tmpfs", "-o", "size=64M", "tmpfs"):
+        trial.border.start()
+        trial.load()
+        with filled(data, 0):
+            until(trial.is_batch_lost, bool)
+            assert trial.node.process is not None
+            assert trial.node.process.wait(PATIENCE) == STORE_FAILED, trial.node.tail()
+        trial.again("a full disk in a commit")
+        trial.finish()
+
+
+def test_a_sync_fails_for_writes_that_were_taken(trial: Trial, tmp_path: Path) -> None:
+    """
+    The disk promised more than it has: writes go well, the sync after them does not.
+
+    The next sync would go well, with the writes forgotten; so the node ends with the first.
+    """
+    data, medium = trial.node.config.parent / "data", tmp_path / "medium"
+    medium.mkdir()
+    keep_free(trial, 0)
+    with Mount(medium, "-t", "tmpfs", "-o", "size=24M", "tmpfs"):
+        image = medium / "image"
+        subprocess.run(["truncate", "--size=128M", str(image)], check=True)
+        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+        with moved_to(data, "-o", "loop", str(image)) as disk:
+            trial.border.start()
+            trial.load()
+            with filled(medium, 0):
+                until(trial.is_batch_lost, bool)
+                assert trial.node.process is not None
+                assert trial.node.process.wait(PATIENCE) == STORE_FAILED, trial.node.tail()
+            trial.stop()
+            disk.again()  # with what it holds, and not what was cached of it
+            trial.again("a failed sync")
+            trial.finish()

@@ -1,0 +1,85 @@
+"""
+P5, P9: two hosts, and a link between them that breaks in every way.
+
+Institutions reach their own node all the while. Each transfer is declared and acknowledged while
+the link is broken; once it is whole again all of them are matched, nobody is accused, and what each
+node acknowledged to its institution is in its log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from border import Border
+from faults.hosts import Hosts, needs_hosts, settle
+from faults.oracle import Tally
+from faults.sides import TRANSFERS, Sides
+
+pytestmark = [pytest.mark.timeout(300), needs_hosts]
+
+ALL, NONE = 100, 0
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Hosts]:
+    with Hosts() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, hosts: Hosts) -> Iterator[Sides]:
+    border = Border(tmp_path_factory.mktemp("network") / "border")
+    settle(border, hosts)
+    with closing(Sides(border, [host.wrapper for host in hosts.both])) as made:
+        yield made
+
+
+@pytest.fixture
+def sides(apart: Sides, tally: Tally) -> Iterator[Sides]:
+    """They run, over a good link; when the test is over they are judged."""
+    apart.start()
+    apart.settle(apart.exchange(1))
+    yield apart
+    apart.judge(tally)
+
+
+@pytest.mark.parametrize("loss", [(ALL, ALL), (ALL, NONE), (NONE, ALL), (20, 20)])
+def test_the_link_loses_all_one_way_or_a_fifth_of_the_packets(
+    sides: Sides, hosts: Hosts, loss: tuple[int, int]
+) -> None:
+    hosts.link(loss=loss)
+    declared = sides.exchange()
+    hosts.link()
+    sides.settle(declared)
+    sides.hospital.wait_cosigned(declared[-1])
+
+
+def test_the_link_takes_200_ms_each_way(sides: Sides, hosts: Hosts) -> None:
+    """It need not become better for everything to be settled."""
+    hosts.link(delay=200)
+    declared = sides.exchange()
+    sides.settle(declared)
+    sides.hospital.wait_cosigned(declared[-1])
+    hosts.link()
+
+
+def test_the_link_flaps(sides: Sides, hosts: Hosts) -> None:
+    declared = []
+    for number in range(4 * TRANSFERS):
+        hosts.link(loss=(ALL, ALL) if number % 2 else (NONE, NONE))
+        declared += sides.exchange(1)
+    hosts.link()
+    sides.settle(declared)
+
+
+def test_both_nodes_and_the_link_fail_together(sides: Sides, hosts: Hosts) -> None:
+    declared = sides.exchange()
+    hosts.link(loss=(ALL, ALL))
+    for node in sides.nodes:
+        node.kill()
+    sides.start()
+    declared += sides.exchange()
+    hosts.link()
+    sides.settle(declared)

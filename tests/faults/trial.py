@@ -1,0 +1,78 @@
+"""A border under load while something fails, and what must be true of it afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from border import PATIENCE, Border, Node, audit
+from faults.load import Loader
+from faults.oracle import Tally, config_of
+
+
+class Trial:
+    """Two nodes, and load on the Mainland's; whatever it started is gone when the block ends."""
+
+    def __init__(
+        self, directory: Path, *options: str, tally: Tally | None = None, batch: int = 3
+    ) -> None:
+        """tally: a row of the table, if this is one; options are for `ledgerd dev`; batch: records of a call."""
+        self.directory = directory
+        self.tally = tally or Tally("")
+        self.border = Border(directory / "border", *options)
+        self.node, self.peer = self.border.mainland, self.border.hongkong
+        for node in (self.node, self.peer):  # one process less to start each time
+            node.config.write_text(node.config.read_text() + "\n[limits]\nworkers = 1\n")
+        self.loader = Loader(self.border.client("sz-hospital"), directory / "journal", batch=batch)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loader.close()
+        self.border.close()
+
+    def load(self, batches: int = 1) -> None:
+        """Have so many batches acknowledged."""
+        self.loader.send(batches)
+        self.loader.finish()
+
+    def is_batch_lost(self) -> bool:
+        """Send one more; whether its answer did not come."""
+        self.loader.send(1)
+        return self.loader.wait_for("done", "lost") == "lost"
+
+    def judge(self, about: str) -> None:
+        """Stop what runs still, and judge both stores."""
+        self.stop()
+        said = self.loader.said()
+        self.tally.judge(config_of(self.node.config), said, about)
+        self.tally.judge(config_of(self.peer.config), (), about)
+
+    def stop(self) -> None:
+        """Both together; a node that ended is left alone."""
+        running = [node for node in (self.node, self.peer) if runs(node)]
+        for node in running:
+            node.process.terminate()  # type: ignore[union-attr] # runs() looked
+        for node in running:
+            assert node.process is not None
+            assert node.process.wait(PATIENCE) == 0, node.tail()
+
+    def again(self, about: str) -> None:
+        """After a fault: judge, start both again, have what was in flight acknowledged."""
+        self.tally.runs += 1
+        self.judge(about)
+        self.border.start()
+        self.loader.finish()
+
+    def finish(self) -> None:
+        """Judge when all is acknowledged; the installed `ledgerd audit` has the last word."""
+        self.loader.finish()
+        self.judge("at the end")
+        self.tally.acknowledged += sum(len(one.records) for one in self.loader.said())
+        for node in (self.node, self.peer):
+            audit(node.config)
+
+
+def runs(node: Node) -> bool:
+    return node.process is not None and node.process.poll() is None
