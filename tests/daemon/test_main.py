@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ class Daemon:
         while word not in self._notify.recv(4096).decode().split("\n"):
             pass
 
+    def said(self) -> list[str]:
+        """Everything that it has said and nobody has heard yet."""
+        self._notify.setblocking(False)
+        words: list[str] = []
+        with suppress(BlockingIOError):
+            while True:
+                words += self._notify.recv(4096).decode().split("\n")
+        return words
+
     @property
     def port(self) -> int:
         """The port that it took, as its log says."""
@@ -106,6 +116,16 @@ class TestServing:
         daemon.wait_for("WATCHDOG=1")
         daemon.process.terminate()
         daemon.wait_for("STOPPING=1")
+
+    def test_says_nothing_of_ready_to_it_before_it_has_its_port(self, founded: Side) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            founded.toml.write_text(founded.toml.read_text().replace("localhost:0", listen))
+            daemon = Daemon(founded)
+            daemon.process.wait(PATIENCE_S)
+            said = daemon.said()
+            assert daemon.end()[0] == 1
+        assert "READY=1" not in said
 
     def test_logs_one_json_object_a_line(self, daemon: Daemon) -> None:
         daemon.wait_for("READY=1")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import make_sides, serve
 
 from ledgerd.status import describe
 from ledgerd.vitals import Vitals
@@ -48,3 +52,19 @@ def test_it_says_in_one_line_how_a_node_stands(
     vitals: dict[str, Any], not_taken: Sequence[str], line: str
 ) -> None:
     assert describe("log", Vitals(**{**WELL, **vitals}), 3, not_taken) == f"log: {line}"
+
+
+async def test_it_is_told_again_as_the_log_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path / "notify")
+    side, peer = make_sides(tmp_path)
+    side.found(peer)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.settimeout(60)
+        listener.bind(address)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        async with serve(side, peer) as node:
+            await node.institution()
+            while "; 3 entries, " not in (await asyncio.to_thread(listener.recv, 4096)).decode():
+                pass

@@ -39,6 +39,11 @@ context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 with context.wrap_socket(socket.create_connection(("{HOST}", 7443))) as connection:
     print(connection.getpeercert(binary_form=True).hex())
 """
+IN_PLACE = """
+import ssl
+from pathlib import Path
+print(ssl.PEM_cert_to_DER_cert(Path("/var/lib/ledgerd/keys/tls.crt").read_text()).hex())
+"""
 # Takes memory in the node's own control group, in which the node is to be killed first.
 HOG = """
 import sys
@@ -124,9 +129,9 @@ class TestReload:
                     "$as_node --approval /srv/tls.ok.json"
                 ),
             )
+            after = service.run(PYTHON, "-c", IN_PLACE)
             service.run("systemctl", "reload", "ledgerd")
-            service.wait_until("systemctl", "is-active", "ledgerd", gives="active")
-            after = service.run(PYTHON, "-c", CERTIFICATE)
+            service.wait_until(PYTHON, "-c", CERTIFICATE, gives=after)
             load.go_on()
             said = load.end(service)
         assert before != after
