@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from border import LEDGERD, Border, audit, run
+
+CUT = "the store's file is shorter than what it says that it holds"
 
 
 def test_a_store_whose_file_was_cut_short_is_said_to_be(tmp_path: Path) -> None:
@@ -20,5 +23,7 @@ def test_a_store_whose_file_was_cut_short_is_said_to_be(tmp_path: Path) -> None:
         done = run(LEDGERD, "audit", "--config", str(node.config), code=1)
         assert done.stderr.count("\n") == 1
         assert "CUT_SHORT" in done.stderr
+        kept = json.loads((node.config.parent / "data" / "audit-result.json").read_text())
+        assert (kept["ok"], kept["message"]) == (0, CUT)
     finally:
         border.close()
