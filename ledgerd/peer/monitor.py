@@ -127,13 +127,13 @@ class Monitor:
         from is remembered: if there is no LOSS, it contradicts what comes now.
         """
         verified, cosigned = self._replica.verified, self._witness.cosigned()
-        if verified is None or not cosigned or verified.size <= self._witness.cosigned_size:
+        if verified is None or verified.size <= self._witness.cosigned_size:
             return
         with suppress(TrustError):
             open_known(note, self._replica.history)
             return
         if await self._witness.leave(verified):
-            await self._replica.go_back(parse_known(cosigned))
+            await self._replica.go_back(parse_known(cosigned) if cosigned else None)
 
     async def _heed(
         self,

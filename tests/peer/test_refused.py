@@ -15,6 +15,7 @@ from peer.test_witness import proof
 
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.refused import FIRST, KEPT
+from ledgerd.peer.spent import Spent
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import LedgerError, UnavailableError
@@ -202,6 +203,26 @@ class TestAKeyThatWasNotTheLogsAlone:
         with pytest.raises(UnavailableError) as waits:
             await watch.side.peer.witness.add_checkpoint(9, proof(log, 9, 12), log.checkpoint())
         assert waits.value.reason == "REPLAY_BEHIND"
+
+    async def test_holds_up_nobody_where_nothing_was_cosigned(self, watch: Watch) -> None:
+        """Our cosigner is spent, and the peer gives up an end that we have replayed."""
+        Spent(watch.side.directory).spend(watch.side.log.cosigner_key.public)
+        await replayed(watch, 8)
+        watch.peer.log = fork_of(watch.peer.log, 6)
+        watch.peer.log.lose()
+        grow(watch, 12)
+        await rounds(watch)
+        assert watch.side.peer.replica.verified_size == 12
+
+    async def test_is_met_where_another_key_is_no_loss(self, watch: Watch) -> None:
+        """The replay goes back from what is not cosigned, and forgets none of it."""
+        Spent(watch.side.directory).spend(watch.side.log.cosigner_key.public)
+        await replayed(watch, 8)
+        watch.peer.log = fork_of(watch.peer.log, 5)
+        grow(watch, 9)
+        watch.peer.log.rotate(pb.ROLE_LOG, lost=True)
+        await rounds(watch, 3)
+        assert len(watch.side.bundles) == 1
 
     async def test_takes_no_place_above_a_loss(self, watch: Watch) -> None:
         """There is one to remember what the replay must meet."""
