@@ -31,6 +31,8 @@ AUDIT_OLD_S: Final = 3 * 86_400
 # Times the reserve.
 _LOW: Final = 8
 
+# States that no waiting ends.
+_FOR_GOOD: Final = frozenset(("ROLLED_BACK", "REPLACED"))
 _SECOND: Final = 1_000_000
 
 
@@ -50,6 +52,7 @@ class Trouble(NamedTuple):
 _DO: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ROLLED_BACK": "stop the node, keep this store, restore the newest copy there is",
+        "REPLACED": "stop the node, keep its store: the log goes on at another one",
         "APPENDS_REFUSED": "see that the peer can be reached, and data can be written",
         "DISK_FULL": "make room beside data: appends go on by themselves",
         "STALLED": "look at the disk and its log; the watchdog ends the node",
@@ -81,8 +84,8 @@ def alert(code: str) -> str:
 
 
 def _of_appends(vitals: Vitals) -> Iterator[Trouble]:
-    if vitals.state == "ROLLED_BACK":
-        yield Trouble("ROLLED_BACK", APPEND, vitals.why_not)
+    if vitals.state in _FOR_GOOD:
+        yield Trouble(vitals.state, APPEND, vitals.why_not)
     elif vitals.state != OPEN:
         yield Trouble("APPENDS_REFUSED", APPEND, vitals.why_not)
     if vitals.disk_free < vitals.disk_reserve:

@@ -60,6 +60,7 @@ TROUBLES: list[tuple[dict[str, Any], str, str]] = [
     ({"state": "UNCONFIRMED", "why_not": "wait"}, "APPENDS_REFUSED", APPEND),
     ({"state": "MARK_FAILED", "why_not": "wait"}, "APPENDS_REFUSED", APPEND),
     ({"state": "ROLLED_BACK", "why_not": "older"}, "ROLLED_BACK", APPEND),
+    ({"state": "REPLACED", "why_not": "elsewhere"}, "REPLACED", APPEND),
     ({"disk_free": RESERVE - 1}, "DISK_FULL", APPEND),
     ({"stalled_s": 11}, "STALLED", FRESH),
     ({"recorded_at": NOW + 6 * SECOND}, "CLOCK_JUMPED", FRESH),

@@ -140,6 +140,13 @@ class TestRules:
     def test_each_says_how_urgent_it_is(self, rule: dict[str, Any]) -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
 
+    def test_together_they_look_at_every_state_in_which_appends_are_refused(self) -> None:
+        looked_at = [rule["expr"] for rule in RULES if "ledgerd_appends_state" in rule["expr"]]
+        matchers = [re.findall(r'(!~|=)"([^"]+)"', expression) for expression in looked_at]
+        assert matchers == [
+            [("!~", "OPEN|ROLLED_BACK|REPLACED")], [("=", "ROLLED_BACK")], [("=", "REPLACED")],
+        ]  # fmt: skip
+
 
 class TestRunbook:
     def test_has_a_section_for_each_alert_and_no_other(self) -> None:
