@@ -8,7 +8,8 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledg
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
-	standby adversary stateful model interop deb deb-test fuzz
+	standby adversary stateful model interop deb deb-test fuzz \
+	release audit-deps
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,7 +40,7 @@ proto: setup  ## generate code from proto/
 	$(PROTOC) --grpc_python_out=client --mypy_grpc_out=client ledgerd_client/_proto/service.proto
 
 lock:  ## pin requirements/*.in anew (needs uv)
-	for f in node dev client-test fuzz; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
+	for f in node dev client-test fuzz audit; do uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-header requirements/$$f.in -o requirements/$$f.txt; done
 
 bench: setup  ## the machine's floors and our ratios, into build/bench.json
 	PYTHONPATH=tests $(BIN)/python -m bench.run
@@ -78,6 +79,15 @@ fuzz: build/atheris  ## every parser and method with 20,000 examples each, then 
 	PYTHONPATH=tests:build/atheris $(BIN)/python -m fuzz.coverage build/fuzz-corpus -max_total_time=600
 
 build/atheris: requirements/fuzz.txt setup
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade --target $@ -r $<
+
+release: setup  ## sdists, wheels, SBOM and checksums of this commit, in build/release; the same bytes each time
+	bash deploy/build-release.sh
+
+audit-deps: build/pip-audit  ## known advisories about what a node runs with, where a source of them can be reached
+	PYTHONPATH=build/pip-audit $(BIN)/python deploy/audit_deps.py
+
+build/pip-audit: requirements/audit.txt setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade --target $@ -r $<
 
 interop: setup  ## other people's tools check a live border and its published tiles
