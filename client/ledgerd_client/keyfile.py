@@ -129,7 +129,7 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
         with open(path, "rb", opener=_open_now) as file:
             # Of the file that is read, not of whatever has its name by then.
             exposed = os.fstat(file.fileno()).st_mode & _OTHERS
-            if secret and exposed and not _is_credential(path):
+            if secret and exposed and not is_credential(path):
                 raise InputError(
                     f"{path} is open to others than its owner",
                     reason="KEY_EXPOSED",
@@ -144,7 +144,7 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
     return data
 
 
-def _is_credential(path: str | os.PathLike[str]) -> bool:
+def is_credential(path: str | os.PathLike[str]) -> bool:
     """Whether the service manager guards it: what it grants us shows as a right of the group."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     return bool(directory) and Path(path).parent == Path(str(directory))

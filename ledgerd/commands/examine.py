@@ -57,6 +57,8 @@ def doctor(config: ConfigFile = NODE_TOML, as_json: Json = False) -> None:
     from ledgerd.doctor.result import Verdict
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    # Where the unit's credentials are, for one that is called outside of it.
+    os.environ.setdefault("CREDENTIALS_DIRECTORY", "/run/credentials/ledgerd.service")
     results = examine(Config.load(config))
     if as_json:
         for name, result in results.items():

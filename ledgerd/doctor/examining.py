@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from ledgerd.api.peer_client import PeerClient
@@ -28,7 +27,7 @@ from ledgerd_client.core.errors import LedgerError, UnavailableError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import public_key, read_file, read_secret
+from ledgerd_client.keyfile import is_credential, public_key, read_file, read_secret
 from ledgerd_client.pki import Certificate, TlsKey
 
 _ROLES: Final = (pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER)
@@ -106,13 +105,16 @@ def _chain(patient: Patient) -> Result:
 
 
 def _dates(patient: Patient) -> Result:
+    # Of the authority's own too: it issues none that outlives it.
     return judging.dates(patient.certificate.validity, datetime.now(UTC))
 
 
 def _permissions(patient: Patient) -> Result:
     config = patient.config
     keys = (*(key_path(config, role) for role in _ROLES), config.tls.key)
-    paths = (*filter(Path.exists, keys), *config.data.rglob("*"))
+    # Credentials are the service manager's, which lets the node's user read them.
+    own = [key for key in keys if key.exists() and not is_credential(key)]
+    paths = (*own, *config.data.rglob("*"))
     return judging.ownership(looking.owned(config.data), map(looking.owned, paths))
 
 
@@ -242,7 +244,7 @@ CHECKS: Final = (
     Check(
         "clock",
         _peer_clock,
-        ("trust file", "certificate", "SPIFFE id", "certificate chain", "certificate dates"),
+        ("SPIFFE id", "certificate chain", "certificate dates"),
     ),
 )
 

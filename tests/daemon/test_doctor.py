@@ -190,6 +190,19 @@ class TestDoctor:
         assert wrong(results) == ["permissions"]
         assert str(sides[0].config.keys.cosigner) in results["permissions"].found
 
+    def test_takes_keys_that_are_credentials(
+        self, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As systemd hands them in: what the node's user may do shows as a right of the group."""
+        keys, credentials = sides[0].config.keys.log.parent, tmp_path / "credentials"
+        keys.rename(credentials)
+        for key in credentials.iterdir():
+            key.chmod(0o440)
+        for name in ("log", "entry", "cosigner"):
+            edit(sides[0], f"keys/{name}.key", f"{credentials}/{name}.key")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+        assert wrong(examine(sides[0].config)) == []
+
     async def test_names_a_node_that_runs_out_of_descriptors(self, sides: Sides) -> None:
         async with serve(*sides):
             with few_descriptors():
