@@ -461,7 +461,7 @@ async def opened(config: Config, *, clock: Clock, random: Random) -> AsyncIterat
 
 
 @asynccontextmanager
-async def peer_of(config: Config) -> AsyncIterator[PeerClient]:
+async def peer_of(config: Config) -> AsyncIterator[GrpcPeerClient]:
     """The way to the peer's node; raises InputError, TrustError."""
     trust = load_trust(config)
     tls = NodeTls.load(config, trust)

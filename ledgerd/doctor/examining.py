@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from ledgerd.api.peer_client import PeerClient
 from ledgerd.config import Config
-from ledgerd.credentials import NEXT, NodeTls, beside, key_path, load_trust
+from ledgerd.credentials import NEXT, beside, key_path, load_trust
 from ledgerd.doctor import judging, looking
 from ledgerd.doctor.judging import Listener
 from ledgerd.doctor.result import Result, Verdict, unknown, well, wrong
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import Standing
 from ledgerd.projections.registry import key_entries, load_history
+from ledgerd.recovering import peer_of
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import served_by
 from ledgerd_client._proto import body_pb2 as pb
@@ -191,28 +191,16 @@ def _fsync(patient: Patient) -> Result:
 
 def _peer_clock(patient: Patient) -> Result:
     sent = time.time()
-    theirs = asyncio.run(_ask_time(patient))
+    theirs = asyncio.run(_ask_time(patient.config))
     came = time.time()
     if not theirs:
         return unknown("the peer does not say its time", "it is of an older version")
     return judging.clock(theirs - (sent + came) / 2, came - sent)
 
 
-async def _ask_time(patient: Patient) -> float:
-    config, trust = patient.config, patient.trust
-    tls = NodeTls.load(config, trust)
-    others = (each for each in trust.origins if each.origin != config.origin)
-    client = PeerClient.connect(
-        config.peer.endpoint,
-        authorities=[der for each in others for der in each.certificates],
-        certificate=tls.certificate,
-        key=tls.key,
-        timeout_s=config.timing.call_timeout_s,
-    )
-    try:
+async def _ask_time(config: Config) -> float:
+    async with peer_of(config) as client:
         return await client.get_time() / 1_000_000
-    finally:
-        await client.close()
 
 
 class Check(NamedTuple):
