@@ -225,6 +225,15 @@ class TestInit:
         done = run("init", "--config", side.toml, "--genesis", approval)
         assert (done.returncode, side.config.store.exists()) == (0, True)
 
+    def test_says_what_the_other_sides_configuration_is_to_hold(self, sides: Sides) -> None:
+        ours, theirs = sides
+        asked = run("init", "--config", ours.toml, "--request", ours.directory / "request.json")
+        said = [line.strip() for line in asked.stderr.splitlines() if line.startswith("    ")]
+        text = theirs.toml.read_text().partition("[peer]")[0] + "\n".join(said)
+        theirs.toml.write_text(text)
+        assert theirs.config.peer_spiffe_id == ours.config.spiffe_id
+        assert theirs.config.peer.endpoint == f"{ours.config.tls.hosts[0]}:0"
+
     def test_makes_none_where_one_is(self, sides: Sides) -> None:
         side, peer = sides
         side.found(peer)
