@@ -68,8 +68,8 @@ def recover(
     anew, with new keys. Each goes on where it was cut short; the node does not run meanwhile.
     """
     from ledgerd.config import Config
+    from ledgerd.declaring import request_loss
     from ledgerd.logs import configure_logs
-    from ledgerd.recovering import request_loss
     from ledgerd_client.core.errors import FieldError
 
     loaded = Config.load(config)
@@ -94,7 +94,7 @@ def recover(
 
 async def _restore(config: Any, copy: Path) -> int:
     from ledgerd.assembling import as_store
-    from ledgerd.recovering import check_absent, restore
+    from ledgerd.restoring import check_absent, restore
 
     check_absent(config)
     async with as_store(config, copy, **_how()) as store:
@@ -130,7 +130,8 @@ def _say_ready(port: int) -> None:
 
 
 async def _declare(config: Any, path: Path, also: list[Path]) -> int:
-    from ledgerd.recovering import declare, peer_of
+    from ledgerd.declaring import declare
+    from ledgerd.recovering import peer_of
     from ledgerd_client.approval import Approval
     from ledgerd_client.keyfile import read_file
 

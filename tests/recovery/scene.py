@@ -16,7 +16,7 @@ from nodes import Side
 from peer.sides import Clock, rounds
 from stateful.node import Acknowledged, MortalNode
 
-from ledgerd import recovering
+from ledgerd import declaring, recovering, restoring
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -126,7 +126,7 @@ class Scene:
         return {"clock": self.clock, "random": os.urandom}
 
     def restore(self, copy: Path, of: MortalNode | None = None) -> int:
-        return recovering.restore((of or self.node).config, copy, **self.how)
+        return restoring.restore((of or self.node).config, copy, **self.how)
 
     async def recover(self, *copies: Path) -> recovering.Found:
         return await recovering.recover(self.node.config, self.node.wire, copies, **self.how)
@@ -134,7 +134,7 @@ class Scene:
     async def request(self) -> LossRequest:
         out = self.data / "loss-request.json"
         out.unlink(missing_ok=True)
-        await recovering.request_loss(self.node.config, out, **self.how)
+        await declaring.request_loss(self.node.config, out, **self.how)
         return LossRequest.parse(read_file(out))
 
     def approve(self, request: LossRequest) -> Approval:
@@ -142,7 +142,7 @@ class Scene:
 
     async def declare_loss(self, approval: Approval, also: Sequence[Approval] = ()) -> int:
         config, wire = self.node.config, self.node.wire
-        return await recovering.declare(config, approval, wire, also, **self.how)
+        return await declaring.declare(config, approval, wire, also, **self.how)
 
     async def come_back(self, *copies: Path, also: Sequence[Approval] = ()) -> None:
         """All of it, and the node serves again."""

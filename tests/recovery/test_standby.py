@@ -18,7 +18,7 @@ import pytest
 from recovery.scene import Scene
 from stateful.node import MortalNode
 
-from ledgerd import recovering
+from ledgerd import restoring
 from ledgerd.api.standby import StandbyHandlers
 from ledgerd.api.tailing import Desk
 from ledgerd.config import Config
@@ -248,7 +248,7 @@ class TestNotPromoted:
     async def test_nobody_restores_from_it(self, scene: Scene, following: Following) -> None:
         await scene.lose()
         with pytest.raises(NotReadyError) as caught:
-            recovering.restore(scene.node.config, following.config.store, **scene.how)
+            restoring.restore(scene.node.config, following.config.store, **scene.how)
         assert caught.value.reason == "STANDBY"
 
 
