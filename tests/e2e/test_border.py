@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from border import LEDGERD, PATIENCE, Border, Node, audit, run
-from faults.test_kill import Loader, assert_everything_is_there
+from faults.load import Loader
+from faults.oracle import Verdict, config_of, examine
 from institutions import STATEMENT, client, second_client, until
 
 from ledgerd_client import Declared, NodeInfo, NotReadyError
@@ -161,10 +162,9 @@ class TestWhatIsRefused:
 
 @pytest.fixture
 def loader(border: Border, tmp_path: Path) -> Iterator[Loader]:
-    made = Loader(border.client("sz-hospital"), tmp_path / "journal", 50)
+    made = Loader(border.client("sz-hospital"), tmp_path / "journal", batch=50)
     yield made
-    made._process.kill()
-    made._process.communicate()
+    made.close()
 
 
 @pytest.mark.slow
@@ -177,14 +177,14 @@ def test_sigterm_under_load_loses_nothing_that_was_acknowledged(
     node = border.mainland
     node.start()
     for _ in range(3):
+        loader.send(8)
         for _ in range(5):
             loader.wait_for("sent")
         assert node.stop() == 0
         node.start()
-        loader.wait_for("done")
-    assert_everything_is_there(border, loader.stop())
+        loader.finish()
     assert node.stop() == 0
-    audit(node.config)
+    assert examine(config_of(node.config), loader.said()) == Verdict(0, 0, 0, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from border import LEDGERD, Border, Mirror, run
-from faults.test_kill import Loader
+from faults.load import Loader
 from google.protobuf.message import Message
 from institutions import client, until
 
@@ -370,10 +370,12 @@ class TestKilled:
         border = Border(tmp_path / "b")
         try:
             border.start()
-            loader = Loader(border.client("sz-hospital"), tmp_path / "journal", self.BATCH)
-            for _ in range(self.BATCHES):
-                loader.wait_for("done")
-            loader.stop()
+            loader = Loader(border.client("sz-hospital"), tmp_path / "journal", batch=self.BATCH)
+            try:
+                loader.send(self.BATCHES)
+                loader.finish()
+            finally:
+                loader.close()
             yield border
         finally:
             border.close()
