@@ -13,7 +13,7 @@ import pytest
 from deb.machine import BUILD, PROJECT, Machine, clean_root, package, two_machines
 from deploy.systemd import missing
 
-NEEDS = ("ip", "lintian", "dpkg-deb")
+NEEDS = ("dh", "dpkg-buildpackage", "lintian", "ip")
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"no systemd to try it under: {missing()}"),
     *(pytest.mark.skipif(shutil.which(p) is None, reason=f"{p} is not installed") for p in NEEDS),
@@ -39,8 +39,14 @@ ledgerctl declare batch.csv --to {CLINIC} --contract GBA-SC-2026-0117 --subjects
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def built() -> None:
+    """As `make deb` does."""
+    subprocess.run(["bash", PROJECT / "deploy" / "build-deb.sh"], check=True)
+
+
 @pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def root(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A clean Debian, or this machine's own root and why there is no clean one."""
     directory = tmp_path_factory.mktemp("debian") / "root"
     why_not = clean_root(directory)
