@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from ledgerd.commands.audit import audit
 from ledgerd.commands.backup import backup
+from ledgerd.commands.carry import peer
 from ledgerd.commands.examine import check, doctor
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.publish import publish
@@ -206,6 +207,7 @@ app.command()(publish)
 app.command()(backup)
 app.command()(standby)
 app.command()(promote)
+app.add_typer(peer, name="peer")
 app.command()(rotate)
 app.command()(restore)
 app.command()(recover)

@@ -2,7 +2,7 @@
 What a backup is made of: files of entries, and a manifest that says whose they are.
 
 A backup is a directory that is whole by itself: files that it shares with the one before are linked
-(docs/format.md, "Backups"). What it holds proves itself by the checkpoints in the manifest.
+(docs/formats-operators.md). What it holds proves itself by the checkpoints in the manifest.
 """
 
 from __future__ import annotations

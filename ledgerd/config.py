@@ -69,11 +69,23 @@ class Tls(Table):
 class Peer(Table):
     """The other side's node."""
 
-    endpoint: Endpoint = Field(description="host:port at which it listens")
+    endpoint: Endpoint | Literal[""] = Field(
+        default="", description="host:port at which it listens; empty where no link is allowed"
+    )
+    exchange: FilePath | None = Field(
+        default=None,
+        description="in place of endpoint: directory for what `ledgerd peer` carries as files",
+    )
     id: Name = Field(description="its name, as in spiffe://<trust domain>/peer/<id>")
     trust_domain: str = Field(
         default="", description="trust domain of its certificate; by default the same as ours"
     )
+
+    @model_validator(mode="after")
+    def _check_way(self) -> Self:
+        if bool(self.endpoint) == (self.exchange is not None):
+            raise ValueError("say how the peer is reached: by endpoint, or by exchange")
+        return self
 
 
 class Timing(Table):
@@ -232,6 +244,8 @@ class Config(Table):
             raise ValueError("peer.id and peer.trust_domain name this node itself")
         if self.metrics_listen == self.listen and not self.listen.endswith(":0"):
             raise ValueError("listen and metrics_listen are two addresses")
+        if self.standby.wait and self.peer.exchange is not None:
+            raise ValueError("standby.wait needs a peer that is reached by peer.endpoint")
         return self
 
     @property

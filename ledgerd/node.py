@@ -42,6 +42,7 @@ from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
 from ledgerd.metrics import Metrics
 from ledgerd.notify import Notifier
+from ledgerd.peer.carried import CarriedPeer, Exchange
 from ledgerd.peer.node import PeerSide
 from ledgerd.signing import LiveKeys, OwnEntries
 from ledgerd.status import describe
@@ -53,7 +54,7 @@ from ledgerd.watching import Watch
 from ledgerd.writing import WriterProcess, Writing
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import LedgerError, NotReadyError
+from ledgerd_client.core.errors import LedgerError, NotReadyError, StoreError
 from ledgerd_client.core.opening import open_log_checkpoint
 
 # In the node's data directory: what regulators asked while nothing was appended.
@@ -141,6 +142,8 @@ class Node:
             on_fatal=background.fail,
         )
         self.query_log = self._make_query_log()
+        carried = config.peer.exchange
+        self.exchange = Exchange(carried) if carried is not None else None
         self.client = self._make_client()
         stack.push_async_callback(self.client.close)
         self.peer = self._make_peer()
@@ -171,6 +174,8 @@ class Node:
         self._stack.push_async_callback(self.sequencer.stop)
         self._size = head.size
         self.standing.start()
+        if self.exchange is not None and self.standing.is_unconfirmed:
+            self.exchange.forget()
         self.standby.grown(head.size)
         self._stack.push_async_callback(self.query_log.stop)
         self._stack.push_async_callback(self.peer.stop)
@@ -278,6 +283,7 @@ class Node:
             poll_interval_s=config.timing.poll_interval_s,
             fetch_timeout_s=config.timing.fetch_timeout_s,
             replicated=self.standby.wait,
+            asked=self.client.asked_at if isinstance(self.client, CarriedPeer) else None,
             ledger_reserve=config.limits.reserve_bytes,
             on_fatal=self._background.fail,
         )
@@ -325,7 +331,9 @@ class Node:
     def _make_ticker(self) -> Ticker:
         return Ticker(self.own_entries.sign, self.reader, self.sequencer, clock=now)
 
-    def _make_client(self) -> PeerClient:
+    def _make_client(self) -> PeerClient | CarriedPeer:
+        if self.exchange is not None:
+            return CarriedPeer(self.exchange, lambda: self.standing.is_unconfirmed)
         return PeerClient.connect(
             self.config.peer.endpoint,
             authorities=self.files.trust[self.genesis.peer_origin].certificates,
@@ -373,6 +381,13 @@ class Node:
         else:
             _log.error("appends_refused", reason=refusal.reason, message=refusal.message)
 
+    def _vouch(self, exchange: Exchange) -> None:
+        """Say what we vouch for of the peer's log, for the next file that goes there."""
+        try:
+            exchange.vouch(self.peer.witness.vouched())
+        except StoreError as error:
+            _log.warning("not_vouched", error=error.message)
+
     async def _sample(self) -> None:
         """Do once a second what no event tells of."""
         while True:
@@ -380,6 +395,8 @@ class Node:
                 self._server.cut()
                 await self._follow_certificate()
             self._tell()
+            if self.exchange is not None:
+                await asyncio.to_thread(self._vouch, self.exchange)
             if self.standing.refusal is None:
                 self.live_keys.settle(self.peer.own_cosigned.size)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)

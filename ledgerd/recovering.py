@@ -187,6 +187,13 @@ async def peer_of(config: Config) -> AsyncIterator[GrpcPeerClient]:
     """The way to the peer's node; raises InputError, TrustError."""
     trust = load_trust(config)
     tls = NodeTls.load(config, trust)
+    if not config.peer.endpoint:
+        raise FieldError(
+            "the peer is reached by files alone, and this asks it",
+            reason="NO_LINK",
+            action="allow a link for as long as this takes: give its host:port as peer.endpoint in"
+            " place of peer.exchange",
+        )
     others = (each for each in trust.origins if each.origin != config.origin)
     client = GrpcPeerClient.connect(
         config.peer.endpoint,

@@ -45,8 +45,14 @@ class Monitor:
         origin: str,
         clock: Callable[[], int],
         fetch_s: float,
+        asked: Callable[[], int] | None = None,
     ) -> None:
-        """Origin is that of our own log."""
+        """
+        Origin is that of our own log.
+
+        asked: when what the client gives was asked for, where that is not now (µs).
+        """
+        self._asked = asked or clock
         self._client = client
         self._replica = replica
         self._witness = witness
@@ -95,7 +101,7 @@ class Monitor:
 
     async def _fetch(self) -> None:
         # Before it is asked: whatever the peer recorded until then is under what it answers.
-        asked_at = self._clock()
+        asked_at = self._asked()
         try:
             async with (
                 asyncio.timeout(self._fetch_s),

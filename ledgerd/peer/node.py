@@ -98,6 +98,7 @@ class PeerSide:
         fetch_timeout_s: float = 60,
         replicated: Callable[[int], Awaitable[None]] = nobody_waits,
         on_fatal: Callable[[StoreError], None] = lambda _error: None,
+        asked: Callable[[], int] | None = None,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
@@ -163,6 +164,7 @@ class PeerSide:
             origin=origin,
             clock=clock,
             fetch_s=fetch_timeout_s,
+            asked=asked,
         )
         self.submitter = Submitter(
             client, reader, standing, self.own_cosigned, keys=keys, replicated=replicated

@@ -100,7 +100,7 @@ class TestWhatIsRefused:
     def test_an_unknown_key_is_answered_with_the_known_ones(self, toml: Path) -> None:
         with pytest.raises(InputError) as caught:
             load(toml, ("[peer]", '[peer]\nendpont = ""'))
-        assert caught.value.action == "in [peer] use endpoint, id, trust_domain"
+        assert caught.value.action == "in [peer] use endpoint, exchange, id, trust_domain"
 
     def test_a_missing_key_is_answered_with_what_it_is_for(self, toml: Path) -> None:
         with pytest.raises(InputError) as caught:

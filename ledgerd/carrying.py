@@ -1,0 +1,140 @@
+"""`ledgerd peer export` and `import`: two nodes that no link connects, by files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ledgerd.config import Config
+from ledgerd.credentials import load_trust
+from ledgerd.ledger.head import Head
+from ledgerd.ledger.keyring import Keyring
+from ledgerd.ledger.reader import Reader
+from ledgerd.peer.carried import Carried, Envelope, Exchange
+from ledgerd.peer.notes import parse_known
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core.errors import FieldError, StoreError, UnavailableError
+from ledgerd_client.keyfile import read_file, write_new
+
+_LOOK_EVERY_S: Final = 0.1
+
+
+class Exported(NamedTuple):
+    """Headers from start up to size, and how much of the peer's log is cosigned in it."""
+
+    start: int
+    size: int
+    cosigned: int
+
+
+def export_to_peer(
+    config: Config,
+    out: Path,
+    *,
+    clock: Callable[[], int],
+    random: Callable[[int], bytes],
+) -> Exported:
+    """
+    Write what this node says to its peer; it may serve. Headers come from where the peer is.
+
+    Raises InputError, StoreError.
+    """
+    exchange = _exchange(config)
+    came = exchange.newest()
+    with closing(LmdbStore.open(config.store, readonly=True)) as store:
+        reader = Reader(store)
+        head, peer_origin = reader.head(), _peer_origin(config, store)
+        start = min(came.envelope.held, head.size) if came else 0
+        pages = list(_pages(reader, start, head.size, head.checkpoint))
+    question = random(16)
+    # Before the file is there: whoever answers it answers this.
+    exchange.ask(question, clock())
+    vouched = exchange.vouched()
+    answers = came.envelope.asks if came else b""
+    envelope = Envelope(config.origin, peer_origin, _held(config), question, answers)
+    write_new(out, Carried(envelope, vouched, pages).format(), mode=0o644)
+    return Exported(start, head.size, parse_known(vouched).size if vouched else 0)
+
+
+def import_from_peer(config: Config, path: Path) -> Carried:
+    """
+    Take a file of the peer's for the node to replay, when it serves; what was carried before it is
+    replaced. Raises MalformedError, FieldError WRONG_ORIGIN for another log's or another's file.
+    """
+    carried = Carried.parse(read_file(path))
+    with closing(LmdbStore.open(config.store, readonly=True)) as store:
+        expected = (_peer_origin(config, store), config.origin)
+    if (carried.envelope.origin, carried.envelope.to) != expected:
+        raise FieldError(
+            f"the file is from {carried.envelope.origin} to {carried.envelope.to}",
+            reason="WRONG_ORIGIN",
+            action=f"take what {expected[0]} has exported",
+        )
+    _exchange(config).put(carried)
+    return carried
+
+
+def wait_cosigned(config: Config, carried: Carried, timeout_s: float) -> None:
+    """Return when the node has cosigned what was carried; raises UnavailableError NOT_TAKEN."""
+    exchange, wanted = _exchange(config), parse_known(carried.checkpoint).size
+    end = time.monotonic() + timeout_s
+    while True:
+        vouched = exchange.vouched()
+        if vouched and parse_known(vouched).size >= wanted:
+            return
+        if time.monotonic() > end:
+            raise UnavailableError(
+                "the node has not cosigned what was carried here",
+                reason="NOT_TAKEN",
+                action="see whether it serves, and what its log says of the peer",
+            )
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _exchange(config: Config) -> Exchange:
+    if config.peer.exchange is None:
+        raise FieldError(
+            "this node reaches its peer over a link",
+            reason="BAD_SETTING",
+            action="give peer.exchange in place of peer.endpoint",
+        )
+    return Exchange(config.peer.exchange)
+
+
+def _held(config: Config) -> int:
+    """How much of the peer's log is replayed here."""
+    try:
+        store = LmdbStore.open(config.peer_store, readonly=True)
+    except StoreError as error:
+        if error.reason != "NO_STORE":
+            raise
+        return 0
+    with closing(store), store.snapshot() as snapshot:
+        head = Head.find(snapshot)
+    return head.size if head else 0
+
+
+def _peer_origin(config: Config, store: LmdbStore) -> str:
+    authority = load_trust(config).authority(config.origin)
+    return Keyring(store, config.origin, authority).history.need_genesis().peer_origin
+
+
+def _pages(
+    reader: Reader, start: int, size: int, checkpoint: bytes
+) -> Iterator[pb.ListHeadersResponse]:
+    """As PeerService.ListHeaders sends them."""
+    while True:
+        page = reader.shared_page(start, size)
+        if not (checkpoint or page.headers):
+            return
+        yield pb.ListHeadersResponse(
+            checkpoint=checkpoint,
+            first=start,
+            headers=page.headers,
+            bodies=[pb.SharedBody(index=index, body=body) for index, body in page.bodies],
+        )
+        start, checkpoint = start + len(page.headers), b""

@@ -1,0 +1,66 @@
+"""`ledgerd peer export` and `ledgerd peer import`."""
+# ruff: noqa: PLC0415 - so that a worker does not load the whole daemon
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+peer = typer.Typer(no_args_is_help=True, help="Reach the peer by files, where no link is allowed.")
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
+
+
+@peer.command("export")
+def export(
+    out: Annotated[Path, typer.Argument(help="The file to carry to the other side.")],
+    config: ConfigFile,
+) -> None:
+    """
+    Write what this node would say to its peer: its newest checkpoint, headers, and the cosignature.
+
+    No bodies but those that nodes share. The node may run.
+    """
+    from ledgerd.carrying import export_to_peer
+    from ledgerd.config import Config
+
+    done = export_to_peer(
+        Config.load(config),
+        out,
+        clock=lambda: time.time_ns() // 1000,
+        random=os.urandom,
+    )
+    typer.echo(
+        f"{out}: entries {done.start} to {done.size}, and a cosignature on {done.cosigned} of the"
+        " peer's."
+    )
+
+
+@peer.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What came from the other side.")],
+    config: ConfigFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Wait until the node has cosigned it, and write the answer here."),
+    ] = None,
+    wait: Annotated[float, typer.Option(min=1, help="How long at most, in seconds.")] = 60,
+) -> None:
+    """
+    Hand the node a file of its peer's: it replays, cosigns and anchors as if it had asked itself.
+
+    Nothing in it is believed that would not be believed over a link.
+    """
+    from ledgerd.carrying import import_from_peer, wait_cosigned
+    from ledgerd.config import Config
+
+    loaded = Config.load(config)
+    carried = import_from_peer(loaded, file)
+    typer.echo(f"{file}: taken, for the node to replay.")
+    if out is not None:
+        wait_cosigned(loaded, carried, wait)
+        export(out, config)
