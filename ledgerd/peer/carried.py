@@ -14,8 +14,8 @@ from typing import Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
-from ledgerd.ledger.standing import replace_file
 from ledgerd.peer.notes import parse_known
+from ledgerd.synced import replace_file
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (
     ConflictError,
