@@ -29,11 +29,8 @@ class Standby:
             (home / name).write_bytes((config.parent / name).read_bytes())
             (home / name).chmod(0o600)
         text = config.read_text()
-        hosts = '[tls]\nhosts = ["127.0.0.1", "localhost"]'
         toml = home / "node.toml"
-        toml.write_text(
-            f'{text.replace("[tls]", hosts)}\n[standby]\nprimary = "{address(config)}"\n'
-        )
+        toml.write_text(f'{text}\n[standby]\nprimary = "{address(config)}"\n')
         config.write_text(f"{text}\n[standby]\nwait = {str(wait).lower()}\nwait_s = 2\n")
         asked, given = str(home / "tls.json"), str(home / "tls.approval")
         run(LEDGERD, "rotate", "--config", str(toml), "--key", "tls", "--request", asked)
