@@ -30,7 +30,7 @@ from ledgerd.peer.submit import newest_cosigned
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
-from ledgerd_client.core.errors import NotReadyError
+from ledgerd_client.core.errors import FieldError, NotReadyError
 
 # In the data directory, while it lasts.
 RECOVERING: Final = "recovering"

@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-peer = typer.Typer(no_args_is_help=True, help="Reach the peer by files, where no link is allowed.")
+from ledgerd.commands.options import NODE_TOML, ConfigFile
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]
+peer = typer.Typer(no_args_is_help=True, help="Reach the peer by files, where no link is allowed.")
 
 
 @peer.command("export")
 def export(
     out: Annotated[Path, typer.Argument(help="The file to carry to the other side.")],
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
 ) -> None:
     """
     Write what this node would say to its peer: its newest checkpoint, headers, and the cosignature.
@@ -43,7 +43,7 @@ def export(
 @peer.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="What came from the other side.")],
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     out: Annotated[
         Path | None,
         typer.Option(help="Wait until the node has cosigned it, and write the answer here."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import explain
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 # For the file that the authority sends back.
 _LOOK_EVERY_S: Final = 0.2
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The standby's TOML file.")]
-
 
 def standby(
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     once: Annotated[bool, typer.Option("--once", help="End when in step with the node.")] = False,
 ) -> None:
     """
@@ -65,7 +64,7 @@ async def _stand_by(config: Any, **options: Any) -> None:
 
 
 def promote(
-    config: ConfigFile,
+    config: ConfigFile = NODE_TOML,
     request: Annotated[
         Path | None, typer.Option(help="Where to write the request for the authority.")
     ] = None,
