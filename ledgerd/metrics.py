@@ -73,6 +73,9 @@ _VITALS: Final = {
         "witnessed_entries", "Entries of the peer's log that this node has cosigned."
     ),
     "anchored_size": _alone("anchored_entries", "Entries of the peer's log under an anchor here."),
+    "standby_size": _alone(
+        "standby_entries", "Entries of this log that the standby says that it has; 0: none asks."
+    ),
     "fetched_at": _alone(
         "peer_fetched_timestamp_seconds", "When the peer's newest verified checkpoint was fetched."
     ),

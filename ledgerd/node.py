@@ -297,6 +297,7 @@ class Node:
             peer=self.peer,
             standing=self.standing,
             tally=Tally(self.store),
+            standby=self.standby,
             history=lambda: self.keyring.history,
             in_flight=lambda: self._server.in_flight_bytes if self._server else 0,
             clock=now,

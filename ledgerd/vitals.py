@@ -52,6 +52,8 @@ class Vitals:
     replayed_size: int
     witnessed_size: int
     anchored_size: int
+    # Of this log, on the standby's disk, as it says; 0: there is none.
+    standby_size: int
     # When the newest verified checkpoint of the peer was fetched, and the newest anchored one.
     fetched_at: int
     anchored_at: int

@@ -10,6 +10,7 @@ from typing import Final
 
 from ledgerd.config import Config
 from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.replicated import Standby
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.tally import Tally
@@ -48,6 +49,7 @@ class Watch:
     peer: PeerSide
     standing: Standing
     tally: Tally
+    standby: Standby
     history: Callable[[], KeyHistory]
     # Bytes of append requests that are being handled.
     in_flight: Callable[[], int]
@@ -76,6 +78,7 @@ class Watch:
             replayed_size=peer.replayed_size,
             witnessed_size=peer.cosigned_size,
             anchored_size=anchor.size,
+            standby_size=self.standby.held,
             fetched_at=peer.fetched_at,
             anchored_at=anchor.known_until,
             overdue_s=self._overdue_s(now),

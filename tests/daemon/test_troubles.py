@@ -34,6 +34,7 @@ WELL = Vitals(
     replayed_size=5,
     witnessed_size=5,
     anchored_size=5,
+    standby_size=0,
     fetched_at=NOW,
     anchored_at=NOW,
     overdue_s=0,
