@@ -69,9 +69,25 @@ async def request_loss(config: Config, out: Path, *, clock: Clock, random: Rando
 def _next_key(config: Config, role: int, random: Random) -> SigningKey:
     """A key of this recovery alone: it was never used, and is moved away with it."""
     path = _key_of(config, role)
+    if path.exists() and _in_use(config, role, _read_key(config, path).public):
+        # A LOSS was taken with it, and this directory was put back.
+        path.unlink()
     if not path.exists():
         make_next(config, path, SigningKey(random(32)))
+    return _read_key(config, path)
+
+
+def _read_key(config: Config, path: Path) -> SigningKey:
     return read_key_file(path, config.keys.passphrase).key
+
+
+def _in_use(config: Config, role: int, public: bytes) -> Path | None:
+    """Which of the node's own key files holds a key: it is in force, or was."""
+    path = key_path(config, role)
+    for each in (path, beside(path, RETIRED)):
+        if each.exists() and _read_key(config, each).public == public:
+            return each
+    return None
 
 
 def _key_of(config: Config, role: int) -> Path:
@@ -155,7 +171,7 @@ def _with_next(config: Config, loss: pb.Loss) -> NodeKeys:
     keys = NodeKeys.load(config)
     for role, named in ((pb.ROLE_LOG, loss.log_key), (pb.ROLE_COSIGNER, loss.cosigner_key)):
         path = _key_of(config, role)
-        key = read_key_file(path, config.keys.passphrase).key if path.exists() else None
+        key = _read_key(config, path) if path.exists() else None
         if key is None or key.public != named:
             raise FieldError(
                 "the approval is no LOSS with the keys that this recovery asked for",
@@ -169,15 +185,13 @@ def _with_next(config: Config, loss: pb.Loss) -> NodeKeys:
 def _check_unused(config: Config, loss: pb.Loss) -> None:
     """A LOSS is taken once: a node that has gone over to its keys may have served with them."""
     for role, named in ((pb.ROLE_LOG, loss.log_key), (pb.ROLE_COSIGNER, loss.cosigner_key)):
-        path = key_path(config, role)
-        for each in (path, beside(path, RETIRED)):
-            if each.exists() and read_key_file(each, config.keys.passphrase).key.public == named:
-                raise FieldError(
-                    f"the LOSS was taken before: {each} is a key that it puts in force",
-                    reason="WRONG_KEYS",
-                    action="run `ledgerd recover` and `--request` anew, with other keys; a copy of"
-                    " the data directory from then is no way back",
-                )
+        if used := _in_use(config, role, named):
+            raise FieldError(
+                f"the LOSS was taken before: {used} is a key that it puts in force",
+                reason="WRONG_KEYS",
+                action="run `ledgerd recover` and `--request` anew, which makes other keys; a copy"
+                " of the data directory from then is no way back",
+            )
 
 
 def _put_keys_beside(config: Config) -> None:

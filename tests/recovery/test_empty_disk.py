@@ -382,6 +382,6 @@ class TestTheLoss:
         with pytest.raises(FieldError) as refused:
             await scene.declare_loss(approval)
         assert refused.value.reason == "WRONG_KEYS"
-        shutil.rmtree(scene.data / "recovering")
         scene.clock.advance(seconds=1)
         await scene.come_back()
+        assert scene.node.keys.log.public != approval.read_body().loss.log_key
