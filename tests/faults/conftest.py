@@ -15,6 +15,7 @@ TALLIES = pytest.StashKey[dict[str, Tally]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cuts", type=int, default=100, help="losses of power")
+    parser.addoption("--rows", action="store_true", help="name the rows that the tests fill")
     parser.addoption("--kills", type=int, default=20, help="kill -9 under load")
 
 
@@ -22,10 +23,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TALLIES] = {}
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.getoption("--rows"):
+        tests = [item for item in session.items if isinstance(item, pytest.Function)]
+        for fault in sorted({fault_of(test) for test in tests if "tally" in test.fixturenames}):
+            print(f"row: {fault}")  # noqa: T201 - the test of docs/reliability.md reads it
+
+
+def fault_of(test: pytest.Function) -> str:
+    """What its row is called: as the test, whatever its parameters."""
+    return test.originalname.removeprefix("test_").replace("_", " ")
+
+
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Tally:
     """The row of this test: of all its parameters."""
-    fault = request.node.originalname.removeprefix("test_").replace("_", " ")
+    fault = fault_of(request.node)
     return request.config.stash[TALLIES].setdefault(fault, Tally(fault))
 
 

@@ -39,6 +39,8 @@ class Sides:
             self._clients.enter_context(client(self.border, name))
             for name in ("sz-hospital", "hk-clinic")
         )
+        for ledger in (self.hospital, self.clinic):  # they have met, now or earlier
+            until(ledger.info, lambda info: info.cosigned_size > 0)
 
     def close(self) -> None:
         """End what talks to the nodes, and the nodes."""
@@ -82,6 +84,7 @@ class Sides:
             self._accuses_nobody(ledger)
 
     def _accuses_nobody(self, ledger: LedgerClient) -> None:
-        assert list(ledger.findings(open_only=False)) == []
+        found = [one.rule for one in ledger.findings(open_only=False)]
+        assert not found, found
         for node in self.nodes:
             assert [*(node.config.parent / "data").glob("evidence/*")] == []

@@ -42,7 +42,7 @@ def test_the_disk_is_full(trial: Trial) -> None:
     """The reserve is kept: appends are refused, the node runs, and goes on when there is room."""
     data = trial.node.config.parent / "data"
     keep_free(trial, 4 * MIB)
-    with moved_to(data, "-t", "tmpfs", "-o", "size=64M", "tmpfs"):
+    with moved_to(data, "-t", "tmpfs", "-o", "size=64M,mode=0700", "tmpfs"):
         trial.border.start()
         for left in (2 * MIB, 0):
             with filled(data, left):
@@ -58,7 +58,7 @@ def test_the_disk_is_full_in_a_commit(trial: Trial) -> None:
     """No reserve was kept: the node ends, and is started again when there is room."""
     data = trial.node.config.parent / "data"
     keep_free(trial, 0)
-    with moved_to(data, "-t", "tmpfs", "-o", "size=64M", "tmpfs"):
+    with moved_to(data, "-t", "tmpfs", "-o", "size=64M,mode=0700", "tmpfs"):
         trial.border.start()
         trial.load()
         with filled(data, 0):
