@@ -1,0 +1,64 @@
+"""The store of replica and witness: a commit that fails is told of, for the process must end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from ledger.stores import FaultyStore
+
+from ledgerd.peer.store import PeerStore
+from ledgerd.store.memory import MemoryStore
+from ledgerd.store.tables import Table
+from ledgerd_client.core.errors import StoreError
+
+
+@pytest.fixture
+def fatal() -> list[StoreError]:
+    """What was told."""
+    return []
+
+
+@pytest.fixture
+def faulty() -> FaultyStore:
+    return FaultyStore(MemoryStore(instance=bytes(16)))
+
+
+@pytest.fixture
+def store(faulty: FaultyStore, fatal: list[StoreError]) -> Iterator[PeerStore]:
+    with closing(PeerStore(faulty, on_fatal=fatal.append)) as made:
+        yield made
+
+
+def put(store: PeerStore) -> None:
+    with store.write() as transaction:
+        transaction.put(Table.META, b"key", b"value")
+
+
+def refuse() -> None:
+    raise StoreError("something else", reason="STORE_CHANGED")
+
+
+async def test_a_commit_that_goes_well_is_not_told_of(
+    store: PeerStore, fatal: list[StoreError]
+) -> None:
+    await store.run(put, store)
+    assert fatal == []
+
+
+async def test_a_commit_that_fails_is_told_of(
+    store: PeerStore, faulty: FaultyStore, fatal: list[StoreError]
+) -> None:
+    faulty.fails = True
+    with pytest.raises(StoreError):
+        await store.run(put, store)
+    assert [error.reason for error in fatal] == ["COMMIT_FAILED"]
+
+
+async def test_another_error_is_its_callers_alone(
+    store: PeerStore, fatal: list[StoreError]
+) -> None:
+    with pytest.raises(StoreError):
+        await store.run(refuse)
+    assert fatal == []
