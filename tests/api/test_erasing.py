@@ -104,7 +104,9 @@ class TestOfWhatIsOldEnough:
         )
         await sequencer.start()
         keyring = Keyring(store, MAINLAND, node.log.authority.public)
-        yield AdminHandlers(keyring, sequencer, Reader(store), law.clock, node.by_node, NONE, NONE)
+        yield AdminHandlers(
+            keyring, sequencer, Reader(store), law.clock, node.by_node, NONE, NONE, NONE
+        )
         await sequencer.stop()
 
     def order(self, law: LawWorld, index: int) -> pb.SubmitErasureRequest:
