@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Final
@@ -17,8 +18,10 @@ from ledgerd.store.tables import Table
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures
 from ledgerd_client.core.errors import (
     ConflictError,
+    InputError,
     LedgerError,
     NotReadyError,
+    RefusedError,
     TrustError,
     UnavailableError,
     VerificationError,
@@ -27,6 +30,8 @@ from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note, parse_signature_lines
 from ledgerd_client.core.opening import loss_below, open_log_checkpoint
 
+# How long the peer may take to show what it has of this log.
+_LOOK_S: Final = 60
 # META: the newest checkpoint of our own log with the peer's cosignature.
 _OWN_COSIGNED_KEY: Final = b"own_cosigned"
 
@@ -223,9 +228,14 @@ class Submitter:
 
     async def _look_for_loss(self) -> None:
         """Stop this node if its log goes on elsewhere, as the authority says by its signature."""
-        async with aclosing(self._client.list_replica(self._own.size)) as messages:
-            if loss := await find_foreign_loss(messages, self._keys()):
-                self._standing.replaced(loss)
+        # What keeps us from finding out is no news: why we ask is told.
+        with suppress(VerificationError, InputError, RefusedError, UnavailableError, TimeoutError):
+            async with (
+                asyncio.timeout(_LOOK_S),
+                aclosing(self._client.list_replica(self._own.size)) as messages,
+            ):
+                if loss := await find_foreign_loss(messages, self._keys()):
+                    self._standing.replaced(loss)
 
 
 def _is_cosigned(note: bytes) -> bool:
