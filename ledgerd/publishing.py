@@ -50,8 +50,8 @@ def publish(
     stopped is asked before each file. When this returns, everything is on the disk; a crash leaves
     the old checkpoint or the new one, and every file that it names.
 
-    Raises NotReadyError NOT_COSIGNED, PUBLISHED_AHEAD or ALREADY_SERVED, FieldError WRONG_ORIGIN,
-    ForkError when the directory holds another tree, StoreError.
+    Raises NotReadyError NOT_COSIGNED, PUBLISHED_AHEAD or ALREADY_SERVED, FieldError WRONG_ORIGIN
+    or NOT_EMPTY, ForkError when the directory holds another tree, StoreError.
     """
     with _directory(out), closing(LmdbStore.open(config.store, readonly=True)) as store:
         note = Reader(store).head().checkpoint if uncosigned else _cosigned(config)
@@ -111,6 +111,7 @@ def _published(files: _Files, new: Checkpoint, store: Store) -> int:
     """How many entries the directory holds whole, all of them ours."""
     note = files.get(CHECKPOINT)
     if note is None:
+        files.check_unused()
         return 0
     old = _read(note)
     if old.origin != new.origin:
@@ -187,6 +188,16 @@ class _Files:
             return (self._directory / name).read_bytes()
         except FileNotFoundError:
             return None
+
+    def check_unused(self) -> None:
+        """Keys or a store must never come to lie where a web server serves."""
+        for path in self._directory.iterdir():
+            if path.name != "tile" and not path.name.startswith(f".{CHECKPOINT}."):
+                raise FieldError(
+                    f"{self._directory} holds no published log, but {path.name}",
+                    reason="NOT_EMPTY",
+                    action="give an empty directory, or one that is not there yet",
+                )
 
     def put(self, name: str, content: bytes) -> None:
         path = self._directory / name

@@ -113,7 +113,10 @@ class Approval:
             )
         if self.body:
             if self.key_id != key_id(trust.authority.public):
-                raise TrustError(f"the approval is not by the authority of {self.origin}")
+                raise TrustError(
+                    f"the approval is not by the authority of {self.origin}",
+                    action="if the authority has replaced its own key, take its new trust file",
+                )
             digest, kind = sha256(self.body).digest(), kind_of(self.read_body())
             message = signed_bytes(self.origin, kind, digest, self.key_id, encode_halves(None))
             verify(trust.authority.public, message, self.signature)

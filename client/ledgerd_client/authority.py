@@ -297,7 +297,11 @@ class Authority:
         following, retired = (path.with_name(path.name + each) for each in (".next", ".retired"))
         next_key = read_key_file(following)
         if history.key_in_force(pb.ROLE_AUTHORITY).public != next_key.key.public:
-            raise InputError("the key history does not say that the next key is in force")
+            raise InputError(
+                "the key history does not say that the next key is in force",
+                action="submit the rotation, then take the history that the operator's `ledgerctl"
+                " enrol submit` left in keys/",
+            )
         renewed = replace(self, key_file=next_key)
         trust = directory / "trust.txt.new"
         trust.unlink(missing_ok=True)

@@ -296,6 +296,13 @@ class TestADirectoryOfAnother:
             log.publish(out)
         assert refused.value.reason == "WRONG_ORIGIN"
 
+    @pytest.mark.parametrize("name", ["data", "log.key"])
+    def test_kind_is_left_alone(self, log: PublishedLog, out: Path, name: str) -> None:
+        (out / name).mkdir(parents=True)
+        with pytest.raises(FieldError) as refused:
+            log.grow(4).publish(out)
+        assert (refused.value.reason, files(out)) == ("NOT_EMPTY", {})
+
     def test_time_ahead_of_the_log_is_waited_for(self, log: PublishedLog, out: Path) -> None:
         small = log.grow(4).note()
         log.grow(9).publish(out)

@@ -149,6 +149,20 @@ class TestTheTool:
             await desk.submit()
 
 
+class TestAnotherTrustFile:
+    async def test_is_asked_for_where_an_approval_is_by_another_key(
+        self, sides: tuple[Side, Side]
+    ) -> None:
+        authority = sides[0].authority
+        async with serve(*sides) as node:
+            history = await node.history()
+        key = SigningKey(os.urandom(32))
+        approval = authority.rotate(key, history, now=datetime.now(UTC))
+        with pytest.raises(TrustError) as caught:
+            approval.verify(replace(authority, key_file=KeyFile(key)).trust)
+        assert "new trust file" in caught.value.action
+
+
 class TestAKeyHistory:
     async def test_kept_from_before_is_fetched_anew(self, sides: tuple[Side, Side]) -> None:
         """By whoever trusts the new key alone: what is kept does not reach it yet."""
