@@ -33,6 +33,7 @@ from ledgerd.backup_files import (
 from ledgerd.backup_sources import OwnLog, SourceLog, peers_log
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
+from ledgerd.ledger.standing import Standing
 from ledgerd.projections.erased import ErasedBody
 from ledgerd.results import BackupResult
 from ledgerd.store.lmdb import LmdbStore
@@ -65,12 +66,16 @@ def backup(
     """
     Back a node's ledger up into a new directory below `to`, as write_backup does; it may serve.
 
-    What became of it then stands in its data directory (BackupResult).
+    What became of it then stands in its data directory (BackupResult). Raises NotReadyError, and
+    leaves the backups that there are, when the store is known to hold less than it did.
     """
     trust = load_trust(config)
     with ExitStack() as stack:
         store = stack.enter_context(closing(LmdbStore.open(config.store, readonly=True)))
         own = OwnLog(store, config.origin, trust.authority(config.origin))
+        standing = Standing.found(config.data, store, own.history())
+        if standing.is_rolled_back and standing.refusal is not None:
+            raise standing.refusal
         made = write_backup(
             to,
             own,
@@ -96,10 +101,10 @@ def write_backup(
     """
     Make a backup in a new directory below `to`; progress(done, total) is in entries.
 
-    It goes on from the newest backup there, whose files it shares, and leaves as many as `keep`
-    says; those that hold what was erased since, it removes. When this returns, everything is on the
-    disk, and was read back: entries hash to the signed checkpoint, bodies to their headers. A crash
-    leaves nothing that looks whole.
+    It goes on from this log's newest backup there, whose files it shares, and leaves as many as
+    `keep` says; those that hold what was erased since, it removes. Another log's it leaves alone.
+    When this returns, everything is on the disk, and was read back: entries hash to the signed
+    checkpoint, bodies to their headers. A crash leaves nothing that looks whole.
 
     Raises NotReadyError ALREADY_SERVED when another process backs up there, StoreError.
     """
@@ -110,7 +115,7 @@ def write_backup(
         name = datetime.fromtimestamp(now / 1_000_000, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         unfinished = to / f"{UNFINISHED}{name}"
         unfinished.mkdir(mode=0o700)
-        previous = backups_in(to)
+        previous = [each for each in backups_in(to) if Manifest.read(each).origin == own.origin]
         making = _Making(unfinished, previous[-1] if previous else None, progress)
         making.take(own)
         making.apply_erasures(own)

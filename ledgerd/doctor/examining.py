@@ -25,7 +25,6 @@ from ledgerd.store.lock import served_by
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import LedgerError, UnavailableError
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import is_credential, public_key, read_file, read_secret
 from ledgerd_client.pki import Certificate, TlsKey
@@ -144,14 +143,7 @@ def _owner(patient: Patient) -> Result:
 def _standing(patient: Patient) -> Result:
     with patient.open() as store:
         history = patient.history(store)
-        standing = Standing(
-            patient.config.data,
-            Reader(store),
-            store.instance,
-            lambda note: open_log_checkpoint(note, history).checkpoint,
-            on_change=lambda _refusal: None,
-        )
-        standing.start()
+        standing = Standing.found(patient.config.data, store, history)
     if standing.refusal is not None:
         raise standing.refusal
     return well("it holds all that it is known to have held")

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from ledgerd.ledger.reader import Reader
+from ledgerd.store.base import Store
 from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import parse_decimal
 from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
 from ledgerd_client.core.history import KeyHistory
+from ledgerd_client.core.opening import open_log_checkpoint
 
 MARK_FILE: Final = "high-water"
 # A checkpoint that proved a rollback. Kept, so that a restart does not forget it.
@@ -91,9 +93,24 @@ class Standing:
         # log, in which it may have anchored more.
         self._awaits = {"confirm", "heard"}
 
+    @classmethod
+    def found(cls, directory: Path, store: Store, history: KeyHistory) -> Self:
+        """How a store stands by the files beside it; a node may serve it. Raises StoreError."""
+        standing = cls(
+            directory,
+            Reader(store),
+            store.instance,
+            lambda note: open_log_checkpoint(note, history).checkpoint,
+            on_change=lambda _refusal: None,
+        )
+        standing.start()
+        return standing
+
     def start(self) -> None:
         """Judge the store by what the files say of it; raises StoreError if they can't be read."""
         self._marked = self._read_mark()
+        # After the mark: a node that serves the store commits first, and marks then.
+        self._size = self._reader.head().size
         if self._marked is None:
             self._refuse(_unconfirmed("there is no high-water mark beside the store"))
         elif self._size < self._marked.size:

@@ -21,10 +21,14 @@ PAYLOAD = b"name;score\nA;700\n"
 
 @dataclass(frozen=True)
 class Restored:
-    """said: by `ledgerd backup`; before: a receipt from before; size: when the disk died."""
+    """
+    said: by `ledgerd backup`; refused: by the same on an older store; before: a receipt from before;
+    size: when the disk died.
+    """
 
     border: Border
     said: str
+    refused: str
     before: Receipt
     size: int
 
@@ -53,15 +57,22 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
         backup = (LEDGERD, "backup", "--config", str(config), "--to", backups)
         declare(border)
         run(*backup)
+        assert border.mainland.stop() == 0
+        older = shutil.copytree(config.parent / "data" / "store", scratch / "older")
+        border.mainland.start()
         before = declare(border)
         # Until an anchor of what was cosigned last makes no more of it.
         said = until(lambda: run(*backup).stdout, lambda said: " 0 of them new" in said)
         assert border.mainland.stop() == 0
         size = int(said.split(": ")[1].split()[0])
-        shutil.rmtree(config.parent / "data" / "store")
+        store = config.parent / "data" / "store"
+        shutil.rmtree(store)
+        shutil.copytree(older, store)
+        refused = subprocess.run((*backup, "--keep", "1"), capture_output=True, check=False)
+        shutil.rmtree(store)
         run(LEDGERD, "restore", "--config", str(config), "--from", backups)
         border.mainland.start()
-        yield Restored(border, said, before, size)
+        yield Restored(border, said, refused.stderr.decode(), before, size)
     finally:
         border.close()
 
@@ -73,6 +84,10 @@ class TestABackup:
             ("sha256sum", "--check", "--quiet", "SHA256SUMS"), cwd=made, check=False
         )
         assert done.returncode == 0
+
+    def test_of_a_store_that_was_rolled_back_is_none(self, restored: Restored) -> None:
+        """Its backups would take the place of those that it is to be restored from."""
+        assert "(ROLLED_BACK)" in restored.refused
 
     def test_has_a_result_for_the_node_to_tell(self, restored: Restored) -> None:
         result = restored.border.mainland.config.parent / "data" / "backup-result.json"

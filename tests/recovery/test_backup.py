@@ -190,6 +190,14 @@ class TestIncrements:
         made = [kept.make(keep=2).path.name for _ in range(4)]
         assert kept.names() == made[-2:]
 
+    def test_leave_those_of_another_log_alone(self, kept: Kept) -> None:
+        others = kept.make().path.name
+        law = LawWorld()
+        law.mainland, law.hong_kong = law.hong_kong, law.mainland
+        law.clock.now = kept.law.clock.now
+        made = [Kept(law, kept.to).make(keep=1).path.name for _ in range(2)]
+        assert kept.names() == [others, made[-1]]
+
     async def test_begin_anew_where_the_log_is_another(self, kept: Kept) -> None:
         """Ended by a LOSS below what was backed up, say."""
         kept.make()
