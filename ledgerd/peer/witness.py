@@ -169,8 +169,9 @@ class Witness:
         except LedgerError as error:
             # The replay is behind, or there may be evidence to record.
             self._wake()
-            # What only has to wait comes again.
-            if isinstance(error, ConflictError | ProofError):
+            # What only has to wait comes again, and so does what we have cosigned beyond meanwhile.
+            unexplained = isinstance(error, ConflictError) and old_size > self.cosigned_size
+            if unexplained or isinstance(error, ProofError):
                 await self._store.run(self._refused.keep, error.reason, known.note)
             raise
         return line.format()

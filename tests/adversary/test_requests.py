@@ -106,17 +106,24 @@ class TestARequest:
 
 class TestARefusedRequest:
     async def test_is_kept_for_the_operator(self, told: Scene) -> None:
-        await replay_after(told, 30)
+        log = grown(told)
+        await refused(told, log)
         (newest,) = (await told.listed()).refused[-1:]
-        assert (newest.reason, newest.checkpoint) == ("SIZE_CONFLICT", told.log.checkpoint(30))
+        assert (newest.reason, newest.checkpoint) == ("BAD_PROOF", log.checkpoint())
+
+    async def test_is_none_where_more_was_cosigned_meanwhile(self, told: Scene) -> None:
+        await reason_of(replay_of_an_old_request(told))
+        assert "SIZE_CONFLICT" not in {each.reason for each in (await told.listed()).refused}
 
     async def test_is_one_of_64_for_its_reason(self, told: Scene) -> None:
-        for size in range(20, 20 + KEPT + 6):
-            await replay_after(told, size)
+        log = grown(told)
+        for _ in range(KEPT + 6):
+            tick(log)
+            await refused(told, log)
         listed = (await told.listed()).refused
-        kept = [refused.checkpoint for refused in listed if refused.reason == "SIZE_CONFLICT"]
+        kept = [refused.checkpoint for refused in listed if refused.reason == "BAD_PROOF"]
         assert len(kept) == KEPT
-        assert kept[-1] == told.log.checkpoint(20 + KEPT + 5)
+        assert kept[-1] == log.checkpoint()
 
     async def test_is_still_known_after_a_restart(self, told: Scene) -> None:
         before = (await told.listed()).refused
@@ -124,9 +131,9 @@ class TestARefusedRequest:
         assert (await told.listed()).refused == before
 
 
-async def replay_after(told: Scene, size: int) -> None:
-    call = told.liar.client.add_checkpoint(3, [], told.log.checkpoint(size))
-    assert await reason_of(call) == "SIZE_CONFLICT"
+async def refused(told: Scene, log: LyingLog) -> None:
+    call = told.liar.client.add_checkpoint(told.liar.shown, [bytes(32)], log.checkpoint())
+    assert await reason_of(call) == "BAD_PROOF"
 
 
 class TestAShorterTreeOfTheSameHistory:

@@ -51,13 +51,15 @@ class ServedNode:
         log = node.log
         self.authority = Authority(log.origin, domain, KeyFile(log.authority, True), tls)
         self.endpoint = ""
+        # What it keeps against its peer.
+        self.listed = pb.ListEvidenceResponse()
 
     @contextmanager
     def serving(self) -> Iterator[None]:
         with ThreadPoolExecutor(4) as pool:
             server = grpc.server(pool)
             rpc.add_LedgerServiceServicer_to_server(_ledger_service(self.node), server)
-            rpc.add_AdminServiceServicer_to_server(_AdminService(self.node), server)
+            rpc.add_AdminServiceServicer_to_server(_AdminService(self), server)
             self.endpoint = (
                 f"localhost:{server.add_secure_port('localhost:0', self._credentials())}"
             )
@@ -103,8 +105,13 @@ def _ledger_service(node: MemoryNode) -> rpc.LedgerServiceServicer:
 
 
 class _AdminService(rpc.AdminServiceServicer):
-    def __init__(self, node: MemoryNode) -> None:
-        self._log = node.log
+    def __init__(self, served: ServedNode) -> None:
+        self._log, self._served = served.node.log, served
+
+    def ListEvidence(  # noqa: N802 -- gRPC names its methods
+        self, request: pb.ListEvidenceRequest, context: grpc.ServicerContext
+    ) -> pb.ListEvidenceResponse:
+        return self._served.listed
 
     def SubmitKeyEvent(  # noqa: N802 -- gRPC names its methods
         self, request: pb.SubmitKeyEventRequest, context: grpc.ServicerContext

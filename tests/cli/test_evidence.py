@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import Log
+from cli.enrolled import Border
 from cli.tool import Ran, Tool
+
+from ledgerd_client._proto import service_pb2 as pb
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "format.json").read_text()
@@ -73,3 +77,25 @@ class TestADigest:
     ) -> None:
         verifier.path("client.toml").write_text("")
         assert verifier("evidence", "acknowledge", digest, "--yes").code == 2
+
+
+class TestARefusedRequest:
+    @pytest.fixture
+    def note(self, border: Border) -> bytes:
+        note = Log("hk.example/log").checkpoint()
+        refused = pb.RefusedCheckpoint(reason="BAD_PROOF", checkpoint=note)
+        border.mainland.listed.refused.append(refused)
+        return note
+
+    def listed(self, border: Border, *args: str) -> Ran:
+        return border.tool("evidence", "list", "--config", "mainland-ops/client.toml", *args)
+
+    def test_is_shown_by_the_log_and_its_size(self, border: Border, note: bytes) -> None:
+        size = int(note.split(b"\n")[1])
+        assert f"hk.example/log, {size} entries" in self.listed(border).out
+
+    def test_is_said_to_contradict_nothing(self, border: Border, note: bytes) -> None:
+        assert "contradict nothing" in self.listed(border).err
+
+    def test_is_whole_in_json(self, border: Border, note: bytes) -> None:
+        assert self.listed(border, "--json").data["checkpoint"] == note.decode()

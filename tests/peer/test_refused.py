@@ -44,9 +44,17 @@ class TestRefusedRequests:
     def reasons(self, watch: Watch) -> list[str]:
         return [refusal.reason for refusal in watch.side.peer.witness.refused()]
 
-    async def test_of_another_old_size_are_kept(self, watch: Watch) -> None:
-        await ask(watch, watch.peer.log.checkpoint(), old=7)
+    async def test_from_a_size_that_we_have_yet_to_cosign_are_kept(self, watch: Watch) -> None:
+        grow(watch, 9)
+        await ask(watch, watch.peer.log.checkpoint(), old=9)
         assert self.reasons(watch) == ["SIZE_CONFLICT"]
+
+    async def test_from_a_size_that_we_have_cosigned_beyond_are_not_kept(
+        self, watch: Watch
+    ) -> None:
+        """An honest peer asks so while we cosign what we have replayed."""
+        await ask(watch, watch.peer.log.checkpoint(), old=7)
+        assert self.reasons(watch) == []
 
     async def test_with_a_proof_that_fails_are_kept(self, watch: Watch) -> None:
         grow(watch, 9)
@@ -54,18 +62,21 @@ class TestRefusedRequests:
         assert self.reasons(watch) == ["BAD_PROOF"]
 
     async def test_are_kept_as_they_were_signed(self, watch: Watch) -> None:
+        grow(watch, 9)
         note = watch.peer.log.checkpoint()
-        await ask(watch, note, old=7)
+        await ask(watch, note, old=9)
         assert [refusal.note for refusal in watch.side.peer.witness.refused()] == [note]
 
     async def test_outlive_a_restart(self, watch: Watch) -> None:
-        await ask(watch, watch.peer.log.checkpoint(), old=7)
+        grow(watch, 9)
+        await ask(watch, watch.peer.log.checkpoint(), old=9)
         await watch.side.reopen()
         assert self.reasons(watch) == ["SIZE_CONFLICT"]
 
     async def test_are_kept_once(self, watch: Watch) -> None:
+        grow(watch, 9)
         for _ in range(5):
-            await ask(watch, watch.peer.log.checkpoint(), old=7)
+            await ask(watch, watch.peer.log.checkpoint(), old=9)
         assert len(self.reasons(watch)) == 1
 
     async def test_while_evidence_waits_are_not_kept(self, watch: Watch) -> None:
@@ -84,13 +95,13 @@ class TestRefusedRequests:
     async def test_under_no_signature_of_the_log_are_not_kept(self, watch: Watch) -> None:
         stranger = fork_of(watch.peer.log, 8)
         stranger.log_key = new_key()
-        await ask(watch, stranger.checkpoint(), old=7)
+        await ask(watch, stranger.checkpoint(), proof=[bytes(32)])
         assert self.reasons(watch) == []
 
     async def test_are_kept_up_to_a_number(self, watch: Watch) -> None:
         grow(watch, 8 + KEPT + 10)
         for size in range(9, 8 + KEPT + 11):
-            await ask(watch, watch.peer.log.checkpoint(size), old=7)
+            await ask(watch, watch.peer.log.checkpoint(size), old=9)
         kept = [refusal.note for refusal in watch.side.peer.witness.refused()]
         first, end = range(9, 9 + FIRST), 8 + KEPT + 11
         sizes = [*first, *range(end - KEPT + FIRST, end)]
@@ -100,7 +111,7 @@ class TestRefusedRequests:
         grow(watch, 8 + KEPT + 10)
         await ask(watch, watch.peer.log.checkpoint(9), proof=[bytes(32)])
         for size in range(9, 8 + KEPT + 11):
-            await ask(watch, watch.peer.log.checkpoint(size), old=7)
+            await ask(watch, watch.peer.log.checkpoint(size), old=9)
         assert (self.reasons(watch)[0], len(self.reasons(watch))) == ("BAD_PROOF", KEPT + 1)
 
 

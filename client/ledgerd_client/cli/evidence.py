@@ -56,12 +56,12 @@ def show(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
              "state": state},
             as_json=as_json,
         )  # fmt: skip
+    if found.refused:
+        say("Requests that were refused contradict nothing: only evidence does.")
     for refused in found.refused:
         note = refused.checkpoint.decode("utf-8", "replace")
-        emit(
-            {"refused": refused.reason, "at": to_iso(refused.at), "checkpoint": note},
-            as_json=as_json,
-        )
+        shown = {"checkpoint": note} if as_json else {"checkpoint": _tree(refused.checkpoint)}
+        emit({"refused": refused.reason, "at": to_iso(refused.at), **shown}, as_json=as_json)
 
 
 @app.command()
@@ -116,6 +116,11 @@ def verify(
     histories = {history.origin: history for history in read_histories(keys, trusted)}
     proven = _proven(evidence, need_history(histories, origin))
     emit({"proves": f"{origin}: {proven}", "origin": origin}, as_json=as_json)
+
+
+def _tree(note: bytes) -> str:
+    checkpoint = Checkpoint.parse(parse_note(note).text)
+    return f"{checkpoint.origin}, {checkpoint.size} entries"
 
 
 def _proven(evidence: Evidence | EntryEvidence, history: KeyHistory) -> str:
