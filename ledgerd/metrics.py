@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from threading import Thread
 from typing import Final, NamedTuple
 
 from prometheus_client import (
@@ -15,11 +16,11 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
-    start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ledgerd.scraped import MetricsServer
 from ledgerd.vitals import OPEN, Vitals, Watched
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.rulebook import RULES
@@ -192,13 +193,15 @@ class Metrics:
         """Serve them at host:port over plain HTTP; yields the port. Raises UnavailableError."""
         host, _, port = endpoint.rpartition(":")
         try:
-            server, thread = start_http_server(int(port), host.strip("[]"), self.registry)
+            server = MetricsServer(host.strip("[]"), int(port), self.registry)
         except OSError as error:
             raise UnavailableError(
                 f"metrics can't be served at {endpoint}: {error.strerror}",
                 reason="CANNOT_LISTEN",
                 action="choose another metrics_listen",
             ) from error
+        thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
         try:
             yield server.server_port
         finally:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -15,6 +19,7 @@ from prometheus_client.samples import Sample
 
 from ledgerd.metrics import Metrics
 from ledgerd.rules import lateness
+from ledgerd.scraped import MOST_CONNECTIONS
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.header import Header
@@ -166,3 +171,54 @@ class TestTheEndpoint:
         with pytest.raises(UnavailableError) as caught, Metrics().serve("192.0.2.1:1"):
             pass
         assert caught.value.reason == "CANNOT_LISTEN"
+
+
+class TestIdleConnections:
+    @pytest.fixture
+    def port(self) -> Iterator[int]:
+        with Metrics().serve("127.0.0.1:0") as port:
+            yield port
+
+    @pytest.fixture
+    def idle(self, port: int) -> Iterator[list[socket.socket]]:
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+                for _ in range(5 * MOST_CONNECTIONS)
+            ]
+
+    def test_take_no_more_threads_than_a_few(self, port: int) -> None:
+        before = threading.active_count()
+        with ExitStack() as stack:
+            for _ in range(5 * MOST_CONNECTIONS):
+                idle = socket.create_connection(("127.0.0.1", port), timeout=60)
+                stack.enter_context(idle)
+            # The last of them is over the cap: once it is closed, all have been looked at.
+            assert idle.recv(1) == b""
+            assert threading.active_count() <= before + MOST_CONNECTIONS
+
+    def test_are_closed_and_a_scrape_is_answered(
+        self, port: int, idle: list[socket.socket]
+    ) -> None:
+        assert {each.recv(1) for each in idle} == {b""}
+        assert b"ledgerd_build_info" in scraped(port)
+
+    def test_print_nothing(
+        self, idle: list[socket.socket], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        broken = idle.pop(0)
+        broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        broken.close()
+        for each in idle:
+            each.recv(1)
+        assert capfd.readouterr().err == ""
+
+
+def scraped(port: int) -> bytes:
+    """What is answered, once there is a thread for it."""
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
+                return bytes(reply.read())
+        except ConnectionError:
+            continue
