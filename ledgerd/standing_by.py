@@ -55,7 +55,11 @@ async def stand_by(
         )
     async with AsyncExitStack() as stack:
         store = stack.enter_context(closing(MirrorStore(config.data, config.origin, os.urandom)))
-        check_log_key_elsewhere(config, store, trust)
+
+        def check_keys() -> None:
+            check_log_key_elsewhere(config, store, trust)
+
+        check_keys()
         workers = Workers(config.limits.workers)
         stack.push_async_callback(workers.close)
         await workers.start()
@@ -79,12 +83,22 @@ async def stand_by(
 
         follower = Follower(store, client, trust, check=check, progress=progress, at_once=_AT_ONCE)
         stack.push_async_callback(follower.close)
-        await _follow(follower, notifier, once=once, say=say)
+        await follow(follower, notifier, check_keys=check_keys, once=once, say=say)
 
 
-async def _follow(
-    follower: Follower, notifier: Notifier, *, once: bool, say: Callable[[LedgerError], None]
+async def follow(
+    follower: Follower,
+    notifier: Notifier,
+    *,
+    check_keys: Callable[[], None],
+    once: bool,
+    say: Callable[[LedgerError], None],
 ) -> None:
+    """
+    Follow as stand_by does; check_keys is asked when in step for the first time.
+
+    Which keys must not be here, a directory that was empty tells only then.
+    """
     is_ready, failures, told = False, 0, ""
     while True:
         try:
@@ -99,6 +113,7 @@ async def _follow(
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE_S, os.urandom(1)))
         else:
             if not is_ready:
+                check_keys()
                 notifier.ready(f"in step at {follower.head.size} entries")
             is_ready, failures, told = True, 0, ""
             if once:

@@ -26,9 +26,10 @@ from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.replicated import Standby
 from ledgerd.mirror.follower import Follower
 from ledgerd.mirror.store import MirrorStore
+from ledgerd.notify import Notifier
 from ledgerd.peer.replaced import find_foreign_loss
 from ledgerd.promoting import promote, request_promotion
-from ledgerd.standing_by import check_log_key_elsewhere
+from ledgerd.standing_by import check_log_key_elsewhere, follow
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -123,6 +124,25 @@ class Following:
             finally:
                 await follower.close()
             return follower.head.size
+
+    async def follow(self) -> None:
+        """As `ledgerd standby --once` does."""
+        trust = self.scene.node.trust
+        with closing(MirrorStore(self.config.data, self.config.origin, os.urandom)) as store:
+            follower = Follower(
+                store, InProcess(self.scene.node), trust, check=check, progress=lambda *_: None,
+                at_once=AT_ONCE,
+            )  # fmt: skip
+            try:
+                await follow(
+                    follower,
+                    Notifier.from_environment(),
+                    check_keys=lambda: check_log_key_elsewhere(self.config, store, trust),
+                    once=True,
+                    say=lambda _error: None,
+                )
+            finally:
+                await follower.close()
 
     async def request(self) -> LossRequest:
         out = self.home / "loss.json"
@@ -226,6 +246,16 @@ class TestFollowing:
         store = MirrorStore(following.config.data, following.config.origin, os.urandom)
         with closing(store), pytest.raises(FieldError) as caught:
             check_log_key_elsewhere(following.config, store, scene.node.trust)
+        assert caught.value.reason == "LOG_KEY_HERE"
+
+    async def test_must_not_hold_the_log_key_at_its_first_start(
+        self, scene: Scene, tmp_path: Path
+    ) -> None:
+        """Which key that is, an empty directory does not tell yet."""
+        fresh = Following.make(scene, tmp_path / "fresh")
+        shutil.copy2(scene.node.config.keys.log, fresh.config.keys.log)
+        with pytest.raises(FieldError) as caught:
+            await fresh.follow()
         assert caught.value.reason == "LOG_KEY_HERE"
 
     async def test_a_nodes_own_ledger_is_no_standby(self, scene: Scene) -> None:
