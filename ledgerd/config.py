@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
+from ledgerd.rules.law import load_law
 from ledgerd.toml_file import FilePath, Table, faults, load
 from ledgerd_client.core.errors import InputError, LedgerError
 from ledgerd_client.core.header import check_origin
@@ -34,6 +35,16 @@ def _check_origin(text: str) -> str:
     except LedgerError as error:
         raise ValueError(error.message) from None
     return text
+
+
+def _check_law(version: str, info: ValidationInfo) -> str:
+    """A node that runs is judged by its log's law: that this one is not held stops no command."""
+    if info.context and info.context["all"] and version not in ("", NEWEST):
+        try:
+            load_law(version)
+        except LedgerError as error:
+            raise ValueError(f"{error.message}: {error.action}") from None
+    return version
 
 
 Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
@@ -121,7 +132,7 @@ class Timing(Table):
 class Rules(Table):
     """The rule set that `ledgerd init`, or later `ledgerd adopt-rules`, puts in force."""
 
-    law: str = Field(
+    law: Annotated[str, AfterValidator(_check_law)] = Field(
         default=NEWEST,
         description="version of the law by which contents are judged: `newest` is the newest that"
         " this program holds; empty: contents are not judged",
@@ -281,7 +292,7 @@ class Config(Table):
 
     @classmethod
     def faults(cls, path: Path) -> list[InputError]:
-        """Everything that is wrong with a file; nothing of one that can be loaded."""
+        """Everything that is wrong with a file; more than `load` looks at."""
         return faults(cls, path)
 
     @classmethod

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -18,13 +26,21 @@ from ledgerd_client.keyfile import read_file
 _MOST_BYTES = 1 << 20
 
 
+def _check_named(value: object) -> object:
+    if value == "":
+        raise ValueError("a path is not empty")
+    return value
+
+
 def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
     if "\0" in str(path):
         raise ValueError("a path has no NUL in it")
     return Path(info.context["directory"], path) if info.context else path
 
 
-FilePath = Annotated[Path, Field(strict=False), AfterValidator(_relative_to_file)]
+FilePath = Annotated[
+    Path, Field(strict=False), BeforeValidator(_check_named), AfterValidator(_relative_to_file)
+]
 
 
 class Table(BaseModel):
@@ -59,9 +75,14 @@ def load(model: type[M], path: Path) -> M:
 
 
 def faults(model: type[Table], path: Path) -> list[InputError]:
-    """Everything that is wrong with a file; nothing of one that `load` takes."""
+    """
+    Everything that is wrong with a file.
+
+    Its validators are told that all is to be looked at (context "all"): what `load` leaves to
+    whoever uses a value, too.
+    """
     try:
-        _validate(model, path)
+        _validate(model, path, look_at_all=True)
     except ValidationError as error:
         return [*_explain(model, path, error)]
     except InputError as error:
@@ -69,7 +90,7 @@ def faults(model: type[Table], path: Path) -> list[InputError]:
     return []
 
 
-def _validate(model: type[M], path: Path) -> M:
+def _validate(model: type[M], path: Path, *, look_at_all: bool = False) -> M:
     data = read_file(path)
     if len(data) > _MOST_BYTES:
         raise TooLargeError(f"{path} has over {_MOST_BYTES} bytes: is it the right file?")
@@ -79,7 +100,8 @@ def _validate(model: type[M], path: Path) -> M:
         raise InputError(f"{path} is nested too deeply", reason="BAD_CONFIG") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
-    return model.model_validate(values, context={"directory": path.absolute().parent})
+    context = {"directory": path.absolute().parent, "all": look_at_all}
+    return model.model_validate(values, context=context)
 
 
 def _explain(model: type[Table], path: Path, error: ValidationError) -> list[FieldError]:

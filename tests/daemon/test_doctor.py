@@ -253,6 +253,19 @@ class TestProgram:
             2, ["id", "limits.workers", "'limits.worker' is not a setting (UNKNOWN_SETTING). What to do"],
         )  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("setting", "old", "new"),
+        [("data", 'data = "data"', 'data = ""'), ("rules.law", 'law = ""', 'law = "2099"')],
+    )
+    def test_a_check_names_what_no_node_can_be_made_with(
+        self, sides: Sides, setting: str, old: str, new: str
+    ) -> None:
+        edit(sides[0], old, new)
+        command = [LEDGERD, "check", "--config", sides[0].toml]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        settings = [line.split(": ")[1] for line in done.stdout.splitlines()]
+        assert (done.returncode, settings) == (2, [setting])
+
     def test_a_check_of_a_whole_configuration_exits_0(self, sides: Sides) -> None:
         command = [LEDGERD, "check", "--config", sides[0].toml]
         assert subprocess.run(command, capture_output=True, check=False).returncode == 0
