@@ -31,6 +31,7 @@ from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.committer import Committed
 from ledgerd.ledger.edge import check_edge
+from ledgerd.ledger.head import follows_another, is_standby
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.query_log import QueryLog
 from ledgerd.ledger.reader import Reader
@@ -95,13 +96,17 @@ class Node:
         self._tls_made_at = NodeTls.made_at(config.tls)
         # What a reload could not take over, each with the reason.
         self.not_taken: Sequence[str] = ()
-        self.files = files = NodeFiles.load(config, throwaway=throwaway)
-        self._shown = files.tls
         lock = stack.enter_context(DirectoryLock(config.data))
         # Only the writer's process writes it.
         self.store = stack.enter_context(
             closing(LmdbStore.open(config.store, map_size=config.limits.map_size, readonly=True))
         )
+        with self.store.snapshot() as snapshot:
+            # Before any key is missed: the one that signs must not come to a standby.
+            if follows_another(snapshot):
+                raise is_standby()
+        self.files = files = NodeFiles.load(config, throwaway=throwaway)
+        self._shown = files.tls
         self.reader = Reader(self.store)
         self.keyring = Keyring(self.store, config.origin, files.trust.authority(config.origin))
         with self.store.snapshot() as snapshot:

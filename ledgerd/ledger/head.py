@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
-from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.errors import NotReadyError, StoreError
 from ledgerd_client.core.header import genesis_previous
 
 _KEY = b"head"
@@ -22,6 +22,15 @@ FOLLOWS_KEY: Final = b"mirrored"
 def follows_another(snapshot: Snapshot) -> bool:
     """Whether a store is a mirror's or a standby's."""
     return snapshot.get(Table.META, FOLLOWS_KEY) is not None
+
+
+def is_standby() -> NotReadyError:
+    """Why nobody appends to such a store."""
+    return NotReadyError(
+        "the store follows another node, which may be appending",
+        reason="STANDBY",
+        action="run `ledgerd standby`; when the node is lost, `ledgerd promote`",
+    )
 
 
 class Head(NamedTuple):

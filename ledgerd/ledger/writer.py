@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ledgerd.ledger.call import Item
 from ledgerd.ledger.entry import Entry
-from ledgerd.ledger.head import Head, follows_another
+from ledgerd.ledger.head import Head, follows_another, is_standby
 from ledgerd.ledger.held_keys import HeldKeys
 from ledgerd.ledger.machine import Machine, stored_header
 from ledgerd.ledger.peer_log import PeerLog
@@ -146,7 +146,7 @@ class Writer:
         """Take up the newest commit; everything in memory is forgotten."""
         with self._store.snapshot() as snapshot:
             if follows_another(snapshot) and not self._promoting:
-                raise _is_standby()
+                raise is_standby()
             self.head = Head.find(snapshot) or Head.empty(self._origin)
             self.machine = Machine.load(snapshot, self._origin, self._authority, self._peer_log)
             self._tree = TileWriter.load(snapshot, self.head.size)
@@ -353,14 +353,6 @@ class Writer:
         return sign_own(
             key, self._origin, now, self._random, key_index=present.admitted_at, finding=finding
         )
-
-
-def _is_standby() -> NotReadyError:
-    return NotReadyError(
-        "the store follows another node, which may be appending",
-        reason="STANDBY",
-        action="run `ledgerd standby`; when the node is lost, `ledgerd promote`",
-    )
 
 
 def _result(

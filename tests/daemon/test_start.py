@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from nodes import Client, Node, Side, make_sides, refused, serve
 
+from ledgerd.ledger.head import FOLLOWS_KEY
 from ledgerd.ledger.standing import MARK_FILE, HighWater
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
@@ -184,6 +185,15 @@ class TestWhatDoesNotFit:
         with pytest.raises(FieldError) as caught:
             await start(sides)
         assert caught.value.reason == "WRONG_KEYS"
+
+    async def test_a_standbys_store_before_it_misses_a_key(self, sides: tuple[Side, Side]) -> None:
+        """Its operator must not be sent for the log key of the node that it follows."""
+        with closing(LmdbStore.open(sides[0].config.store)) as store, store.write() as transaction:
+            transaction.put(Table.META, FOLLOWS_KEY, bytes(48))
+        sides[0].config.keys.log.unlink()
+        with pytest.raises(NotReadyError) as caught:
+            await start(sides)
+        assert caught.value.reason == "STANDBY"
 
     async def test_a_certificate_of_another_node(self, sides: tuple[Side, Side]) -> None:
         side = sides[0]
