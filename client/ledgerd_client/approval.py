@@ -11,6 +11,7 @@ from ledgerd_client.core.body import AUTHORITY, BY_AUTHORITY, kind_of, parse_bod
 from ledgerd_client.core.errors import FieldError, MalformedError, TrustError
 from ledgerd_client.core.header import Kind, check_origin, encode_halves, signed_bytes
 from ledgerd_client.core.keys import key_id, verify
+from ledgerd_client.core.note import Verifier
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.trust import OriginTrust
 from ledgerd_client.enrolment import ROLE_NUMBERS
@@ -99,6 +100,10 @@ class Approval:
         # The id in the node's certificate is not in its log.
         return kind in BY_AUTHORITY and self.role == PEER
 
+    def is_by(self, authority: Verifier) -> bool:
+        """Whether it claims that key's signature on its record, or has none to sign."""
+        return not self.body or self.key_id == key_id(authority.public)
+
     def verify(self, trust: OriginTrust) -> None:
         """
         Refuse what the authority of trust did not sign.
@@ -112,7 +117,7 @@ class Approval:
                 action="take the approval that your side's authority sent",
             )
         if self.body:
-            if self.key_id != key_id(trust.authority.public):
+            if not self.is_by(trust.authority):
                 raise TrustError(
                     f"the approval is not by the authority of {self.origin}",
                     action="if the authority has replaced its own key, take its new trust file",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cli.tool import Tool
+from builders import EXPORTER
+from cli.tool import Ran, Tool
 from nodes import Node, Side, make_sides, refused, serve
 
 from ledgerd_client._proto import body_pb2 as pb
@@ -18,7 +20,8 @@ from ledgerd_client.core.errors import FieldError, TrustError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import KeyFile, read_key_file
+from ledgerd_client.identity import INSTITUTION
+from ledgerd_client.keyfile import KeyFile, read_key_file, write_new
 
 
 @pytest.fixture
@@ -147,6 +150,48 @@ class TestTheTool:
             assert (await refused(desk.submit())).reason == "HISTORY_MOVED"
             await desk.sign()
             await desk.submit()
+
+
+class TestAnOperatorWithTheOldTrustFile:
+    """The old key, which it pins, vouches for the new one in the log."""
+
+    async def test_hands_in_what_the_new_key_signed(
+        self, sides: tuple[Side, Side], tool: Tool
+    ) -> None:
+        async with serve(*sides) as node:
+            operator_files(tool, node)
+            await rotated(node)
+            assert (await self.submitted(tool, node)).code == 0
+
+    async def test_hands_in_nothing_by_a_key_that_the_log_does_not_name(
+        self, sides: tuple[Side, Side], tool: Tool
+    ) -> None:
+        async with serve(*sides) as node:
+            operator_files(tool, node)
+            stranger = KeyFile(SigningKey(os.urandom(32)))
+            node.side.authority = replace(node.side.authority, key_file=stranger)
+            ran = await self.submitted(tool, node)
+        assert (ran.code, "NOT_TRUSTED" in ran.err) == (1, True)
+
+    async def submitted(self, tool: Tool, node: Node) -> Ran:
+        side = node.side
+        record = side.admission(INSTITUTION, EXPORTER, side.issue(INSTITUTION, EXPORTER))
+        approval = Approval.of(side.origin, INSTITUTION, EXPORTER, record, None)
+        tool.path("approval.json").write_bytes(approval.format())
+        return await asyncio.to_thread(
+            tool, "enrol", "submit", "approval.json", "--config", "client.toml"
+        )
+
+
+def operator_files(tool: Tool, node: Node) -> None:
+    side, credentials = node.side, node.operator.credentials
+    tool.path("trust.txt").write_bytes((side.directory / "trust.txt").read_bytes())
+    tool.path("tls.crt").write_bytes(credentials.certificate)
+    write_new(tool.path("tls.key"), credentials.tls_key, mode=0o600)
+    tool.path("client.toml").write_text(
+        f'endpoint = "localhost:{node.port}"\norigin = "{side.origin}"\ntrust = "trust.txt"\n'
+        'tls_certificate = "tls.crt"\ntls_key = "tls.key"\n'
+    )
 
 
 class TestAnotherTrustFile:

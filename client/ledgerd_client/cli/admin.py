@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,7 @@ import grpc
 from ledgerd_client._channel import connect
 from ledgerd_client._histories import Histories
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._proto.body_pb2 import ROLE_AUTHORITY
 from ledgerd_client._proto.service_pb2_grpc import AdminServiceStub
 from ledgerd_client._replies import check_receipt, to_receipt
 from ledgerd_client._status import from_rpc_error
@@ -19,7 +21,7 @@ from ledgerd_client.core.errors import VerificationError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt, check_body
 from ledgerd_client.core.record import SignedRecord
-from ledgerd_client.core.trust import Trust
+from ledgerd_client.core.trust import OriginTrust, Trust
 from ledgerd_client.erasing import SignedOrder
 from ledgerd_client.transport import GrpcTransport
 
@@ -47,6 +49,21 @@ async def submit_key_event(settings: Settings, trust: Trust, record: SignedRecor
         return receipt
 
     return await _ask(settings, trust, submit)
+
+
+async def authority_in_force(settings: Settings, trust: Trust) -> OriginTrust:
+    """
+    What trust says of this side, with the authority's key that the log has put in force since.
+
+    Raises as Histories: a history that the pinned key does not vouch for is not believed.
+    """
+
+    async def read(_: AdminServiceAsyncStub, channel: grpc.aio.Channel) -> OriginTrust:
+        history = await _histories(settings, trust, channel).refresh(settings.origin)
+        side, key = trust[settings.origin], history.key_in_force(ROLE_AUTHORITY)
+        return replace(side, authority=replace(side.authority, public=key.public))
+
+    return await _ask(settings, trust, read)
 
 
 async def submit_erasure(settings: Settings, trust: Trust, signed: SignedOrder) -> Receipt:
@@ -131,11 +148,15 @@ async def _ask(
         await channel.close()
 
 
+def _histories(settings: Settings, trust: Trust, channel: grpc.aio.Channel) -> Histories:
+    transport = GrpcTransport(channel, settings.timeout_s)
+    return Histories(transport, trust, settings.keys_directory, settings.origin)
+
+
 async def _verify(
     settings: Settings, trust: Trust, channel: grpc.aio.Channel, receipt: Receipt
 ) -> None:
-    transport = GrpcTransport(channel, settings.timeout_s)
-    histories = Histories(transport, trust, settings.keys_directory, settings.origin)
+    histories = _histories(settings, trust, channel)
     await histories.refresh(settings.origin)
 
     def check(history: KeyHistory) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from ledgerd_client.approval import Approval
 from ledgerd_client.cli import approve
-from ledgerd_client.cli.admin import submit_key_event
+from ledgerd_client.cli.admin import authority_in_force, submit_key_event
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config
 from ledgerd_client.cli.authority import (
     domain_of,
@@ -112,7 +112,11 @@ def submit(
     settings = Settings.from_file(config)
     trust = settings.read_trust()
     approved = Approval.parse(read_file(approval))
-    approved.verify(side_of(trust, settings.origin))
+    side = side_of(trust, settings.origin)
+    if approved.origin == side.origin and not approved.is_by(side.authority):
+        # By the key, perhaps, that the pinned one has vouched for in the log.
+        side = asyncio.run(authority_in_force(settings, trust))
+    approved.verify(side)
     receipt = asyncio.run(submit_key_event(settings, trust, approved.record))
     emit({"id": approved.id, "origin": approved.origin, "index": receipt.index}, as_json=as_json)
 
