@@ -24,8 +24,9 @@ def test_each_target_of_its_own_is_in_the_makefile() -> None:
         assert re.search(rf"pytest -q {path}\b", makefile)
 
 
-@pytest.mark.parametrize("target", ["adversary", "faults", "stateful", "deb-test"])
+@pytest.mark.parametrize("target", ["adversary", "faults", "stateful"])
 def test_ci_runs(target: str) -> None:
+    """Not the package's, which takes a Debian from a mirror: that is for before a release."""
     steps = re.search(r"^printf '%s\\n' (.*) \|$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     assert steps is not None
     assert target in steps[1].split()
