@@ -295,6 +295,11 @@ class Authority:
         """
         path = directory / "authority.key"
         following, retired = (path.with_name(path.name + each) for each in (".next", ".retired"))
+        if not following.exists():
+            raise InputError(
+                f"there is no {following}: this authority has signed no rotation of its key",
+                action="run `authority rotate` with --out first, and submit what it makes",
+            )
         next_key = read_key_file(following)
         if history.key_in_force(pb.ROLE_AUTHORITY).public != next_key.key.public:
             raise InputError(

@@ -151,6 +151,16 @@ class TestTheTool:
             await desk.sign()
             await desk.submit()
 
+    async def test_takes_over_nothing_that_was_not_signed(
+        self, sides: tuple[Side, Side], tool: Tool
+    ) -> None:
+        tool.path("authority").mkdir()
+        sides[0].authority.save(tool.path("authority"))
+        async with serve(*sides) as node:
+            keys = await Desk(tool, node).keys()
+        ran = tool("authority", "rotate", "--dir", "authority", "--keys", keys)
+        assert (ran.code, "with --out first" in ran.err) == (2, True)
+
 
 class TestAnOperatorWithTheOldTrustFile:
     """The old key, which it pins, vouches for the new one in the log."""
