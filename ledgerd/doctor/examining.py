@@ -150,7 +150,8 @@ def _standing(patient: Patient) -> Result:
 
 
 def _lock(patient: Patient) -> Result:
-    return judging.lock(served_by(patient.config.data), patient.listener)
+    data = patient.config.data
+    return judging.lock(served_by(data), patient.listener, data)
 
 
 def _port(patient: Patient) -> Result:
@@ -219,7 +220,7 @@ CHECKS: Final = (
     Check("standing", _standing, ("owner",)),
     Check("port", _port),
     Check("metrics port", _metrics_port),
-    Check("lock", _lock, ("port",)),
+    Check("lock", _lock, ("permissions", "port")),
     Check("descriptors", _descriptors, ("lock",)),
     Check("free space", _room, ("permissions",)),
     Check("fsync", _fsync, ("free space",)),
@@ -248,7 +249,16 @@ def _looked(check: Check, patient: Patient) -> Result:
     except (LedgerError, OSError) as error:
         denied = error if isinstance(error, OSError) else error.__cause__
         if isinstance(denied, PermissionError):
-            return unknown(str(denied), "run it as root, or as the node's user")
+            return unknown(_words(denied), "run it as root, or as the node's user")
+        if isinstance(error, FileNotFoundError):
+            return wrong(
+                f"{error.filename} is not there",
+                "correct the path in the configuration, or bring back what it names",
+            )
         if isinstance(error, OSError):
-            return wrong(str(error), "see whether it is there, and on a sound disk")
+            return wrong(_words(error), "see whether it is there, and on a sound disk")
         return wrong(f"{error.message} ({error.reason})", error.action)
+
+
+def _words(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)

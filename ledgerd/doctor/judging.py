@@ -124,8 +124,13 @@ def port(listener: Listener, address: str, setting: str) -> Result:
     return well(f"{address} is free" if free else f"this node answers at {address}")
 
 
-def lock(holder: str | None, listener: Listener) -> Result:
+def lock(holder: str | None, listener: Listener, data: Path) -> Result:
     """holder: number of the process that holds the data directory; None for nobody."""
+    if holder is None and listener is Listener.THIS_NODE:
+        return wrong(
+            f"this node runs, and not on {data}",
+            "correct data: name the directory that it runs on",
+        )
     if holder is None:
         return well("nobody serves it: the node does not run")
     if listener is Listener.THIS_NODE:

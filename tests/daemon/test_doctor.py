@@ -183,6 +183,24 @@ class TestDoctor:
         assert wrong(results) == ["lock"]
         assert f"process {os.getpid()} " in results["lock"].found
 
+    @pytest.mark.parametrize(("exists", "names"), [(True, "lock"), (False, "permissions")])
+    async def test_names_data_that_the_node_does_not_run_on(
+        self, sides: Sides, exists: bool, names: str
+    ) -> None:
+        elsewhere = sides[0].directory / "elsewhere"
+        if exists:
+            shutil.copytree(sides[0].config.data, elsewhere)
+        async with serve(*sides):
+            edit(sides[0], 'data = "data"', 'data = "elsewhere"')
+            results = await asyncio.to_thread(examine, sides[0].config)
+        assert wrong(results) == [names]
+        assert str(elsewhere) in results[names].found
+
+    def test_says_in_words_that_something_is_not_there(self, sides: Sides) -> None:
+        shutil.rmtree(sides[0].config.data)
+        found = examine(sides[0].config)["permissions"].found
+        assert found == f"{sides[0].config.data} is not there"
+
     @needs_root
     def test_names_a_file_of_another_user(self, sides: Sides) -> None:
         os.chown(sides[0].config.keys.cosigner, 1, 1)
