@@ -138,7 +138,9 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or half a character
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {path}: {why}") from error
+        raise InputError(
+            f"cannot read {path}: {why}", action="name a file that can be read"
+        ) from error
     if len(data) > _MAX_BYTES:
         raise TooLargeError(f"{path} is larger than {_MAX_BYTES} bytes: is it the right file?")
     return data

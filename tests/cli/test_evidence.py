@@ -64,7 +64,8 @@ class TestEvidence:
 
     @pytest.mark.parametrize("content", ["", "no evidence\n", "ledgerd-entry-evidence/v1\n"])
     def test_that_is_none_is_bad_input(self, verifier: Tool, content: str) -> None:
-        assert verify(verifier, content).code == 2
+        ran = verify(verifier, content)
+        assert (ran.code, "no evidence file" in ran.err) == (2, True)
 
     def test_against_a_log_that_nobody_vouches_for_is_bad_input(self, verifier: Tool) -> None:
         assert verify(verifier, EVIDENCE[0]["file"], "keys/hongkong.keys").code == 2
@@ -77,6 +78,12 @@ class TestADigest:
     ) -> None:
         verifier.path("client.toml").write_text("")
         assert verifier("evidence", "acknowledge", digest, "--yes").code == 2
+
+    def test_that_nobody_keeps_is_looked_for_before_the_question(self, border: Border) -> None:
+        ran = border.tool(
+            "evidence", "acknowledge", "ab" * 32, "--config", "mainland-ops/client.toml"
+        )
+        assert (ran.code, "NOT_FOUND" in ran.err, "cosign" in ran.err) == (3, True, False)
 
 
 class TestARefusedRequest:

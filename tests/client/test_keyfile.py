@@ -126,8 +126,9 @@ class TestReading:
 class TestPathsThatCannotBe:
     @pytest.mark.parametrize("name", ["a\0b", "half a \ud800 character", "n" * 300])
     def test_are_refused(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(InputError, match="cannot read"):
+        with pytest.raises(InputError, match="cannot read") as caught:
             read_file(tmp_path / name)
+        assert caught.value.action == "name a file that can be read"
         with pytest.raises(InputError, match="cannot write"):
             write_new(tmp_path / name, b"", mode=0o600)
 

@@ -17,7 +17,7 @@ from ledgerd_client.cli.receipts import need_history, read_histories
 from ledgerd_client.config import Settings
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.entry_evidence import EntryEvidence, parse_evidence
-from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.errors import FieldError, NotFoundError
 from ledgerd_client.core.evidence import Evidence
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import parse_note
@@ -88,10 +88,16 @@ def acknowledge(
     The evidence stays. Both authorities should have a copy first: `evidence get`.
     """
     settings = Settings.from_file(config)
-    wanted = _parse(digest)
+    wanted, trust = _parse(digest), settings.read_trust()
+    listed = asyncio.run(list_evidence(settings, trust)).evidence
+    if not any(kept.latched and kept.digest == wanted for kept in listed):
+        raise NotFoundError(
+            f"no evidence {digest} waits to be acknowledged",
+            action="list the evidence, and name the one that waits",
+        )
     say(f"The other side's node was caught at what evidence {digest} proves.")
     confirm("Do you let your node cosign its log again?", yes=yes)
-    asyncio.run(acknowledge_evidence(settings, settings.read_trust(), wanted))
+    asyncio.run(acknowledge_evidence(settings, trust, wanted))
     emit({"evidence": digest, "state": "acknowledged"}, as_json=as_json)
 
 

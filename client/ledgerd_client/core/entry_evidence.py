@@ -96,9 +96,11 @@ class EntryEvidence:
 
 def parse_evidence(data: bytes) -> Evidence | EntryEvidence:
     """Read a bundle of either form; raises MalformedError."""
-    if data.startswith(FILE_HEAD.encode() + b"\n"):
-        return EntryEvidence.parse(data)
-    return Evidence.parse(data)
+    form = EntryEvidence if data.startswith(FILE_HEAD.encode() + b"\n") else Evidence
+    try:
+        return form.parse(data)
+    except MalformedError as error:
+        raise MalformedError(f"no evidence file: {error.message}") from None
 
 
 def find_wrong(
