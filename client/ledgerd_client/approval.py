@@ -65,7 +65,11 @@ class Approval:
     def record(self) -> SignedRecord:
         """For the log; raises FieldError when there is none."""
         if not self.body:
-            raise FieldError("the approval holds a certificate only, nothing for the log")
+            raise FieldError(
+                "the approval holds a certificate only, nothing for the log",
+                action="a node takes its own with `ledgerd rotate --approval`, an applicant with"
+                " `ledgerctl enrol install`",
+            )
         return SignedRecord(self.body, self.key_id, self.signature)
 
     @property

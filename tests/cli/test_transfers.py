@@ -41,7 +41,8 @@ class TestSubmit:
 
     def test_an_operators_approval_is_nothing_to_submit(self, border: Border) -> None:
         config = ("--config", "mainland-ops/client.toml")
-        assert border.tool("enrol", "submit", "mainland-ops.approval", *config).code == 2
+        ran = border.tool("enrol", "submit", "mainland-ops.approval", *config)
+        assert (ran.code, "ledgerd rotate --approval" in ran.err) == (2, True)
 
     def test_an_approval_for_the_other_side_is_bad_input(self, border: Border) -> None:
         config = ("--config", "mainland-ops/client.toml")
