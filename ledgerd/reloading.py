@@ -41,17 +41,20 @@ class Reloader:
             await asked.wait()
             asked.clear()
             self._notifier.reloading()
-            self._node.not_taken = [left async for left in self._reload()]
-            _log.info("reloaded", not_taken=self._node.not_taken)
+            self._node.not_taken = await self._reload()
             self._notifier.ready(self._node.status)
 
-    async def _reload(self) -> AsyncIterator[str]:
-        """Take over what can be; yields what can't, with the reason."""
+    async def _reload(self) -> list[str]:
+        """Take over what can be; return what can't, with the reason."""
         try:
             config = self._load()
         except LedgerError as error:
-            yield _said("configuration", error)
-            return
+            return [_said("configuration", error)]
+        left = [each async for each in self._take(config)]
+        _log.info("reloaded", not_taken=left)
+        return left
+
+    async def _take(self, config: Config) -> AsyncIterator[str]:
         set_level(config.log_level)
         for what, take in (("certificate", self._take_certificate), ("rules", self._adopt)):
             try:

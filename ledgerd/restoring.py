@@ -38,7 +38,7 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
         check_absent(config)
         unfinished = config.data / _RESTORING
         shutil.rmtree(unfinished, ignore_errors=True)
-        LmdbStore.copy(store_in(copy), unfinished, instance=random(16))
+        _copy(store_in(copy), unfinished, random)
         with closing(LmdbStore.open(unfinished, map_size=config.limits.map_size)) as store:
             history = Keyring(store, config.origin, trust.authority(config.origin)).history
             present = _in_force(keys, history)
@@ -50,6 +50,19 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
         put_aside(config.peer_store, clock)
         unfinished.rename(config.store)
     return size
+
+
+def _copy(source: Path, to: Path, random: Random) -> None:
+    try:
+        LmdbStore.copy(source, to, instance=random(16))
+    except StoreError as error:
+        if error.reason != "NO_STORE":
+            raise
+        raise StoreError(
+            error.message,
+            reason="NO_STORE",
+            action="name a backup, or a directory of backups, or a store",
+        ) from None
 
 
 def _of_a_standby(copy: Path) -> NotReadyError:

@@ -97,11 +97,15 @@ def _validate(model: type[M], path: Path, *, look_at_all: bool = False) -> M:
     try:
         values = tomllib.loads(data.decode("utf-8-sig"))
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply", reason="BAD_CONFIG") from None
+        raise _bad(path, "is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise InputError(f"{path} is not TOML: {error}", reason="BAD_CONFIG") from None
+        raise _bad(path, f"is not TOML: {error}") from None
     context = {"directory": path.absolute().parent, "all": look_at_all}
     return model.model_validate(values, context=context)
+
+
+def _bad(path: Path, why: str) -> InputError:
+    return InputError(f"{path} {why}", reason="BAD_CONFIG", action=f"correct {path}")
 
 
 def _explain(model: type[Table], path: Path, error: ValidationError) -> list[FieldError]:

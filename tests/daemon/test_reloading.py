@@ -129,6 +129,14 @@ class TestWhatIsNot:
         assert "not reloaded: configuration: " in status
         assert "'nonsense' is not a setting" in status
 
+    async def test_a_configuration_that_is_wrong_is_a_warning_and_nothing_else(
+        self, reloaded: Reloaded
+    ) -> None:
+        reloaded.edit("origin =", "nonsense = 1\norigin =")
+        await reloaded.reload()
+        warned = [line["level"] for line in reloaded.logged("not_reloaded")]
+        assert (warned, reloaded.logged("reloaded")) == (["warning"], [])
+
     async def test_is_forgotten_once_it_can_be(self, reloaded: Reloaded) -> None:
         reloaded.edit("drain_s = 5", "drain_s = 6")
         await reloaded.reload()

@@ -70,7 +70,8 @@ class TestAConfiguration:
 
     def test_that_is_nested_without_end_is_refused(self, side: Side) -> None:
         side.toml.write_text("x = " + "[" * 100_000)
-        assert refusal(side.toml).reason == "BAD_CONFIG"
+        refused = refusal(side.toml)
+        assert (refused.reason, refused.action) == ("BAD_CONFIG", f"correct {side.toml}")
 
     def test_that_is_huge_is_not_parsed(self, side: Side) -> None:
         side.toml.write_bytes(b"#" * (2 << 20))
