@@ -87,6 +87,9 @@ class TestANodeWhosePeerIsSilent:
     async def test_fits_on_one_screen(self, node: Node) -> None:
         assert len((await status(node)).out.splitlines()) <= 24
 
+    async def test_says_that_it_never_had_a_backup_nor_an_audit(self, node: Node) -> None:
+        assert (await status(node)).out.count("never\n") == 2
+
     async def test_says_when_its_certificate_ends(self, node: Node) -> None:
         ends = (await status(node, "--json")).data["certificates"]
         assert [end["name"] for end in ends] == ["node", "authority", "peer_authority"]

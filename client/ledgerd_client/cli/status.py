@@ -27,12 +27,12 @@ def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """
     settings = Settings.from_file(config)
     found = asyncio.run(get_status(settings, settings.read_trust()))
-    emit(_fields(found), as_json=as_json)
+    emit(_fields(found, never=None if as_json else "never"), as_json=as_json)
     if found.troubles:
         raise typer.Exit(NEEDS_SOMEBODY)
 
 
-def _fields(found: pb.GetStatusResponse) -> dict[str, object]:
+def _fields(found: pb.GetStatusResponse, never: str | None) -> dict[str, object]:
     return {
         "node": found.origin,
         "version": found.version,
@@ -60,8 +60,8 @@ def _fields(found: pb.GetStatusResponse) -> dict[str, object]:
             for end in found.certificates
         ],
         "disk_free_bytes": found.disk_free_bytes,
-        "backed_up_at": _time(found.backed_up_at),
-        "audited_at": _time(found.audited_at),
+        "backed_up_at": _time(found.backed_up_at) or never,
+        "audited_at": _time(found.audited_at) or never,
         "troubles": [
             {"trouble": one.code, "says": one.says, "do": one.do, "runbook": one.alert}
             for one in found.troubles
