@@ -40,7 +40,7 @@ from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
 from ledgerd.synced import sync
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import NotReadyError, StoreError
+from ledgerd_client.core.errors import InputError, NotReadyError, StoreError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.merkle import leaf_hash
 from ledgerd_client.core.opening import open_log_checkpoint
@@ -67,8 +67,10 @@ def backup(
     Back a node's ledger up into a new directory below `to`, as write_backup does; it may serve.
 
     What became of it then stands in its data directory (BackupResult). Raises NotReadyError, and
-    leaves the backups that there are, when the store is known to hold less than it did.
+    leaves the backups that there are, when the store is known to hold less than it did; InputError
+    INSIDE_DATA.
     """
+    _check_outside(config, to)
     trust = load_trust(config)
     with ExitStack() as stack:
         store = stack.enter_context(closing(LmdbStore.open(config.store, readonly=True)))
@@ -87,6 +89,17 @@ def backup(
         )
     BackupResult(clock(), made.entries, str(made.path)).write(config.data)
     return made
+
+
+def _check_outside(config: Config, to: Path) -> None:
+    """What befalls the data directory must not befall its backups."""
+    for inside in (config.data, config.store, config.peer_store):
+        if to.resolve().is_relative_to(inside.resolve()):
+            raise InputError(
+                f"{to} lies in {inside}, which it would back up",
+                reason="INSIDE_DATA",
+                action="name a directory outside of data, best on another disk",
+            )
 
 
 def write_backup(

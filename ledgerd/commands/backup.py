@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ledgerd.commands.options import NODE_TOML, ConfigFile
+from ledgerd.commands.saying import say
 
 
 def backup(
@@ -29,13 +30,16 @@ def backup(
     from ledgerd import backing_up
     from ledgerd.config import Config
 
+    loaded = Config.load(config)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("backing up", total=None)
         made = backing_up.backup(
-            Config.load(config),
+            loaded,
             to,
             keep=keep,
             clock=lambda: time.time_ns() // 1000,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{made.path}: {made.entries} entries, {made.added} of them new, read back whole.")
+    if to.stat().st_dev == loaded.data.stat().st_dev:
+        say(f"{to} is on the file system of the ledger itself: keep a copy of it elsewhere.")

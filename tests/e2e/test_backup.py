@@ -22,12 +22,13 @@ PAYLOAD = b"name;score\nA;700\n"
 @dataclass(frozen=True)
 class Restored:
     """
-    said: by `ledgerd backup`; refused: by the same on an older store; before: a receipt from before;
-    size: when the disk died.
+    said: by `ledgerd backup`, and beside it, told; refused: by the same on an older store; before: a
+    receipt from before; size: when the disk died.
     """
 
     border: Border
     said: str
+    told: str
     refused: str
     before: Receipt
     size: int
@@ -56,7 +57,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
         config, backups = border.mainland.config, str(scratch / "backups")
         backup = (LEDGERD, "backup", "--config", str(config), "--to", backups)
         declare(border)
-        run(*backup)
+        told = run(*backup).stderr
         assert border.mainland.stop() == 0
         older = shutil.copytree(config.parent / "data" / "store", scratch / "older")
         border.mainland.start()
@@ -72,7 +73,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
         shutil.rmtree(store)
         run(LEDGERD, "restore", "--config", str(config), "--from", backups)
         border.mainland.start()
-        yield Restored(border, said, refused.stderr.decode(), before, size)
+        yield Restored(border, said, told, refused.stderr.decode(), before, size)
     finally:
         border.close()
 
@@ -84,6 +85,11 @@ class TestABackup:
             ("sha256sum", "--check", "--quiet", "SHA256SUMS"), cwd=made, check=False
         )
         assert done.returncode == 0
+
+    def test_on_the_ledgers_own_file_system_is_made_and_named_as_such(
+        self, restored: Restored
+    ) -> None:
+        assert "keep a copy of it elsewhere" in restored.told
 
     def test_of_a_store_that_was_rolled_back_is_none(self, restored: Restored) -> None:
         """Its backups would take the place of those that it is to be restored from."""

@@ -13,14 +13,15 @@ from ledger.law_world import LawWorld, at
 from ledger.world import Node
 from mirror.served import Rows, differing, erase, rows_of
 from peer.sides import trust_of
+from recovery.scene import Scene
 
 from ledgerd.assembling import assemble
-from ledgerd.backing_up import BackedUp, write_backup
+from ledgerd.backing_up import BackedUp, backup, write_backup
 from ledgerd.backup_files import OWN, PEER, entry_files, find_backup
 from ledgerd.backup_sources import OwnLog
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import FieldError, LedgerError, StoreError
+from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
 
 
@@ -205,6 +206,24 @@ class TestIncrements:
         other.mainland.append(other.contract(), *[other.transfer() for _ in range(30)])
         elsewhere = Kept(other, kept.to)
         assert elsewhere.make().added == other.mainland.size
+
+
+class TestWhereItLies:
+    @pytest.mark.parametrize("place", [".", "backups", "store", "peer/x", "store/../../data/x"])
+    async def test_is_not_in_what_is_backed_up(self, scene: Scene, place: str) -> None:
+        await scene.node.close()
+        config = scene.node.config
+        with pytest.raises(InputError) as caught:
+            backup(config, config.data / place, keep=7, clock=scene.clock, progress=lambda *_: None)
+        assert caught.value.reason == "INSIDE_DATA"
+
+    async def test_is_not_where_a_link_leads_there(self, scene: Scene, tmp_path: Path) -> None:
+        await scene.node.close()
+        config, link = scene.node.config, tmp_path / "link"
+        link.symlink_to(config.data)
+        with pytest.raises(InputError) as caught:
+            backup(config, link / "x", keep=7, clock=scene.clock, progress=lambda *_: None)
+        assert caught.value.reason == "INSIDE_DATA"
 
 
 class TestACrash:
