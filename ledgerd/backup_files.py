@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import LedgerError, NotFoundError, StoreError
+from ledgerd_client.core.errors import LedgerError, StoreError
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.jsonfile import format_json, parse_json
 from ledgerd_client.keyfile import open_private, read_file
@@ -157,14 +157,6 @@ def find_backup(path: Path) -> Path | None:
         return path
     found = backups_in(path) if path.is_dir() else []
     return found[-1] if found else None
-
-
-def need_backup(path: Path) -> Path:
-    """As find_backup; raises NotFoundError."""
-    found = find_backup(path)
-    if found is None:
-        raise NotFoundError(f"there is no backup in {path}", action="check the path and the mount")
-    return found
 
 
 def drop(backup: Path) -> None:
