@@ -140,8 +140,8 @@ class TestWhatIsRefused:
         assert node.process is not None
         assert f"process {node.process.pid} (ALREADY_SERVED)" in done.stderr
 
-    def test_keys_that_were_made_for_a_trial(self, node: Node) -> None:
-        done = run(LEDGERD, "serve", "--config", str(node.config), code=2)
+    def test_keys_that_were_made_for_a_trial(self, border: Border) -> None:
+        done = run(LEDGERD, "serve", "--config", str(border.mainland.config), code=2)
         assert "(THROWAWAY_KEY)" in done.stderr
 
     def test_a_new_ledger_where_one_is(self, node: Node, tmp_path: Path) -> None:
