@@ -112,8 +112,8 @@ def serve(
     after a crash as after a stop, and never makes one.
     """
     from ledgerd.config import Config
-    from ledgerd.logs import configure_logs
-    from ledgerd.telemetry import export_traces
+    from ledgerd.observe.logs import configure_logs
+    from ledgerd.observe.telemetry import export_traces
 
     loaded = Config.load(config)
     configure_logs(loaded.log_level)
@@ -175,7 +175,7 @@ def mirror(
     from rich.progress import Progress
 
     from ledgerd import mirroring
-    from ledgerd.logs import configure_logs
+    from ledgerd.observe.logs import configure_logs
     from ledgerd_client.config import Settings
 
     configure_logs("warning")

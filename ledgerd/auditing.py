@@ -16,10 +16,10 @@ from ledgerd.ledger.audit import Auditor
 from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
 from ledgerd.ledger.sampling import Sampler
 from ledgerd.ledger.verifying import AuditError
+from ledgerd.observe.results import AuditResult
 from ledgerd.peer.store import PeerStore
 from ledgerd.peer.stored import stored_replica
 from ledgerd.projections.registry import load_history
-from ledgerd.results import AuditResult
 from ledgerd.store.base import Store
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock

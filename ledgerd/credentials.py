@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ledgerd.config import Config, Tls
-from ledgerd.vitals import CertificateEnd
+from ledgerd.observe.vitals import CertificateEnd
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
 from ledgerd_client.core.errors import FieldError, InputError

@@ -12,7 +12,7 @@ from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.ledger.child import tune_collector
 from ledgerd.node import Node
-from ledgerd.notify import Notifier
+from ledgerd.observe.notify import Notifier
 from ledgerd.reloading import Reloader
 
 _log = structlog.get_logger()

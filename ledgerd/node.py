@@ -41,17 +41,17 @@ from ledgerd.ledger.standing import Standing, losses_end
 from ledgerd.ledger.tally import Tally
 from ledgerd.ledger.ticker import Ticker
 from ledgerd.ledger.workers import Workers
-from ledgerd.metrics import Metrics
-from ledgerd.notify import Notifier
+from ledgerd.observe.metrics import Metrics
+from ledgerd.observe.notify import Notifier
+from ledgerd.observe.status import describe
+from ledgerd.observe.troubles import troubles
+from ledgerd.observe.vitals import OPEN, CertificateEnd
+from ledgerd.observe.watching import Watch
 from ledgerd.peer.carried import CarriedPeer, Exchange
 from ledgerd.peer.node import PeerSide
 from ledgerd.signing import LiveKeys, OwnEntries
-from ledgerd.status import describe
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
-from ledgerd.troubles import troubles
-from ledgerd.vitals import OPEN, CertificateEnd
-from ledgerd.watching import Watch
 from ledgerd.writing import WriterProcess, Writing
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.checkpoint import Checkpoint

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from ledgerd.config import Config
 from ledgerd.init import rule_set_of
 from ledgerd.ledger.call import Call
-from ledgerd.logs import set_level
 from ledgerd.node import Node
-from ledgerd.notify import Notifier
+from ledgerd.observe.logs import set_level
+from ledgerd.observe.notify import Notifier
 from ledgerd_client.core.errors import LedgerError
 
 # Settings, and tables of them, that are taken over.

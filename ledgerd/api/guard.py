@@ -23,7 +23,7 @@ from ledgerd.api.errors import Context, abort, as_ours
 from ledgerd.api.identity import AuthContext, Caller, Identified, set_caller
 from ledgerd.api.limits import Rates, Shares
 from ledgerd.api.traced import traced
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd_client.core.errors import MalformedError, UnauthenticatedError
 from ledgerd_client.transport import CHECKPOINT_METADATA, PEER_CHECKPOINT_METADATA, to_status
 

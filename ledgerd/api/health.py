@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 
 from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
-from ledgerd.troubles import APPEND, FRESH, PARTS, Trouble
+from ledgerd.observe.troubles import APPEND, FRESH, PARTS, Trouble
 from ledgerd_client.core.errors import BusyError, NotFoundError
 
 # How long one watch lasts; its caller asks again.

@@ -21,7 +21,7 @@ from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.replicated import nobody_waits
 from ledgerd.ledger.sequencer import Appends
 from ledgerd.ledger.writer import Outcome
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd_client import tracing
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb

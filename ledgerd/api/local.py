@@ -22,7 +22,7 @@ from ledgerd.api.public import Public, PublicHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import ALLOWED
 from ledgerd.api.tailing import Desk
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import ForbiddenError, InputError, NotReadyError, UnavailableError
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES

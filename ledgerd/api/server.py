@@ -27,8 +27,8 @@ from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.replicated import Standby
 from ledgerd.ledger.standing import Standing
-from ledgerd.metrics import Metrics
-from ledgerd.troubles import Trouble
+from ledgerd.observe.metrics import Metrics
+from ledgerd.observe.troubles import Trouble
 from ledgerd_client._proto import body_pb2, service_pb2, service_pb2_grpc
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted

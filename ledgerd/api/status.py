@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from ledgerd.api.threads import InThread
-from ledgerd.troubles import alert, troubles
-from ledgerd.vitals import Watched
+from ledgerd.observe.troubles import alert, troubles
+from ledgerd.observe.vitals import Watched
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.rulebook import RULES
 

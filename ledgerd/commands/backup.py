@@ -27,13 +27,13 @@ def backup(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ledgerd import backing_up
+    from ledgerd.backup import making
     from ledgerd.config import Config
 
     loaded = Config.load(config)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("backing up", total=None)
-        made = backing_up.backup(
+        made = making.backup(
             loaded,
             to,
             keep=keep,

@@ -17,7 +17,7 @@ import typer
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 if TYPE_CHECKING:
-    from ledgerd.recovering import Found
+    from ledgerd.recovery.collecting import Found
 
 
 def restore(
@@ -68,8 +68,8 @@ def recover(
     anew, with new keys. Each goes on where it was cut short; the node does not run meanwhile.
     """
     from ledgerd.config import Config
-    from ledgerd.declaring import request_loss
-    from ledgerd.logs import configure_logs
+    from ledgerd.observe.logs import configure_logs
+    from ledgerd.recovery.declaring import request_loss
     from ledgerd_client.core.errors import FieldError
 
     loaded = Config.load(config)
@@ -93,8 +93,8 @@ def recover(
 
 
 async def _restore(config: Any, copy: Path) -> int:
-    from ledgerd.assembling import as_store
-    from ledgerd.restoring import check_absent, restore
+    from ledgerd.backup.assembling import as_store
+    from ledgerd.recovery.restoring import check_absent, restore
 
     check_absent(config)
     async with as_store(config, copy, **_how()) as store:
@@ -102,8 +102,8 @@ async def _restore(config: Any, copy: Path) -> int:
 
 
 async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
-    from ledgerd.assembling import as_store
-    from ledgerd.recovering import peer_of, recover, take_back
+    from ledgerd.backup.assembling import as_store
+    from ledgerd.recovery.collecting import peer_of, recover, take_back
 
     async with AsyncExitStack() as stack:
         stores = [
@@ -130,8 +130,8 @@ def _say_ready(port: int) -> None:
 
 
 async def _declare(config: Any, path: Path, also: list[Path]) -> int:
-    from ledgerd.declaring import declare
-    from ledgerd.recovering import peer_of
+    from ledgerd.recovery.collecting import peer_of
+    from ledgerd.recovery.declaring import declare
     from ledgerd_client.approval import Approval
     from ledgerd_client.keyfile import read_file
 

@@ -10,7 +10,7 @@ from ledgerd_client.core.errors import LedgerError
 
 def explain(error: LedgerError) -> None:
     """Say an error in one line, with what to do."""
-    from ledgerd.logs import in_journal, prefix
+    from ledgerd.observe.logs import in_journal, prefix
 
     marked = prefix("error") if in_journal() else ""
     say(f"{marked}ledgerd: {error.message} ({error.reason}). What to do: {error.action}.")

@@ -17,7 +17,7 @@ from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import explain
 
 if TYPE_CHECKING:
-    from ledgerd.promoting import Asked
+    from ledgerd.standby.promoting import Asked
 
 # For the file that the authority sends back.
 _LOOK_EVERY_S: Final = 0.2
@@ -37,7 +37,7 @@ def standby(
     from rich.progress import Progress
 
     from ledgerd.config import Config
-    from ledgerd.logs import configure_logs
+    from ledgerd.observe.logs import configure_logs
 
     configure_logs("warning")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -54,7 +54,7 @@ def standby(
 
 
 async def _stand_by(config: Any, **options: Any) -> None:
-    from ledgerd.standing_by import stand_by
+    from ledgerd.standby.following import stand_by
 
     running = asyncio.create_task(stand_by(config, say=explain, **options))
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,7 +80,7 @@ def promote(
     appends as soon as the peer has cosigned the LOSS, and from then on nothing by the old node.
     """
     from ledgerd.config import Config
-    from ledgerd.logs import configure_logs
+    from ledgerd.observe.logs import configure_logs
     from ledgerd_client.core.errors import FieldError
 
     if request is None and loss is None:
@@ -100,16 +100,16 @@ def promote(
 
 
 async def _ask(config: Any, request: Path) -> Asked:
-    from ledgerd.promoting import request_promotion
-    from ledgerd.recovering import peer_of
+    from ledgerd.recovery.collecting import peer_of
+    from ledgerd.standby.promoting import request_promotion
 
     async with peer_of(config) as client:
         return await request_promotion(config, request, client, random=os.urandom)
 
 
 async def _take(config: Any, loss: Path) -> int:
-    from ledgerd.promoting import promote as take
-    from ledgerd.recovering import peer_of
+    from ledgerd.recovery.collecting import peer_of
+    from ledgerd.standby.promoting import promote as take
     from ledgerd_client.approval import Approval
     from ledgerd_client.keyfile import read_file
 

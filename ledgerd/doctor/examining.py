@@ -19,7 +19,7 @@ from ledgerd.doctor.result import Result, Verdict, unknown, well, wrong
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import Standing
 from ledgerd.projections.registry import key_entries, load_history
-from ledgerd.recovering import peer_of
+from ledgerd.recovery.collecting import peer_of
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import served_by
 from ledgerd_client._proto import body_pb2 as pb

@@ -22,7 +22,7 @@ from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.replicated import Standby
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.identity import PEER

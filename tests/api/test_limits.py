@@ -29,7 +29,7 @@ from ledgerd.api.threads import InThread
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.views import TransferAnswer
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import BusyError
 from ledgerd_client.core.header import Header

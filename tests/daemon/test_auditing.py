@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from border import LEDGERD, run
-from daemon.test_metrics import Watched
+from observe.test_metrics import Watched
 from nodes import Side, free_port, make_sides, now, serve
 
 from ledgerd.auditing import audit, audit_part
-from ledgerd.results import AuditResult
+from ledgerd.observe.results import AuditResult
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64

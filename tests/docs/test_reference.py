@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ledgerd.api.roles import ALLOWED
 from ledgerd.config import Config
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,7 @@ from nodes import Side
 from peer.sides import Clock, rounds
 from stateful.node import Acknowledged, MortalNode
 
-from ledgerd import declaring, recovering, restoring
+from ledgerd.recovery import collecting, declaring, restoring
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -128,8 +128,8 @@ class Scene:
     def restore(self, copy: Path, of: MortalNode | None = None) -> int:
         return restoring.restore((of or self.node).config, copy, **self.how)
 
-    async def recover(self, *copies: Path) -> recovering.Found:
-        return await recovering.recover(self.node.config, self.node.wire, copies, **self.how)
+    async def recover(self, *copies: Path) -> collecting.Found:
+        return await collecting.recover(self.node.config, self.node.wire, copies, **self.how)
 
     async def request(self) -> LossRequest:
         out = self.data / "loss-request.json"
@@ -151,10 +151,10 @@ class Scene:
         await self.node.open()
 
     async def give_back(self, institution: str, bodies: Iterable[bytes]) -> None:
-        async with recovering.opened(self.node.config, **self.how) as recovery:
+        async with collecting.opened(self.node.config, **self.how) as recovery:
             for body in bodies:
                 await recovery.give_back(institution, body)
 
     async def missing(self) -> list[Header]:
-        async with recovering.opened(self.node.config, **self.how) as recovery:
+        async with collecting.opened(self.node.config, **self.how) as recovery:
             return list(recovery.missing())

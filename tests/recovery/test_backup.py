@@ -15,10 +15,10 @@ from mirror.served import Rows, differing, erase, rows_of
 from peer.sides import trust_of
 from recovery.scene import Scene
 
-from ledgerd.assembling import assemble
-from ledgerd.backing_up import BackedUp, backup, write_backup
-from ledgerd.backup_files import OWN, PEER, entry_files, find_backup
-from ledgerd.backup_sources import OwnLog
+from ledgerd.backup.assembling import assemble
+from ledgerd.backup.files import OWN, PEER, entry_files, find_backup
+from ledgerd.backup.making import BackedUp, backup, write_backup
+from ledgerd.backup.sources import OwnLog
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError

@@ -11,7 +11,7 @@ import pytest
 from builders import EXPORTER
 from recovery.scene import Scene
 
-from ledgerd import recovering
+from ledgerd.recovery import collecting
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
@@ -33,7 +33,7 @@ class Erased:
 
     def found(self) -> bytes | None:
         """What is recovered of it, in the directory of the recovery."""
-        own = self.scene.data / recovering.RECOVERING / "own"
+        own = self.scene.data / collecting.RECOVERING / "own"
         with closing(LmdbStore.open(own, readonly=True)) as store, store.snapshot() as snapshot:
             return snapshot.get(Table.BODIES, u64(self.index))
 
@@ -77,7 +77,7 @@ class TestAnErasedBody:
         await erased.scene.recover(*(reversed(copies) if newest_first else copies))
         assert erased.found() is None
         salt = pb.Body.FromString(erased.body).salt
-        own = erased.scene.data / recovering.RECOVERING / "own"
+        own = erased.scene.data / collecting.RECOVERING / "own"
         # Nor was it ever written: what is deleted stays in the file's pages.
         assert not any(salt in file.read_bytes() for file in own.iterdir())
 

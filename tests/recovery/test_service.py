@@ -10,10 +10,10 @@ import pytest
 from builders import EXPORTER
 from recovery.scene import Scene
 
-from ledgerd import recovering
 from ledgerd.api.identity import Caller, set_caller
 from ledgerd.api.recovery import RecoveryHandlers
 from ledgerd.peer.recovery import Recovery
+from ledgerd.recovery import collecting
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.identity import INSTITUTION
@@ -49,7 +49,7 @@ async def desk(scene: Scene) -> AsyncIterator[Desk]:
     await scene.settle()
     await scene.lose()
     await scene.recover()
-    async with recovering.opened(scene.node.config, **scene.how) as recovery:
+    async with collecting.opened(scene.node.config, **scene.how) as recovery:
         indexes = [each.index for each in placed if each is not None]
         yield Desk(recovery, [item.body for item in items], indexes)
 

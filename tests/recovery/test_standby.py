@@ -18,7 +18,6 @@ import pytest
 from recovery.scene import Scene
 from stateful.node import MortalNode
 
-from ledgerd import restoring
 from ledgerd.api.standby import StandbyHandlers
 from ledgerd.api.tailing import Desk
 from ledgerd.config import Config
@@ -26,10 +25,11 @@ from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.replicated import Standby
 from ledgerd.mirror.follower import Follower
 from ledgerd.mirror.store import MirrorStore
-from ledgerd.notify import Notifier
+from ledgerd.observe.notify import Notifier
 from ledgerd.peer.replaced import find_foreign_loss
-from ledgerd.promoting import promote, request_promotion
-from ledgerd.standing_by import check_log_key_elsewhere, follow
+from ledgerd.recovery import restoring
+from ledgerd.standby.following import check_log_key_elsewhere, follow
+from ledgerd.standby.promoting import promote, request_promotion
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.approval import Approval

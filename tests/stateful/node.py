@@ -19,7 +19,6 @@ from peer.sides import QUOTA, Clock, InProcess, Wire
 
 from ledgerd.config import Config
 from ledgerd.credentials import NodeKeys, load_trust
-from ledgerd.declaring import declare, request_loss
 from ledgerd.ledger.audit import Auditor
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committed, Committer
@@ -33,8 +32,9 @@ from ledgerd.peer.node import PeerSide
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.spent import Spent
 from ledgerd.peer.submit import newest_cosigned
-from ledgerd.recovering import RECOVERING, recover
-from ledgerd.restoring import restore
+from ledgerd.recovery.collecting import RECOVERING, recover
+from ledgerd.recovery.declaring import declare, request_loss
+from ledgerd.recovery.restoring import restore
 from ledgerd.rotating import request_rotation
 from ledgerd.signing import LiveKeys, OwnEntries
 from ledgerd.store.base import Snapshot, Store, Transaction

@@ -21,12 +21,12 @@ from ledgerd.api.server import RecoveryServer
 from ledgerd.config import Config
 from ledgerd.credentials import NodeTls, load_trust
 from ledgerd.ledger.keyring import Keyring
-from ledgerd.lost_tail import lost_decisions
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.ports import PeerClient
 from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.submit import newest_cosigned
+from ledgerd.recovery.lost_tail import lost_decisions
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd_client.core.chain import SignatureCheck, check_signatures

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, closing
 from hashlib import sha256
 from pathlib import Path
 
-from ledgerd.backup_files import OWN, PEER, Manifest, entry_files, find_backup, read_entries
+from ledgerd.backup.files import OWN, PEER, Manifest, entry_files, find_backup, read_entries
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.ledger.head import Head

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ledgerd.backup_files import (
+from ledgerd.backup.files import (
     MANIFEST,
     OWN,
     SUMS,
@@ -30,12 +30,12 @@ from ledgerd.backup_files import (
     sums_of,
     write_entries,
 )
-from ledgerd.backup_sources import OwnLog, SourceLog, peers_log
+from ledgerd.backup.sources import OwnLog, SourceLog, peers_log
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.ledger.standing import Standing
+from ledgerd.observe.results import BackupResult
 from ledgerd.projections.erased import ErasedBody
-from ledgerd.results import BackupResult
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import hold
 from ledgerd.synced import sync

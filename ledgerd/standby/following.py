@@ -15,7 +15,7 @@ from ledgerd.ledger.sequencer import MAX_GROUP
 from ledgerd.ledger.workers import Workers
 from ledgerd.mirror.follower import Follower
 from ledgerd.mirror.store import MirrorStore
-from ledgerd.notify import Notifier
+from ledgerd.observe.notify import Notifier
 from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import load_history
 from ledgerd_client._proto import body_pb2 as pb

@@ -20,8 +20,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ledgerd.scraped import MetricsServer
-from ledgerd.vitals import OPEN, Vitals, Watched
+from ledgerd.observe.scraped import MetricsServer
+from ledgerd.observe.vitals import OPEN, Vitals, Watched
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.rulebook import RULES
 

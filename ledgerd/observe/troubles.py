@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ledgerd.vitals import OPEN, CertificateEnd, Vitals
+from ledgerd.observe.vitals import OPEN, CertificateEnd, Vitals
 
 # What a trouble keeps from working: parts that a health check may ask for.
 APPEND: Final = "append"

@@ -17,9 +17,9 @@ from nodes import Client, Node, free_port, make_sides, refused, serve
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from ledgerd.metrics import Metrics
+from ledgerd.observe.metrics import Metrics
+from ledgerd.observe.scraped import MOST_CONNECTIONS
 from ledgerd.rules import lateness
-from ledgerd.scraped import MOST_CONNECTIONS
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.header import Header

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, Protocol
 
-from ledgerd.backup_files import OWN, PEER
+from ledgerd.backup.files import OWN, PEER
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.tree import frontier

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ledgerd.notify import Notifier
+from ledgerd.observe.notify import Notifier
 
 Listen = Callable[[str], socket.socket]
 

@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = """
 import structlog
-from ledgerd.logs import configure_logs, set_level
+from ledgerd.observe.logs import configure_logs, set_level
 
 log = structlog.get_logger()
 configure_logs("info")
@@ -47,7 +47,7 @@ class TestTheLevel:
 
 RAISING = """
 import structlog
-from ledgerd.logs import configure_logs
+from ledgerd.observe.logs import configure_logs
 
 configure_logs("info")
 try:

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
-from ledgerd.telemetry import export_traces
+from ledgerd.observe.telemetry import export_traces
 from ledgerd_client import LedgerClient, Settings, tracing
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.header import Header
@@ -205,7 +205,7 @@ class TestExporting:
 
     def test_a_program_that_ends_has_exported_what_it_made(self) -> None:
         code = (
-            "from ledgerd.telemetry import export_traces\n"
+            "from ledgerd.observe.telemetry import export_traces\n"
             "from ledgerd_client import tracing\n"
             "export_traces({'OTEL_TRACES_EXPORTER': 'console'})\n"
             "with tracing.span('commit', records=3): pass\n"

@@ -16,7 +16,7 @@ from ledgerd.credentials import NodeKeys, load_trust
 from ledgerd.ledger.head import Head, follows_another
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.peer.spent import Spent
-from ledgerd.recovering import Clock, Random, put_aside, store_in
+from ledgerd.recovery.collecting import Clock, Random, put_aside, store_in
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd_client.core.errors import FieldError, NotReadyError, StoreError

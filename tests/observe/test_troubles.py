@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ledgerd import troubles as judging
-from ledgerd.troubles import APPEND, FRESH, PEER, alert, troubles
-from ledgerd.vitals import OPEN, CertificateEnd, Vitals
+from ledgerd.observe import troubles as judging
+from ledgerd.observe.troubles import APPEND, FRESH, PEER, alert, troubles
+from ledgerd.observe.vitals import OPEN, CertificateEnd, Vitals
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 1_000_000

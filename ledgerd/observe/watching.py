@@ -14,11 +14,11 @@ from ledgerd.ledger.replicated import Standby
 from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.tally import Tally
+from ledgerd.observe.results import AuditResult, BackupResult
+from ledgerd.observe.vitals import OPEN, CertificateEnd, Inventory, Vitals
 from ledgerd.peer.node import PeerSide
 from ledgerd.projections.transfers import UNJUDGED
-from ledgerd.results import AuditResult, BackupResult
 from ledgerd.store.base import Store
-from ledgerd.vitals import OPEN, CertificateEnd, Inventory, Vitals
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import recorded_at_of
 from ledgerd_client.core.history import KeyHistory

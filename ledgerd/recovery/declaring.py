@@ -22,8 +22,8 @@ from ledgerd.ledger.standing import REPLACED_FILE, SHOWN_FILE, HighWater, write_
 from ledgerd.peer.ports import PeerClient
 from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.spent import Spent
-from ledgerd.rebuilding import declare_loss, hand_over, rebuild
-from ledgerd.recovering import RECOVERING, Clock, Random, check_base, opened, put_aside
+from ledgerd.recovery.collecting import RECOVERING, Clock, Random, check_base, opened, put_aside
+from ledgerd.recovery.rebuilding import declare_loss, hand_over, rebuild
 from ledgerd.rotating import make_next
 from ledgerd.signing import put_in_place, recall_entry_key
 from ledgerd.store.lmdb import LmdbStore

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from nodes import make_sides, serve
 
-from ledgerd.status import describe
-from ledgerd.vitals import Vitals
+from ledgerd.observe.status import describe
+from ledgerd.observe.vitals import Vitals
 
 WELL: dict[str, Any] = {**{field.name: 0 for field in fields(Vitals)}, "why_not": ""}
 LATE = {"size": 12, "cosigned_size": 10, "cosign_lag_s": 59.9}

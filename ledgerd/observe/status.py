@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ledgerd.vitals import Vitals
+from ledgerd.observe.vitals import Vitals
 
 _MINUTE_S: Final = 60
 
