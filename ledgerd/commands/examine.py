@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ledgerd.commands.exits import BAD_INPUT, FAILED
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 
-_WRONG: Final = 1
-_BAD_CONFIGURATION: Final = 2
 _STYLES: Final = {"ok": "green", "wrong": "bold red", "could not tell": "yellow"}
 
 
@@ -39,7 +38,7 @@ def check(config: ConfigFile = NODE_TOML, as_json: Json = False) -> None:
         else:
             typer.echo(f"{fault.message} ({fault.reason}). What to do: {fault.action}.")
     if faults:
-        raise typer.Exit(_BAD_CONFIGURATION)
+        raise typer.Exit(BAD_INPUT)
     if not as_json:
         typer.echo(f"{config}: every setting is allowed.")
 
@@ -66,7 +65,7 @@ def doctor(config: ConfigFile = NODE_TOML, as_json: Json = False) -> None:
     else:
         _print(results)
     if any(result.verdict is Verdict.WRONG for result in results.values()):
-        raise typer.Exit(_WRONG)
+        raise typer.Exit(FAILED)
 
 
 def _print(results: Mapping[str, Result]) -> None:

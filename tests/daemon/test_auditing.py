@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from border import LEDGERD, run
-from observe.test_metrics import Watched
 from nodes import Side, free_port, make_sides, now, serve
+from observe.test_metrics import Watched
 
 from ledgerd.auditing import audit, audit_part
 from ledgerd.observe.results import AuditResult

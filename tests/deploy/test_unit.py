@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from border import BIN, LEDGERD
 
-from ledgerd.__main__ import BAD_INPUT, STORE_FAILED
+from ledgerd.commands.exits import BAD_INPUT, STORE_FAILED
 from ledgerd.config import Config
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
