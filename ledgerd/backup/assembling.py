@@ -28,7 +28,7 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import FieldError
+from ledgerd_client.core.errors import InputError, StoreError
 from ledgerd_client.core.trust import Trust
 
 Clock = Callable[[], int]
@@ -43,11 +43,11 @@ async def as_store(
     A store that holds what a copy does: the copy itself, or one that is made of a backup.
 
     The latter lies in the data directory while the block lasts. Raises AuditError for what is not
-    as the log says, FieldError WRONG_ORIGIN, StoreError.
+    as the log says, FieldError WRONG_ORIGIN, InputError NO_STORE, StoreError.
     """
-    backup = find_backup(copy)
+    backup = find_backup(copy, config.origin)
     if backup is None:
-        yield copy
+        yield _store_in(copy)
         return
     scratch = config.data / f"assembly-{sha256(str(backup).encode()).hexdigest()[:16]}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -56,7 +56,6 @@ async def as_store(
         await assemble(
             backup,
             scratch,
-            config.origin,
             load_trust(config),
             clock=clock,
             random=random,
@@ -68,10 +67,25 @@ async def as_store(
         shutil.rmtree(scratch)
 
 
+def _store_in(copy: Path) -> Path:
+    """The store that a copy is, or that lies in a data directory."""
+    path = copy / "store" if (copy / "store").is_dir() else copy
+    try:
+        LmdbStore.open(path, readonly=True).close()
+    except StoreError as error:
+        if error.reason != "NO_STORE":
+            raise
+        raise InputError(
+            f"there is neither a backup nor a store in {copy}",
+            reason="NO_STORE",
+            action="name a backup, or a directory of backups, or a store",
+        ) from None
+    return path
+
+
 async def assemble(
     backup: Path,
     scratch: Path,
-    origin: str,
     trust: Trust,
     *,
     clock: Clock,
@@ -81,14 +95,13 @@ async def assemble(
 ) -> None:
     """Make `store` in an empty directory out of a backup; raises as as_store does."""
     manifest = Manifest.read(backup)
-    if manifest.origin != origin:
-        raise FieldError(f"{backup} is of {manifest.origin}, not {origin}", reason="WRONG_ORIGIN")
     peer_store = PeerStore.open(scratch / "peer", quota=quota, random=random)
     with closing(peer_store):
         peer = await _replay(peer_store, manifest, backup, trust, clock)
         made = LmdbStore.create(scratch / "store", instance=random(16), map_size=map_size)
         with closing(made):
-            await asyncio.to_thread(_write, made, manifest, backup, trust.authority(origin), peer)
+            authority = trust.authority(manifest.origin)
+            await asyncio.to_thread(_write, made, manifest, backup, authority, peer)
 
 
 async def _replay(

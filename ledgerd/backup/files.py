@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.errors import LedgerError, StoreError
+from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.jsonfile import format_json, parse_json
 from ledgerd_client.keyfile import open_private, read_file
@@ -58,8 +58,11 @@ class Manifest:
 
     @classmethod
     def read(cls, backup: Path) -> Self:
-        """Read the manifest of a backup; raises InputError."""
-        return parse_json(_FORMAT, cls, read_file(backup / MANIFEST))
+        """Read the manifest of a backup; raises StoreError BAD_BACKUP."""
+        try:
+            return parse_json(_FORMAT, cls, read_file(backup / MANIFEST))
+        except InputError as error:
+            raise bad_backup(f"{backup / MANIFEST}: {error.message}") from error
 
     @property
     def end(self) -> Checkpoint:
@@ -147,16 +150,37 @@ def sums_of(backup: Path) -> str:
 
 
 def backups_in(directory: Path) -> list[Path]:
-    """The backups of a directory, the oldest first."""
+    """The backups of a directory, of whatever logs, the oldest first."""
     return sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name))
 
 
-def find_backup(path: Path) -> Path | None:
-    """The backup at path, or the newest one in it; None where there is none."""
+def backups_at(path: Path) -> list[Path]:
+    """What a path names: the backup there, or those of the directory; none where it is neither."""
     if (path / MANIFEST).is_file():
-        return path
-    found = backups_in(path) if path.is_dir() else []
-    return found[-1] if found else None
+        return [path]
+    return backups_in(path) if path.is_dir() else []
+
+
+def find_backup(path: Path, origin: str) -> Path | None:
+    """
+    The newest of a log's backups that a path names; None where there is none of any log.
+
+    Raises FieldError WRONG_ORIGIN where all are of other logs, StoreError BAD_BACKUP.
+    """
+    others: dict[str, None] = {}
+    for each in reversed(backups_at(path)):
+        held = Manifest.read(each).origin
+        if held == origin:
+            return each
+        others[held] = None
+    if others:
+        raise FieldError(
+            f"{path} has backups of {', '.join(sorted(others))}, and none of {origin}",
+            reason="WRONG_ORIGIN",
+            action="name the directory of this log's own, or see whether `origin` in the"
+            " configuration is right",
+        )
+    return None
 
 
 def drop(backup: Path) -> None:
@@ -171,5 +195,5 @@ def bad_backup(message: str) -> LedgerError:
     return StoreError(
         message,
         reason="BAD_BACKUP",
-        action="keep it as it is, and take the backup before it",
+        action="move it away as it is, and take the backup before it",
     )

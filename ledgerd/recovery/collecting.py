@@ -71,8 +71,7 @@ async def recover(
         await recovery.fetch(client)
         check_base(config, recovery)
         size = recovery.own.verified_size
-        places = [store_in(copy) for copy in copies]
-        places += [config.store] if config.store.exists() else []
+        places = [*copies, *([config.store] if config.store.exists() else [])]
         lost: dict[str, None] = {}
         for by_node in (True, False):
             for place in places:
@@ -210,11 +209,6 @@ async def peer_of(config: Config) -> AsyncIterator[GrpcPeerClient]:
 
 async def _check_signatures(checks: list[SignatureCheck]) -> None:
     await asyncio.to_thread(check_signatures, checks)
-
-
-def store_in(path: Path) -> Path:
-    """The store of a copy: itself, or of a data directory."""
-    return path / "store" if (path / "store").is_dir() else path
 
 
 def put_aside(path: Path, clock: Clock) -> None:

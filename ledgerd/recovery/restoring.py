@@ -16,7 +16,7 @@ from ledgerd.credentials import NodeKeys, load_trust
 from ledgerd.ledger.head import Head, follows_another
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.peer.spent import Spent
-from ledgerd.recovery.collecting import Clock, Random, put_aside, store_in
+from ledgerd.recovery.collecting import Clock, Random, put_aside
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd_client.core.errors import FieldError, NotReadyError, StoreError
@@ -38,7 +38,7 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
         check_absent(config)
         unfinished = config.data / _RESTORING
         shutil.rmtree(unfinished, ignore_errors=True)
-        _copy(store_in(copy), unfinished, random)
+        LmdbStore.copy(copy, unfinished, instance=random(16))
         with closing(LmdbStore.open(unfinished, map_size=config.limits.map_size)) as store:
             history = Keyring(store, config.origin, trust.authority(config.origin)).history
             present = _in_force(keys, history)
@@ -50,19 +50,6 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
         put_aside(config.peer_store, clock)
         unfinished.rename(config.store)
     return size
-
-
-def _copy(source: Path, to: Path, random: Random) -> None:
-    try:
-        LmdbStore.copy(source, to, instance=random(16))
-    except StoreError as error:
-        if error.reason != "NO_STORE":
-            raise
-        raise StoreError(
-            error.message,
-            reason="NO_STORE",
-            action="name a backup, or a directory of backups, or a store",
-        ) from None
 
 
 def _of_a_standby(copy: Path) -> NotReadyError:

@@ -258,7 +258,8 @@ def _no_store(message: str) -> StoreError:
     return StoreError(
         message,
         reason="NO_STORE",
-        action="check the path; a new ledger is made by `ledgerd init`",
+        action="check the path, and whether its disk is mounted; `ledgerd init` is for a new ledger"
+        " only",
     )
 
 

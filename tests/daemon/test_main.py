@@ -208,11 +208,15 @@ class TestWhatIsRefused:
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "NO_STORE" in done.stderr
 
-    def test_restoring_from_what_is_no_copy(self, founded: Side, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("command", ["restore", "recover"])
+    @pytest.mark.parametrize("place", ["empty", "nowhere"])
+    def test_coming_back_from_what_is_no_copy(
+        self, founded: Side, tmp_path: Path, command: str, place: str
+    ) -> None:
         founded.config.store.rename(founded.config.data / "moved")
         (tmp_path / "empty").mkdir()
-        done = run("restore", "--config", founded.toml, "--from", tmp_path / "empty")
-        assert (done.returncode, "ledgerd init" in done.stderr) == (1, False)
+        done = run(command, "--config", founded.toml, "--from", tmp_path / place)
+        assert (done.returncode, "ledgerd init" in done.stderr) == (2, False)
         assert "name a backup, or a directory of backups, or a store" in done.stderr
 
     def test_throw_away_keys(self, founded: Side) -> None:

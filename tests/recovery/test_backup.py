@@ -16,7 +16,7 @@ from peer.sides import trust_of
 from recovery.scene import Scene
 
 from ledgerd.backup.assembling import assemble
-from ledgerd.backup.files import OWN, PEER, entry_files, find_backup
+from ledgerd.backup.files import MANIFEST, OWN, PEER, entry_files, find_backup
 from ledgerd.backup.making import BackedUp, backup, write_backup
 from ledgerd.backup.sources import OwnLog
 from ledgerd.store.lmdb import LmdbStore
@@ -64,15 +64,29 @@ class Kept:
         happens, self.meanwhile = self.meanwhile, lambda: None
         happens()
 
-    async def restored(self, origin: str = "") -> Rows:
+    @property
+    def origin(self) -> str:
+        return self.law.mainland.log.origin
+
+    def newest(self) -> Path | None:
+        """The backup that it would be restored from."""
+        return find_backup(self.to, self.origin)
+
+    def of_the_other_side(self) -> Kept:
+        """The peer's backups, in the same directory."""
+        law = LawWorld()
+        law.mainland, law.hong_kong = law.hong_kong, law.mainland
+        law.clock.now = self.law.clock.now
+        return Kept(law, self.to)
+
+    async def restored(self) -> Rows:
         """What a store holds that is made of the newest."""
-        backup, scratch = find_backup(self.to), self.to.parent / "scratch"
+        backup, scratch = self.newest(), self.to.parent / "scratch"
         assert backup is not None
         scratch.mkdir()
         await assemble(
             backup,
             scratch,
-            origin or self.law.mainland.log.origin,
             trust_of(self.law.mainland.log, self.law.hong_kong.log),
             clock=self.law.clock,
             random=os.urandom,
@@ -133,13 +147,28 @@ class TestRestoring:
         kept.make()
         kept.grow()
         made = kept.make()
-        assert find_backup(kept.to) == made.path
+        assert kept.newest() == made.path
 
-    async def test_refuses_another_log(self, kept: Kept) -> None:
-        kept.make()
+    def test_is_of_its_own_log_where_another_has_newer_ones(self, kept: Kept) -> None:
+        made = kept.make()
+        kept.of_the_other_side().make()
+        assert kept.newest() == made.path
+
+    @pytest.mark.parametrize("named", ["directory", "backup"])
+    def test_refuses_another_log_and_names_it(self, kept: Kept, named: str) -> None:
+        made, theirs = kept.make(), kept.law.hong_kong.log.origin
         with pytest.raises(FieldError) as caught:
-            await kept.restored(kept.law.hong_kong.log.origin)
+            find_backup({"directory": kept.to, "backup": made.path}[named], theirs)
         assert caught.value.reason == "WRONG_ORIGIN"
+        assert f"has backups of {kept.origin}, and none of {theirs}" in caught.value.message
+
+    def test_passes_over_none_that_cannot_be_read(self, kept: Kept) -> None:
+        """An older one in its place would lack entries, and nobody would have said so."""
+        kept.make()
+        (kept.make().path / MANIFEST).write_text("{}")
+        with pytest.raises(StoreError) as caught:
+            kept.newest()
+        assert caught.value.reason == "BAD_BACKUP"
 
     @pytest.mark.parametrize("log", [OWN, PEER])
     async def test_refuses_a_byte_that_changed(self, kept: Kept, log: str) -> None:
@@ -193,10 +222,8 @@ class TestIncrements:
 
     def test_leave_those_of_another_log_alone(self, kept: Kept) -> None:
         others = kept.make().path.name
-        law = LawWorld()
-        law.mainland, law.hong_kong = law.hong_kong, law.mainland
-        law.clock.now = kept.law.clock.now
-        made = [Kept(law, kept.to).make(keep=1).path.name for _ in range(2)]
+        another = kept.of_the_other_side()
+        made = [another.make(keep=1).path.name for _ in range(2)]
         assert kept.names() == [others, made[-1]]
 
     async def test_begin_anew_where_the_log_is_another(self, kept: Kept) -> None:
@@ -234,7 +261,7 @@ class TestACrash:
         kept.meanwhile = self.die
         with pytest.raises(KeyboardInterrupt):
             kept.make()
-        assert find_backup(kept.to) is None
+        assert kept.newest() is None
 
     def test_leaves_nothing_once_the_next_was_made(self, kept: Kept) -> None:
         kept.meanwhile = self.die
@@ -259,7 +286,7 @@ class TestReadingBack:
 
         with pytest.raises(StoreError) as caught:
             kept.make(change=lie)
-        assert (caught.value.reason, find_backup(kept.to)) == ("BAD_BACKUP", None)
+        assert (caught.value.reason, kept.newest()) == ("BAD_BACKUP", None)
 
     def test_a_body_that_is_not_its_headers_is_no_backup(self, kept: Kept) -> None:
         def lie(log: OwnLog) -> None:
