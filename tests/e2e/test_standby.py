@@ -12,6 +12,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -74,7 +75,11 @@ class Exporter:
 
 @dataclass
 class Scene:
-    """The primary's data is kept at `old`, for the day it comes back; seconds: until all went on."""
+    """
+    The primary's data is kept at `old`, for the day it comes back; seconds: until all went on.
+
+    served: whether anybody listened at the node's address while only the standby ran.
+    """
 
     border: Border
     standby: Standby
@@ -82,6 +87,7 @@ class Scene:
     before: dict[str, int]
     after: dict[str, int]
     seconds: float
+    served: bool
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +106,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         border.mainland.kill()
         began = time.monotonic()
         shutil.move(border.mainland.config.parent / "data", scratch / "old")
+        served = is_served(address(standby.node.config))
         assert standby.node.stop() == 0
         # What it said before its disk died; some of that the load has not read yet.
         load.read_what_is_there()
@@ -110,12 +117,22 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         load.wait_for_more(100)
         load.stop()
         print(f"\nfrom the disk's death to the next receipt: {seconds:.1f} s")  # noqa: T201
-        yield Scene(border, standby, scratch / "old", before, load.acknowledged, seconds)
+        yield Scene(border, standby, scratch / "old", before, load.acknowledged, seconds, served)
     finally:
         if load is not None:
             load.close()
         standby.node.close()
         border.close()
+
+
+def is_served(place: str) -> bool:
+    """Whether connections are taken at host:port."""
+    host, port = place.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port))).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def recorded(config: Path) -> dict[str, list[int]]:
@@ -128,7 +145,15 @@ def recorded(config: Path) -> dict[str, list[int]]:
     return found
 
 
+class TestUntilThen:
+    def test_the_standby_serves_no_method_to_anybody(self, scene: Scene) -> None:
+        assert not scene.served
+
+
 class TestPromoted:
+    def test_it_serves_where_the_node_did(self, scene: Scene) -> None:
+        assert is_served(address(scene.standby.node.config))
+
     def test_the_peer_cosigns_what_comes_now(self, scene: Scene) -> None:
         with client(scene.border, HOSPITAL) as hospital:
             declared = hospital.declare(payload=PAYLOAD, **STATEMENT)

@@ -15,7 +15,7 @@ from random import Random
 
 import grpc
 import pytest
-from api.test_matrix import MATRIX, METHODS, STANDBY
+from api.callers import MATRIX, METHODS, STANDBY
 from border import Border, audit
 from e2e import raw
 from e2e.raw import World
