@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -63,6 +63,12 @@ class Manifest:
             return parse_json(_FORMAT, cls, read_file(backup / MANIFEST))
         except InputError as error:
             raise bad_backup(f"{backup / MANIFEST}: {error.message}") from error
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many entries it has of the log, and of the peer's."""
+        peer_end = self.peer_end
+        return self.end.size, peer_end.size if peer_end else 0
 
     @property
     def end(self) -> Checkpoint:
@@ -140,13 +146,16 @@ def read_entries(file: EntryFile) -> Iterator[list[pb.FollowedEntry]]:
         raise bad_backup(f"{file.path} ends at entry {place}")
 
 
-def sums_of(backup: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hex; raises OSError."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def sums_of(backup: Path, digest: Callable[[Path], str] = digest_of) -> str:
     """What `sha256sum --check` reads, of every file of entries."""
-    lines = []
-    for path in sorted(backup.glob("*.entries")):
-        with path.open("rb") as file:
-            lines.append(f"{file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
-    return "".join(lines)
+    files = sorted(backup.glob("*.entries"))
+    return "".join(f"{digest(path)}  {path.name}\n" for path in files)
 
 
 def backups_in(directory: Path) -> list[Path]:
@@ -155,10 +164,20 @@ def backups_in(directory: Path) -> list[Path]:
 
 
 def backups_at(path: Path) -> list[Path]:
-    """What a path names: the backup there, or those of the directory; none where it is neither."""
-    if (path / MANIFEST).is_file():
-        return [path]
-    return backups_in(path) if path.is_dir() else []
+    """
+    What a path names: the backup there, or those of the directory; none where it is neither.
+
+    Raises InputError where it cannot be looked at.
+    """
+    try:
+        if (path / MANIFEST).is_file():
+            return [path]
+        return backups_in(path) if path.is_dir() else []
+    except OSError as error:
+        raise InputError(
+            f"cannot look into {path}: {error.strerror}",
+            action="run it as the user whose backups they are, or as root",
+        ) from error
 
 
 def find_backup(path: Path, origin: str) -> Path | None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from ledgerd.commands.exits import BAD_INPUT, FAILED
-from ledgerd.commands.options import NODE_TOML, ConfigFile
+from ledgerd.commands.options import NODE_TOML, ConfigFile, Json
+from ledgerd.commands.saying import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ledgerd.doctor.result import Result
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 
 _STYLES: Final = {"ok": "green", "wrong": "bold red", "could not tell": "yellow"}
 
@@ -80,6 +79,6 @@ def _print(results: Mapping[str, Result]) -> None:
 
 
 def _said(result: Result) -> str:
-    """Without what could steer a terminal: names come from files, and from who answered."""
-    words = f"{result.found}\n→ {result.action}" if result.action else result.found
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in words)
+    """Names come from files, and from who answered."""
+    lines = [result.found, *([f"→ {result.action}"] if result.action else [])]
+    return "\n".join(map(printable, lines))

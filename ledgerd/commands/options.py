@@ -10,4 +10,5 @@ import typer
 # Where the package has it.
 NODE_TOML: Final = Path("/etc/ledgerd/node.toml")
 
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file.")]

@@ -21,6 +21,10 @@ def explain(error: LedgerError) -> None:
 
 
 def say(words: str) -> None:
-    """Say a line."""
-    # Without what could steer a terminal: part of a message may come from a stranger's file.
-    typer.echo("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in words), err=True)
+    """Say a line, part of which may come from a stranger's file."""
+    typer.echo(printable(words), err=True)
+
+
+def printable(words: str) -> str:
+    """A line without what could steer a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in words)

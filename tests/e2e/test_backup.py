@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -98,6 +99,37 @@ class TestABackup:
     def test_has_a_result_for_the_node_to_tell(self, restored: Restored) -> None:
         result = restored.border.mainland.config.parent / "data" / "backup-result.json"
         assert f'"entries": {restored.size}' in result.read_text()
+
+
+class TestTheList:
+    def test_has_a_line_for_each(self, restored: Restored) -> None:
+        """On a machine that has the backups and nothing else of the node's."""
+        made = Path(restored.said.split(": ")[0])
+        names = sorted(path.name for path in made.parent.iterdir() if path.is_dir())
+        said = run(LEDGERD, "backup", "--to", str(made.parent), "--list", "--verify").stdout
+        rows = [line.split() for line in said.splitlines() if line.startswith("2")]
+        assert [(row[0], row[-1]) for row in rows] == [(name, "verified") for name in names]
+
+    def test_ends_with_1_where_one_is_not_whole(self, restored: Restored, tmp_path: Path) -> None:
+        copy = shutil.copytree(Path(restored.said.split(": ")[0]), tmp_path / "copy")
+        (copy / "SHA256SUMS").write_text("")
+        done = subprocess.run(
+            (LEDGERD, "backup", "--to", copy, "--list", "--verify", "--json"),
+            capture_output=True,
+            check=False,
+        )
+        (row,) = map(json.loads, done.stdout.splitlines())
+        assert (done.returncode, row["whole"], row["entries"]) == (1, False, restored.size)
+
+    def test_of_a_wrong_directory_is_one_line(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            (LEDGERD, "backup", "--to", tmp_path, "--list"),
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"there is no backup in {tmp_path}: it is empty (NO_BACKUP)" in done.stderr
 
 
 class TestTheNodeOnIt:

@@ -17,6 +17,7 @@ from recovery.scene import Scene
 
 from ledgerd.backup.assembling import assemble
 from ledgerd.backup.files import MANIFEST, OWN, PEER, entry_files, find_backup
+from ledgerd.backup.listing import examine, find_backups
 from ledgerd.backup.making import BackedUp, backup, write_backup
 from ledgerd.backup.sources import OwnLog
 from ledgerd.store.lmdb import LmdbStore
@@ -334,3 +335,75 @@ class TestErasure:
         made = kept.make(change=lambda _log: erase(kept.law, erased))
         assert made.entries == kept.law.mainland.size
         assert differing(await kept.restored(), kept.law.mainland) == []
+
+
+def damage(file: Path) -> None:
+    """Another file in its place: the one that other backups share stays as it is."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.unlink()
+    file.write_bytes(data)
+
+
+class TestTheList:
+    def test_is_of_all_logs_and_says_how_far_each_goes(self, kept: Kept) -> None:
+        own = kept.make()
+        another = kept.of_the_other_side()
+        made = [own, another.make()]
+        assert [
+            (each.path, each.origin, each.entries, each.peer_entries, each.fault)
+            for each in examine(find_backups(kept.to), verify=True)
+        ] == [
+            (made[0].path, kept.origin, kept.law.mainland.size, kept.law.hong_kong.size, ""),
+            (
+                made[1].path,
+                another.origin,
+                another.law.mainland.size,
+                another.law.hong_kong.size,
+                "",
+            ),
+        ]
+
+    def test_says_when_each_was_made(self, kept: Kept) -> None:
+        kept.make()
+        (listed,) = examine(find_backups(kept.to), verify=False)
+        assert listed.made_at == kept.law.clock.now
+
+    @pytest.mark.parametrize(
+        ("spoil", "said"),
+        [
+            (lambda path: entry_files(path, OWN)[-1].path.unlink(), "the files of own end at entry"),
+            (lambda path: entry_files(path, PEER)[-1].path.unlink(), "the files of peer end at entry"),
+            (lambda path: (path / MANIFEST).write_text("{}"), "not a ledgerd-backup/v1 file"),
+            (lambda path: (path / "SHA256SUMS").unlink(), "cannot read"),
+            (lambda path: damage(entry_files(path, OWN)[-1].path), "its files are not what its SHA256SUMS says"),
+        ],
+        ids=["a file of its log is gone", "one of the peer's is", "no manifest", "no sums", "rot"],
+    )  # fmt: skip
+    def test_names_what_is_not_whole(
+        self, kept: Kept, spoil: Callable[[Path], None], said: str
+    ) -> None:
+        kept.make()
+        kept.grow()
+        spoil(kept.make().path)
+        whole, spoilt = examine(find_backups(kept.to), verify=True)
+        assert (whole.fault, said in spoilt.fault) == ("", True)
+
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (lambda _place: None, "there is no such directory"),
+            (Path.mkdir, "it is empty"),
+            (lambda place: (place / "store").mkdir(parents=True), "it holds a store"),
+            (lambda place: (place / "else").mkdir(parents=True), "it holds something else"),
+            (lambda place: (place / ".unfinished-x").mkdir(parents=True), "or was cut short"),
+        ],
+        ids=["nowhere", "empty", "a store", "something else", "cut short"],
+    )
+    def test_says_why_there_is_none(
+        self, tmp_path: Path, make: Callable[[Path], None], said: str
+    ) -> None:
+        make(tmp_path / "place")
+        with pytest.raises(InputError) as caught:
+            find_backups(tmp_path / "place")
+        assert (caught.value.reason, said in caught.value.message) == ("NO_BACKUP", True)
