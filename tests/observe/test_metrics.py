@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 from nodes import Client, Node, free_port, make_sides, refused, serve
+from prometheus_client import Info
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
@@ -173,40 +175,81 @@ class TestTheEndpoint:
         assert caught.value.reason == "CANNOT_LISTEN"
 
 
-class TestIdleConnections:
+@dataclass
+class Endpoint:
+    """One that serves metrics, and connections to it that ask for nothing; closed at the end."""
+
+    port: int
+    opened: ExitStack
+
+    def connect(self, count: int) -> list[socket.socket]:
+        return [self._connect() for _ in range(count)]
+
+    def _connect(self) -> socket.socket:
+        made = self.opened.enter_context(socket.socket())
+        # So that little is on its way unless somebody takes it.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        made.settimeout(60)
+        made.connect(("127.0.0.1", self.port))
+        return made
+
+
+class TestConnectionsThatKeepItWaiting:
     @pytest.fixture
-    def port(self) -> Iterator[int]:
-        with Metrics().serve("127.0.0.1:0") as port:
-            yield port
+    def metrics(self) -> Metrics:
+        return Metrics()
 
     @pytest.fixture
-    def idle(self, port: int) -> Iterator[list[socket.socket]]:
-        with ExitStack() as stack:
-            yield [
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-                for _ in range(5 * MOST_CONNECTIONS)
-            ]
+    def endpoint(self, metrics: Metrics) -> Iterator[Endpoint]:
+        with metrics.serve("127.0.0.1:0") as port, ExitStack() as opened:
+            yield Endpoint(port, opened)
 
-    def test_take_no_more_threads_than_a_few(self, port: int) -> None:
+    @pytest.fixture
+    def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is closed for its lateness while a test lasts."""
+        monkeypatch.setattr("ledgerd.observe.scraped._PATIENCE_S", 1_000_000)
+
+    @pytest.fixture
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ledgerd.observe.scraped._PATIENCE_S", 0.1)
+
+    @pytest.mark.usefixtures("patient")
+    def test_take_no_more_threads_than_a_few(self, endpoint: Endpoint) -> None:
         before = threading.active_count()
-        with ExitStack() as stack:
-            for _ in range(5 * MOST_CONNECTIONS):
-                idle = socket.create_connection(("127.0.0.1", port), timeout=60)
-                stack.enter_context(idle)
-            # The last of them is over the cap: once it is closed, all have been looked at.
-            assert idle.recv(1) == b""
-            assert threading.active_count() <= before + MOST_CONNECTIONS
+        idle = endpoint.connect(5 * MOST_CONNECTIONS)
+        # The last has taken its place: so all have been looked at.
+        assert idle[-MOST_CONNECTIONS - 1].recv(1) == b""
+        assert threading.active_count() <= before + MOST_CONNECTIONS
 
-    def test_are_closed_and_a_scrape_is_answered(
-        self, port: int, idle: list[socket.socket]
-    ) -> None:
-        assert {each.recv(1) for each in idle} == {b""}
-        assert b"ledgerd_build_info" in scraped(port)
+    @pytest.mark.usefixtures("patient")
+    @pytest.mark.parametrize("said", [b"", b"G", b"GET /metrics HTTP/1.1\r\nA: b\r\n"])
+    def test_keep_no_scraper_waiting(self, endpoint: Endpoint, said: bytes) -> None:
+        for each in endpoint.connect(MOST_CONNECTIONS):
+            each.sendall(said)
+        assert b"ledgerd_build_info" in scraped(endpoint.port)
 
-    def test_print_nothing(
-        self, idle: list[socket.socket], capfd: pytest.CaptureFixture[str]
+    @pytest.mark.usefixtures("patient")
+    def test_nor_do_those_that_do_not_take_what_they_asked_for(
+        self, metrics: Metrics, endpoint: Endpoint
     ) -> None:
-        broken = idle.pop(0)
+        Info("much", "More than sockets hold.", registry=metrics.registry).info({"a": "b" * 2**23})
+        for each in endpoint.connect(MOST_CONNECTIONS):
+            each.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            each.recv(1)
+        assert b"ledgerd_build_info" in scraped(endpoint.port)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_are_closed_however_many_bytes_they_dribble(self, endpoint: Endpoint) -> None:
+        (slow,) = endpoint.connect(1)
+        dribbled = 0
+        with suppress(ConnectionError):  # it is closed
+            while not select.select([slow], [], [], 0.05)[0] and dribbled < 1000:
+                dribbled += slow.send(b"G")
+        assert 0 < dribbled < 1000
+
+    @pytest.mark.usefixtures("impatient")
+    def test_print_nothing(self, endpoint: Endpoint, capfd: pytest.CaptureFixture[str]) -> None:
+        broken, *idle = endpoint.connect(MOST_CONNECTIONS)
         broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         broken.close()
         for each in idle:
@@ -215,10 +258,6 @@ class TestIdleConnections:
 
 
 def scraped(port: int) -> bytes:
-    """What is answered, once there is a thread for it."""
-    while True:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
-                return bytes(reply.read())
-        except ConnectionError:
-            continue
+    """What a scraper is answered at once."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as reply:
+        return bytes(reply.read())
