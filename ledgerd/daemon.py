@@ -11,7 +11,7 @@ import structlog
 from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.ledger.child import tune_collector
-from ledgerd.node import Node
+from ledgerd.node.running import Node
 from ledgerd.observe.notify import Notifier
 from ledgerd.reloading import Reloader
 
@@ -40,7 +40,7 @@ async def run(
         node = Node(config, stack, background, notifier, throwaway=throwaway)
         port = await node.start()
         tune_collector()
-        _log.info("serving", origin=config.origin, port=port, size=node.reader.head().size)
+        _log.info("serving", origin=config.origin, port=port, size=node.opened.reader.head().size)
         notifier.ready(node.status)
         if reload is not None and load is not None:
             background.start(Reloader(node, notifier, load).run(reload))

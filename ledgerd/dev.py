@@ -16,12 +16,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ledgerd.clock import now
 from ledgerd.config import NEWEST, Config
 from ledgerd.credentials import NodeKeys
 from ledgerd.init import found
@@ -367,8 +367,3 @@ def _grant(who: Regulator) -> pb.Grant:
 
 def new_key() -> SigningKey:
     return SigningKey(secrets.token_bytes(32))
-
-
-def now() -> int:
-    """µs since the epoch, UTC."""
-    return time.time_ns() // 1000

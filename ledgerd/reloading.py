@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ledgerd.config import Config
 from ledgerd.init import rule_set_of
 from ledgerd.ledger.call import Call
-from ledgerd.node import Node
+from ledgerd.node.running import Node
 from ledgerd.observe.logs import set_level
 from ledgerd.observe.notify import Notifier
 from ledgerd_client.core.errors import LedgerError
@@ -71,10 +71,10 @@ class Reloader:
     async def _adopt(self, config: Config) -> None:
         """Put the configured rules in force, from the log's next entry on, if others are."""
         rules = rule_set_of(config.rules)
-        if rules == self._node.reader.rule_set():
+        if rules == self._node.opened.reader.rule_set():
             return
-        entry = self._node.own_entries.sign(rule_set=rules)
-        (outcome,) = (await self._node.sequencer.append(Call.of([entry]))).outcomes
+        entry = self._node.opened.own_entries.sign(rule_set=rules)
+        (outcome,) = (await self._node.parts.sequencer.append(Call.of([entry]))).outcomes
         if isinstance(outcome, LedgerError):
             raise outcome
         _log.info("rules_adopted", entry=outcome, law=rules.law)

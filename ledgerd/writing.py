@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledgerd.clock import now
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.child import Child
 from ledgerd.ledger.committer import Committed, Committer
@@ -114,7 +114,7 @@ def _make_committer(writing: Writing) -> Callable[..., Any]:
         entry_key=writing.entry_key,
         authority=writing.authority,
         peer_log=StoredPeerLog(peer_store, writing.peer_origin, writing.peer_authority),
-        clock=lambda: time.time_ns() // 1000,
+        clock=now,
         random=os.urandom,
         cosigned=lambda: cosigned_size(peer_store),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def audit(
             bar.update(task, completed=done, total=total)
 
         if nights is None:
-            said = auditing.audit(loaded, progress, clock=_now)
+            said = auditing.audit(loaded, progress, clock=now)
         else:
-            said = auditing.audit_part(loaded, nights, progress, clock=_now)
+            said = auditing.audit_part(loaded, nights, progress, clock=now)
     typer.echo(said)
 
 
@@ -68,9 +68,5 @@ def _go_on_in_a_child(config: Config) -> None:
         return
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code == -signal.SIGBUS:
-        raise keep_cut_short(config, clock=_now)
+        raise keep_cut_short(config, clock=now)
     raise typer.Exit(code if code >= 0 else 128 - code)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile, Json
 from ledgerd.commands.saying import printable, say
 
@@ -66,7 +66,7 @@ def _make(to: Path, config: Path, keep: int) -> None:
             loaded,
             to,
             keep=keep,
-            clock=lambda: time.time_ns() // 1000,
+            clock=now,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(f"{made.path}: {made.entries} entries, {made.added} of them new, read back whole.")

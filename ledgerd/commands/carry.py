@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 peer = typer.Typer(no_args_is_help=True, help="Reach the peer by files, where no link is allowed.")
@@ -31,7 +31,7 @@ def export(
     done = export_to_peer(
         Config.load(config),
         out,
-        clock=lambda: time.time_ns() // 1000,
+        clock=now,
         random=os.urandom,
     )
     typer.echo(

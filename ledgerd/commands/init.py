@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import say
 from ledgerd_client.core.errors import InputError
@@ -67,7 +67,7 @@ def _found(config: Config, genesis: Path) -> None:
     from ledgerd_client.keyfile import read_file
 
     approval = Approval.parse(read_file(genesis))
-    found(config, approval, clock=lambda: time.time_ns() // 1000, random=os.urandom)
+    found(config, approval, clock=now, random=os.urandom)
     say(f"Founded {config.origin} in {config.store}.")
     say("Compare with the other side, over the telephone: both trust files have the fingerprint")
     say(f"    {load_trust(config).fingerprint}")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 if TYPE_CHECKING:
@@ -149,4 +149,4 @@ def _listed(missing: Mapping[str, int]) -> str:
 
 
 def _how() -> dict[str, Any]:
-    return {"clock": lambda: time.time_ns() // 1000, "random": os.urandom}
+    return {"clock": now, "random": os.urandom}

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 
 
@@ -66,9 +66,7 @@ def rotate(
             install_certificate(loaded, approved)
             typer.echo("The certificate is in its place; a node that runs has it in a moment.")
             return
-        index = rotate_offline(
-            loaded, approved, clock=lambda: time.time_ns() // 1000, random=os.urandom
-        )
+        index = rotate_offline(loaded, approved, clock=now, random=os.urandom)
         typer.echo(f"Entry {index} puts the key in force. Start the node with `ledgerd serve`.")
         return
     if key is None or request is None or approval is not None:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Annotated
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import say
 
@@ -34,5 +34,5 @@ def adopt_rules(config: ConfigFile = NODE_TOML) -> None:
     from ledgerd.adopting import adopt_rules as adopt
     from ledgerd.config import Config
 
-    index = adopt(Config.load(config), clock=lambda: time.time_ns() // 1000, random=os.urandom)
+    index = adopt(Config.load(config), clock=now, random=os.urandom)
     say(f"Entry {index} puts them in force. Start the node again with `ledgerd serve`.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import explain
 
@@ -115,6 +116,4 @@ async def _take(config: Any, loss: Path) -> int:
 
     approval = Approval.parse(read_file(loss))
     async with peer_of(config) as client:
-        return await take(
-            config, approval, client, clock=lambda: time.time_ns() // 1000, random=os.urandom
-        )
+        return await take(config, approval, client, clock=now, random=os.urandom)

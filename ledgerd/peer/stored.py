@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from ledgerd.clock import now
 from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
@@ -50,12 +50,8 @@ class StoredPeerLog:
 
 def stored_replica(store: PeerStore, origin: str, authority: bytes) -> Replica:
     """The replica as it stands in its store, for reading alone; raises StoreError."""
-    return Replica(store, origin, authority, check=_no_replay, clock=_now)
+    return Replica(store, origin, authority, check=_no_replay, clock=now)
 
 
 async def _no_replay(checks: list[SignatureCheck]) -> None:
     raise StoreError("whoever reads another process's replica replays nothing")
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

@@ -181,7 +181,7 @@ def _died() -> StoreError:
 
 class MortalNode:
     """
-    A node composed as ledgerd.node does it, without server, workers and loops.
+    A node composed as ledgerd.node.parts does it, without server, workers and loops.
 
     Its directory was founded by `ledgerd init`'s own code; its process can end at any moment.
     """
