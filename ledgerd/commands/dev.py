@@ -36,13 +36,14 @@ def dev(
     Two nodes, their authorities, four institutions and three regulators, with throw-away keys that
     prove nothing. A directory that holds a border already is started as it is.
     """
-    from ledgerd import dev as border
+    from ledgerd.dev.making import BorderRules, make_border
+    from ledgerd.dev.running import describe, run_border
 
     if not directory.exists():
-        border.make_border(directory, border.BorderRules(acknowledge_within, record_within, law))
+        make_border(directory, BorderRules(acknowledge_within, record_within, law))
     elif prepare:
         raise InputError(f"{directory} is there already", reason="FILE_EXISTS")
-    for line in border.describe(directory):
+    for line in describe(directory):
         say(line)
     if not prepare:
-        raise typer.Exit(border.run_border(directory))
+        raise typer.Exit(run_border(directory))

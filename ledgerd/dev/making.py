@@ -1,29 +1,25 @@
 """
-`ledgerd dev`: a whole border on loopback, to try things on.
+Making a border: a throw-away authority and operator on each side, their nodes, and the parties.
 
-Two nodes as two processes, a throw-away authority and operator on each side, four institutions and
-three regulators with their settings. Its keys are marked as throw-away, and `ledgerd serve` refuses
-them: nothing that they sign proves anything.
+Its keys are marked as throw-away, and `ledgerd serve` refuses them: nothing that they sign proves
+anything.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
-import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from ledgerd.clock import now
 from ledgerd.config import NEWEST, Config
 from ledgerd.credentials import NodeKeys
+from ledgerd.dev.parties import INSTITUTIONS, REGULATORS, SIDES, Regulator, Side, node_settings
 from ledgerd.init import found
 from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.standing import HighWater, write_mark
@@ -42,61 +38,8 @@ from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR, Spif
 from ledgerd_client.keyfile import KeyFile, write_key_file, write_new
 from ledgerd_client.pki import CertificateRequest, TlsKey, Validity
 
-HOST = "127.0.0.1"
-_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
-_PR_SET_PDEATHSIG = 1
-LIFE = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side of the border."""
-
-    name: str
-    origin: str
-    domain: str
-
-
-@dataclass(frozen=True, slots=True)
-class Institution:
-    """One of the four that a new border has."""
-
-    name: str
-    id: str
-    side: str
-    place: int
-    sector: int
-    registered_as: str
-
-
-SIDES = (
-    Side("mainland", "mainland.dev.invalid/log", "mainland.dev.invalid"),
-    Side("hongkong", "hongkong.dev.invalid/log", "hongkong.dev.invalid"),
-)
-INSTITUTIONS = (
-    Institution("sz-hospital", "uscc.12440300MB0000001U", "mainland", 440300, 3, "深圳试验医院"),
-    Institution("gz-bank", "uscc.91440100MA0000002D", "mainland", 440100, 1, "广州试验银行"),
-    Institution("hk-clinic", "hkbr.50000001", "hongkong", 810000, 3, "香港試驗診所"),
-    Institution("hk-credit", "hkbr.50000002", "hongkong", 810000, 2, "香港試驗信貸資料社"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Regulator:
-    """Who may read on one side; without sectors, of every one."""
-
-    name: str
-    id: str
-    side: str
-    sectors: tuple[int, ...]
-    registered_as: str
-
-
-REGULATORS = (
-    Regulator("cac", "cac", "mainland", (), "试验网信部门"),
-    Regulator("dpo", "dpo", "hongkong", (), "試驗數字政策辦公室"),
-    Regulator("hkma", "hkma", "hongkong", (1, 2), "試驗金融管理局"),
-)
+_HOST: Final = "127.0.0.1"
+_LIFE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +64,8 @@ def make_border(directory: Path, rules: BorderRules) -> None:
             f"{directory} is there already",
             action="name another directory; a border that was made is started again as it is",
         ) from None
-    mainland, hongkong = free_ports()
-    endpoints = {"mainland": f"{HOST}:{mainland}", "hongkong": f"{HOST}:{hongkong}"}
+    mainland, hongkong = _free_ports()
+    endpoints = {"mainland": f"{_HOST}:{mainland}", "hongkong": f"{_HOST}:{hongkong}"}
     authorities = {side.name: _make_authority(directory, side) for side in SIDES}
     trust = Trust.of(authority.trust for authority in authorities.values())
     write_new(directory / "trust.txt", trust.format(), mode=0o644)
@@ -130,69 +73,16 @@ def make_border(directory: Path, rules: BorderRules) -> None:
         _SideMaker(directory, side, other, authorities, trust, endpoints, rules).make()
 
 
-def free_ports() -> tuple[int, int]:
+def _free_ports() -> tuple[int, int]:
     """Two ports of loopback that nobody listens on."""
     with socket.socket() as one, socket.socket() as two:
-        one.bind((HOST, 0))
-        two.bind((HOST, 0))
+        one.bind((_HOST, 0))
+        two.bind((_HOST, 0))
         return one.getsockname()[1], two.getsockname()[1]
 
 
-def node_settings(directory: Path, side: str) -> Path:
-    """Where a side's node has its configuration."""
-    return directory / side / "node" / "node.toml"
-
-
-def describe(directory: Path) -> list[str]:
-    """How to talk to a border, line by line, for whoever has just started it."""
-    loaded = {side.name: Config.load(node_settings(directory, side.name)) for side in SIDES}
-    home = directory / INSTITUTIONS[0].name
-    everybody = (*INSTITUTIONS, *REGULATORS)
-    return [
-        f"A border in {directory}. Its keys are throw-away: nothing here proves anything.",
-        *(f"  {name:12} {node.origin:26} {node.listen}" for name, node in loaded.items()),
-        *(f"  {who.name:12} {who.id:26} {directory / who.name}" for who in everybody),
-        "Try, in another terminal:",
-        f"  ledgerctl checkpoint --config {home / 'client.toml'}",
-    ]
-
-
-def run_border(directory: Path) -> int:
-    """
-    Serve both nodes until SIGINT or SIGTERM, or until one of them ends; returns an exit code.
-
-    Each is a process of its own, started again as it is when the border is started again.
-    """
-    nodes = [_start_node(node_settings(directory, side.name)) for side in SIDES]
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    while not stop.wait(0.2) and all(node.poll() is None for node in nodes):
-        pass
-    for node in nodes:
-        node.terminate()
-    codes = [node.wait() for node in nodes]
-    return 0 if stop.is_set() and not any(codes) else 1
-
-
-def _start_node(config: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ledgerd", "serve", "--config", str(config), "--throwaway"]
-    # A session of its own: Ctrl-C is for us, who end both in order.
-    return subprocess.Popen(  # noqa: S603 - our own program
-        command,
-        start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread runs here, and it calls C alone
-    )
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process in order should its parent be killed; of Linux alone."""
-    if _PRCTL is not None:
-        _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _make_authority(directory: Path, side: Side) -> Authority:
-    validity = Validity.starting(datetime.now(UTC), 2 * LIFE)
+    validity = Validity.starting(datetime.now(UTC), 2 * _LIFE)
     authority = Authority.create(side.origin, side.domain, validity=validity, throwaway=True)
     home = directory / side.name / "authority"
     for each in (home.parent, home):
@@ -243,7 +133,7 @@ class _SideMaker:
     ) -> Approval:
         home = self.directory / name
         home.mkdir(mode=0o700)
-        key, tls = new_key(), TlsKey.generate()
+        key, tls = _new_key(), TlsKey.generate()
         csr = CertificateRequest.make(tls, SpiffeId(self.side.domain, role, subject))
         request = EnrolmentRequest.make(
             origin=self.side.origin,
@@ -253,7 +143,7 @@ class _SideMaker:
             place=place,
             sector=sector,
         )
-        approval = self.authority.approve(request, now=datetime.now(UTC), life=LIFE, grant=grant)
+        approval = self.authority.approve(request, now=datetime.now(UTC), life=_LIFE, grant=grant)
         if role != OPERATOR:
             write_key_file(home / "signing.key", KeyFile(key, throwaway=True))
         write_new(home / "tls.key", tls.pem, mode=0o600)
@@ -266,19 +156,19 @@ class _SideMaker:
     def _make_node(self, admissions: list[Approval]) -> None:
         home = node_settings(self.directory, self.side.name).parent
         home.mkdir(mode=0o700)
-        keys = {name: new_key() for name in ("log", "entry", "cosigner")}
+        keys = {name: _new_key() for name in ("log", "entry", "cosigner")}
         for name, key in keys.items():
             write_key_file(home / f"{name}.key", KeyFile(key, throwaway=True))
         tls = TlsKey.generate()
         holder = SpiffeId(self.side.domain, PEER, self.side.name)
-        csr = CertificateRequest.make(tls, holder, ("localhost", HOST))
+        csr = CertificateRequest.make(tls, holder, ("localhost", _HOST))
         request = GenesisRequest.make(origin=self.side.origin, csr=csr, **keys)
         genesis = self.authority.begin(
             request,
             peer_origin=self.other.origin,
             peer_authority=self.authorities[self.other.name].verifier.public,
             now=datetime.now(UTC),
-            life=LIFE,
+            life=_LIFE,
         )
         write_new(home / "tls.key", tls.pem, mode=0o600)
         write_new(home / "trust.txt", self.trust.format(), mode=0o644)
@@ -311,7 +201,7 @@ class _SideMaker:
             write_mark(config.data, HighWater(store.instance, writer.head.size))
 
     def _node_toml(self) -> str:
-        return NODE_TOML.format(
+        return _NODE_TOML.format(
             origin=self.side.origin,
             id=self.side.name,
             listen=self.endpoints[self.side.name],
@@ -323,7 +213,7 @@ class _SideMaker:
         )
 
 
-NODE_TOML = """\
+_NODE_TOML = """\
 # Made by `ledgerd dev`. Its keys are throw-away.
 origin = "{origin}"
 id = "{id}"
@@ -361,9 +251,9 @@ record_within_s = {record_within_s}
 
 
 def _grant(who: Regulator) -> pb.Grant:
-    end = datetime.now(UTC) + LIFE
+    end = datetime.now(UTC) + _LIFE
     return pb.Grant(sectors=who.sectors, valid_from=now(), valid_until=to_micros("until", end))
 
 
-def new_key() -> SigningKey:
+def _new_key() -> SigningKey:
     return SigningKey(secrets.token_bytes(32))

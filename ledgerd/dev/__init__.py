@@ -1,0 +1,1 @@
+"""`ledgerd dev`: a border to try things on."""
