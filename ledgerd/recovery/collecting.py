@@ -76,10 +76,10 @@ async def recover(
         for by_node in (True, False):
             for place in places:
                 with closing(LmdbStore.open(place, readonly=True)) as store:
-                    await recovery.take_bodies(store, by_node=by_node)
+                    await recovery.bodies.take_bodies(store, by_node=by_node)
                     lost |= dict.fromkeys(lost_decisions(store, size))
-        await recovery.forget_erased()
-        return Found(size, recovery.missing_by_author(), tuple(lost))
+        await recovery.bodies.forget_erased()
+        return Found(size, recovery.bodies.missing_by_author(), tuple(lost))
 
 
 async def take_back(
@@ -100,7 +100,7 @@ async def take_back(
     async with opened(config, clock=clock, random=random) as recovery:
 
         def look() -> None:
-            if not set(recovery.missing_by_author()) - {""}:
+            if not set(recovery.bodies.missing_by_author()) - {""}:
                 stop.set()
 
         own = trust[config.origin].certificates
@@ -120,7 +120,7 @@ async def take_back(
         )
         server = RecoveryServer(
             guard,
-            RecoveryHandlers(recovery, look),
+            RecoveryHandlers(recovery.bodies, look),
             connection_age_s=config.timing.connection_age_s,
         )
         look()
@@ -131,7 +131,7 @@ async def take_back(
         )
         await stop.wait()
         await server.stop(config.timing.drain_s)
-        return Found(recovery.own.verified_size, recovery.missing_by_author())
+        return Found(recovery.own.verified_size, recovery.bodies.missing_by_author())
 
 
 class _Deaf:

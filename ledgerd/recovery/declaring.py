@@ -57,7 +57,7 @@ async def request_loss(config: Config, out: Path, *, clock: Clock, random: Rando
         log, cosigner = (
             _next_key(config, role, random) for role in (pb.ROLE_LOG, pb.ROLE_COSIGNER)
         )
-        missing = recovery.missing_by_author().total()
+        missing = recovery.bodies.missing_by_author().total()
         request = LossRequest.make(
             checkpoint=recovery.base, log_key=log, cosigner_key=cosigner, missing=missing
         )

@@ -17,7 +17,8 @@ from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.verifying import Given, LogVerifier
 from ledgerd.ledger.writer import Writer, sign_own
 from ledgerd.peer.anchors import Anchored, newest_anchor, put_anchored
-from ledgerd.peer.recovery import Held, Recovery
+from ledgerd.peer.bodies import Held
+from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.submit import put_newest_cosigned
 from ledgerd.peer.witness import put_cosigned
 from ledgerd.projections.erased import ErasedBody
@@ -49,7 +50,7 @@ def rebuild(store: Store, recovery: Recovery, authority: bytes) -> LogVerifier:
         head = Head.empty(own.origin)
         verifier = LogVerifier.load(snapshot, own.origin, authority, peer, head)
     for start in range(0, own.verified.size, _PAGE):
-        page = list(recovery.entries(start, min(start + _PAGE, own.verified.size)))
+        page = list(recovery.bodies.entries(start, min(start + _PAGE, own.verified.size)))
         with store.write() as transaction:
             _put(transaction, start, page)
             # Their signatures were checked on their way into the replica.

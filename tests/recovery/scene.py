@@ -153,8 +153,8 @@ class Scene:
     async def give_back(self, institution: str, bodies: Iterable[bytes]) -> None:
         async with collecting.opened(self.node.config, **self.how) as recovery:
             for body in bodies:
-                await recovery.give_back(institution, body)
+                await recovery.bodies.give_back(institution, body)
 
     async def missing(self) -> list[Header]:
         async with collecting.opened(self.node.config, **self.how) as recovery:
-            return list(recovery.missing())
+            return list(recovery.bodies.missing())

@@ -32,7 +32,7 @@ class Desk:
 
     @property
     def handlers(self) -> RecoveryHandlers:
-        return RecoveryHandlers(self.recovery, lambda: self.looked.append(True))
+        return RecoveryHandlers(self.recovery.bodies, lambda: self.looked.append(True))
 
     async def missing(self, start: int = 0) -> pb.ListMissingResponse:
         request = pb.ListMissingRequest(**{"from": start})
@@ -69,7 +69,7 @@ class TestWhoWroteThem:
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """However long the log, a call looks through so much of it and no more."""
-        monkeypatch.setattr("ledgerd.peer.recovery._LOOKED_THROUGH", 2)
+        monkeypatch.setattr("ledgerd.peer.bodies._LOOKED_THROUGH", 2)
         found, start, calls = [], 0, 0
         while calls == 0 or start:
             reply = await desk.missing(start)
