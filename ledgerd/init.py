@@ -16,8 +16,9 @@ from typing import Final
 from ledgerd.config import NEWEST, Config, Rules
 from ledgerd.credentials import NodeKeys, load_trust
 from ledgerd.ledger.founding import found_ledger
+from ledgerd.ledger.high_water import MARK_FILE, HighWater, write_mark
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater, write_mark
+from ledgerd.ledger.standing import SHOWN_FILE
 from ledgerd.rules.law import newest_law
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore

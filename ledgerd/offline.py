@@ -7,10 +7,11 @@ from contextlib import ExitStack, closing
 
 from ledgerd.config import Config
 from ledgerd.credentials import NodeKeys, load_trust
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.peer_log import NoPeerLog
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import HighWater, Standing, write_mark
+from ledgerd.ledger.standing import Standing
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.submit import cosigned_size
 from ledgerd.store.lmdb import LmdbStore

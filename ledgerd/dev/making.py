@@ -21,8 +21,8 @@ from ledgerd.config import NEWEST, Config
 from ledgerd.credentials import NodeKeys
 from ledgerd.dev.parties import INSTITUTIONS, REGULATORS, SIDES, Regulator, Side, node_settings
 from ledgerd.init import found
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.ledger.peer_log import NoPeerLog
-from ledgerd.ledger.standing import HighWater, write_mark
 from ledgerd.ledger.writer import Writer
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb

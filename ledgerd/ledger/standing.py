@@ -11,48 +11,24 @@ import asyncio
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
+from ledgerd.ledger.high_water import HighWater, read_mark, write_mark
 from ledgerd.ledger.reader import Reader
 from ledgerd.store.base import Store
 from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.checkpoint import Checkpoint
-from ledgerd_client.core.encoding import parse_decimal
-from ledgerd_client.core.errors import LedgerError, MalformedError, NotReadyError, StoreError
+from ledgerd_client.core.errors import LedgerError, NotReadyError, StoreError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.opening import open_log_checkpoint
 
-MARK_FILE: Final = "high-water"
 # A checkpoint that proved a rollback. Kept, so that a restart does not forget it.
 SHOWN_FILE: Final = "rolled-back"
 # A LOSS of this log that is not in the store: the log goes on elsewhere, by another key.
 REPLACED_FILE: Final = "replaced"
 _FOR_GOOD: Final = frozenset(("ROLLED_BACK", "REPLACED"))
 
-_MARK_HEAD = "ledgerd-high-water/v1"
 _MARK_INTERVAL_S = 1.0
-
-
-class HighWater(NamedTuple):
-    """Which store it was (16 bytes), and how many entries it is known to have held."""
-
-    instance: bytes
-    size: int
-
-    def format(self) -> bytes:
-        return f"{_MARK_HEAD}\n{self.instance.hex()}\n{self.size}\n".encode()
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file; raises MalformedError unless data is its one spelling."""
-        try:
-            _, instance, size, _ = data.decode("ascii").split("\n")
-            mark = cls(bytes.fromhex(instance), parse_decimal(size))
-        except (ValueError, MalformedError):  # UnicodeDecodeError is a ValueError
-            raise MalformedError(f"not a {_MARK_HEAD} file") from None
-        if mark.format() != data or len(mark.instance) != 16:
-            raise MalformedError(f"not a {_MARK_HEAD} file")
-        return mark
 
 
 class Standing:
@@ -108,7 +84,7 @@ class Standing:
 
     def start(self) -> None:
         """Judge the store by what the files say of it; raises StoreError if they can't be read."""
-        self._marked = self._read_mark()
+        self._marked = read_mark(self._directory)
         # After the mark: a node that serves the store commits first, and marks then.
         self._size = self._reader.head().size
         if self._marked is None:
@@ -244,22 +220,10 @@ class Standing:
         else:
             self._clear("MARK_FAILED")
 
-    def _read_mark(self) -> HighWater | None:
-        data = read_file(self._directory / MARK_FILE)
-        try:
-            return HighWater.parse(data)
-        except MalformedError:
-            return None  # as good as none: the peer is asked
-
 
 def losses_end(history: KeyHistory) -> int:
     """The size at which a log holds its newest LOSS; 0 for none."""
     return max((loss.size + 1 for loss in history.losses()), default=0)
-
-
-def write_mark(directory: Path, mark: HighWater) -> None:
-    """Replace the mark, durably; raises StoreError, and the old one is still there."""
-    replace_file(directory / MARK_FILE, mark.format())
 
 
 def _claimed_size(note: bytes) -> int:

@@ -16,9 +16,10 @@ from typing import Final
 from ledgerd.config import Config
 from ledgerd.credentials import NEXT, RETIRED, NodeKeys, beside, key_path, load_trust
 from ledgerd.init import rule_set_of
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import REPLACED_FILE, SHOWN_FILE, HighWater, write_mark
+from ledgerd.ledger.standing import REPLACED_FILE, SHOWN_FILE
 from ledgerd.peer.ports import PeerClient
 from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.spent import Spent

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nodes import Client, Node, Side, found_sides, make_sides, refused, serve
 
-from ledgerd.ledger.standing import MARK_FILE
+from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd_client._proto import service_pb2 as pb
 
 UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = range(4)

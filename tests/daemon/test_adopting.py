@@ -10,8 +10,8 @@ import pytest
 from nodes import Side, make_sides
 
 from ledgerd.adopting import adopt_rules
+from ledgerd.ledger.high_water import MARK_FILE, HighWater
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import MARK_FILE, HighWater
 from ledgerd.rules.law import newest_law
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock

@@ -20,7 +20,7 @@ from nodes import LIFE, Side, free_port, make_sides, serve
 
 from ledgerd.doctor.examining import CHECKS, examine
 from ledgerd.doctor.result import Result, Verdict
-from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.store.format import FORMAT_KEY
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock

@@ -9,8 +9,9 @@ import pytest
 from nodes import Side, make_sides, now
 
 from ledgerd.init import found, request_genesis
+from ledgerd.ledger.high_water import MARK_FILE, HighWater
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import MARK_FILE, SHOWN_FILE, HighWater
+from ledgerd.ledger.standing import SHOWN_FILE
 from ledgerd.rules.law import newest_law
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2

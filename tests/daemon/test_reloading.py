@@ -16,7 +16,7 @@ import pytest
 from keys.test_tls import shown
 from nodes import Client, Node, Side, make_sides
 
-from ledgerd.ledger.standing import MARK_FILE
+from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd.rules.law import newest_law
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb

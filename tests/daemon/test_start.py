@@ -12,7 +12,7 @@ import pytest
 from nodes import Client, Node, Side, make_sides, refused, serve
 
 from ledgerd.ledger.head import FOLLOWS_KEY
-from ledgerd.ledger.standing import MARK_FILE, HighWater
+from ledgerd.ledger.high_water import MARK_FILE, HighWater
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb

@@ -9,7 +9,8 @@ import pytest
 from builders import new_key
 from ledger.world import Node, World
 
-from ledgerd.ledger.standing import MARK_FILE, HighWater, Standing, write_mark
+from ledgerd.ledger.high_water import MARK_FILE, HighWater, write_mark
+from ledgerd.ledger.standing import Standing
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import MalformedError, NotReadyError, StoreError, VerificationError
 from ledgerd_client.core.note import ED25519, Signer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recovery.scene import Scene
 
-from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.peer.spent import Spent
 from ledgerd_client.core.errors import FieldError, StoreError, TrustError
 

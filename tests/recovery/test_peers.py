@@ -9,7 +9,7 @@ import pytest
 from recovery.scene import Scene
 from stateful.node import NotedWire, Seen
 
-from ledgerd.ledger.standing import HighWater, write_mark
+from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import LedgerError, NotReadyError
 

@@ -29,7 +29,7 @@ from nodes import Side, make_sides, now
 from peer.sides import Clock, rounds
 from stateful.node import Acknowledged, MortalNode, NotedWire, Seen, counted
 
-from ledgerd.ledger.standing import MARK_FILE
+from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd.peer.notes import parse_known
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.errors import (
