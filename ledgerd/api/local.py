@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import grpc
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.guard import Guard, Registrar
 from ledgerd.api.health import Health
 from ledgerd.api.identity import AuthContext, Caller, Identified
 from ledgerd.api.public import Public, PublicHandlers
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import ALLOWED
-from ledgerd.api.tailing import Desk
 from ledgerd.observe.metrics import Metrics
 from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import ForbiddenError, InputError, NotReadyError, UnavailableError

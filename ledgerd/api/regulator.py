@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ledgerd.api.asking import Asker, grant_clauses, read_dimensions, read_parts
+from ledgerd.api.desk import Desk
 from ledgerd.api.encode import ProvenViews, encode_entry, encode_group
 from ledgerd.api.errors import Context
 from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.paging import make_token, not_of_this_query, read_token, size_of_page
-from ledgerd.api.tailing import Desk, StreamHandlers
+from ledgerd.api.tailing import StreamHandlers
 from ledgerd.ledger.answers import At, FoundEntry, Part
 from ledgerd.ledger.search import Clause, covers
 from ledgerd.ledger.summary import Summary
@@ -40,7 +41,7 @@ class RegulatorHandlers(StreamHandlers):
         count, parts = size_of_page(request), read_parts(request.parts)
         asked = self.read(request.query, asker)
         token = read_token(request) if request.page_token else None
-        at = await self.settle(token.note if token else request.query.checkpoint)
+        at = await self._desk.settle(token.note if token else request.query.checkpoint)
         answers, in_thread = self._desk.answers, self._desk.in_thread
         search = await in_thread(answers.search, asked, at.size)
         start = token.start if token else None
@@ -65,7 +66,7 @@ class RegulatorHandlers(StreamHandlers):
         async with self._summing[caller]:
             asker = self.asker(caller)
             asked = self.read(request.query, asker)
-            at = await self.settle(request.query.checkpoint)
+            at = await self._desk.settle(request.query.checkpoint)
             search = await self._desk.in_thread(self._desk.answers.search, asked, at.size)
             await self.record(asker, "Summarize", request, at.size)
             summary = Summary(search, dimensions, tuple(grant_clauses(asker)))
@@ -78,7 +79,7 @@ class RegulatorHandlers(StreamHandlers):
     ) -> pb.RegulatorServiceGetTransferResponse:
         asker = self.asker(current_caller())
         check_size("ref", request.ref, DIGEST_SIZE)
-        at = await self.settle(request.checkpoint)
+        at = await self._desk.settle(request.checkpoint)
         await self.record(asker, "GetTransfer", request, at.size)
         view = await self._desk.in_thread(self._view_transfer, request.ref, asker, at)
         return pb.RegulatorServiceGetTransferResponse(transfer=view, as_of=at.as_of)
@@ -88,7 +89,7 @@ class RegulatorHandlers(StreamHandlers):
     ) -> pb.RegulatorServiceGetContractResponse:
         asker = self.asker(current_caller())
         check_contract_id(request.contract_id)
-        at = await self.settle(request.checkpoint)
+        at = await self._desk.settle(request.checkpoint)
         await self.record(asker, "GetContract", request, at.size)
         views = await self._desk.in_thread(self._view_contracts, request.contract_id, asker, at)
         return pb.RegulatorServiceGetContractResponse(

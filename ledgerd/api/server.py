@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from ledgerd.api.admin import AdminHandlers
+from ledgerd.api.desk import Desk
 from ledgerd.api.encode import Views
 from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.guard import MAX_CALLS, Guard, Registrar
@@ -23,7 +24,6 @@ from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.standby import StandbyHandlers
 from ledgerd.api.status import StatusDesk
-from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.replicated import Standby
 from ledgerd.ledger.standing import Standing

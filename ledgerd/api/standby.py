@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import nullcontext
 from time import monotonic
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.errors import Context
+from ledgerd.api.following import Source, newest_from, source_of
 from ledgerd.api.peer import STREAM_S, check_time
-from ledgerd.api.tailing import Desk, Source, newest_from, settle, source_of
 from ledgerd.ledger.replicated import Standby
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
@@ -30,7 +31,7 @@ class StandbyHandlers(service_pb2_grpc.StandbyServiceServicer):
         with self._standby.asking() if is_own else nullcontext():
             if is_own:
                 # By its own signature: a standby of another history has nothing of ours.
-                at = await settle(self._desk, request.held) if request.held else None
+                at = await self._desk.settle(request.held) if request.held else None
                 self._standby.has(at.size if at else 0)
                 await self._standby.rest(request.start)
             async for page in self._pages(source, request.start):

@@ -8,36 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from google.protobuf.message import Message
 
 from ledgerd.api.asking import Asker, check_tailed, grant_clauses, read_parts, read_query
+from ledgerd.api.desk import Desk
 from ledgerd.api.encode import encode_entry
 from ledgerd.api.errors import Context
+from ledgerd.api.following import newest_from, source_of
 from ledgerd.api.identity import Caller, current_caller
-from ledgerd.api.peer import STREAM_S, Replica
-from ledgerd.api.threads import InThread
-from ledgerd.ledger.answers import Answers, Asked, At, EntryPage, Part
-from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
-from ledgerd.ledger.search import Clause, Search
-from ledgerd.projections.postings import Field, code
-from ledgerd_client._proto import body_pb2, service_pb2_grpc
+from ledgerd.api.peer import STREAM_S
+from ledgerd.ledger.answers import Asked, EntryPage, Part
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._proto import service_pb2_grpc
 from ledgerd_client.core.errors import (
     BusyError,
     FieldError,
-    InputError,
-    NotFoundError,
-    NotReadyError,
     UnavailableError,
 )
-from ledgerd_client.core.header import Kind
-from ledgerd_client.core.supervision import KIND_NUMBERS
 
 # How long one tail lasts; its caller goes on from where it got to.
 TAIL_S: Final = 300
@@ -45,43 +37,6 @@ _LOOK_EVERY_S: Final = 1.0
 _SIGN_OF_LIFE_S: Final = 10.0
 _TAIL_PAGE: Final = 100
 _STREAMS_OF_ONE: Final = 4
-
-_NEWS: Final = frozenset(
-    code(number) for kind, number in KIND_NUMBERS.items() if kind != "query_log"
-)
-
-
-class Grants(Protocol):
-    """What regulators may read."""
-
-    def grant(self, caller: Caller) -> body_pb2.Grant:
-        """At this time; raises ForbiddenError where it is nothing."""
-
-
-class Recorder(Protocol):
-    """Puts queries on record."""
-
-    async def note(self, regulator: str, method: str, request: Message, size: int) -> None:
-        """
-        Return when the log or the disk has it, so that the answer may leave; size: of the answer.
-
-        Raises LedgerError, and the query is then not to be answered.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What regulators are answered from: a node's log, or a mirror's."""
-
-    origin: str
-    peer_origin: str
-    answers: Answers
-    replica: Replica
-    grants: Grants
-    recorder: Recorder
-    in_thread: InThread
-    # Told of a checkpoint that is not of this log, as far as is known here.
-    suspect: Callable[[bytes], None]
 
 
 class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
@@ -107,10 +62,6 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
         desk = self._desk
         return read_query(query, asker, origin=desk.origin, peer_origin=desk.peer_origin)
 
-    async def settle(self, note: bytes) -> At:
-        """As the function of that name."""
-        return await settle(self._desk, note)
-
     async def record(self, asker: Asker, method: str, request: Message, size: int) -> None:
         """Put a query on record, before it is answered."""
         name = f"RegulatorService/{method}"
@@ -130,7 +81,7 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
         with self._one_stream(caller):
             asker = self.asker(caller)
             asked = self.read(request.query, asker)
-            at = await self.settle(b"")
+            at = await self._desk.settle(b"")
             start = (await self._desk.in_thread(self._desk.answers.search, asked, at.size)).first
             await self.record(asker, "Tail", request, at.size)
             async for reply in self._tail(caller, request.query, start, parts):
@@ -201,101 +152,3 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
     async def _rest(self) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)
-
-
-async def settle(desk: Desk, note: bytes) -> At:
-    """As Answers.settle; a checkpoint that is not of the log as it is here is told of."""
-    try:
-        return await desk.in_thread(desk.answers.settle, note)
-    except (InputError, NotReadyError):
-        desk.suspect(note)
-        raise
-
-
-def source_of(desk: Desk, origin: str) -> Source:
-    """The log of that name, or the own one; raises NotFoundError."""
-    if origin not in {"", desk.origin, desk.peer_origin}:
-        raise NotFoundError(f"{origin} is neither this log nor its peer")
-    return _PeersLog(desk) if origin == desk.peer_origin else _OwnLog(desk)
-
-
-async def newest_from(desk: Desk, source: Source, start: int) -> tuple[int, bytes]:
-    """As Source.newest; raises FieldError BEYOND_THE_END when there is nothing at start."""
-    size, note = await desk.in_thread(source.newest)
-    if start > size:
-        raise FieldError(
-            f"{source.origin} has {size} entries here, not {start}", reason="BEYOND_THE_END"
-        )
-    return size, note
-
-
-class Source(Protocol):
-    """A log that can be followed."""
-
-    origin: str
-
-    def newest(self) -> tuple[int, bytes]:
-        """Its size, and the checkpoint of it."""
-
-    def has_news(self, start: int, size: int) -> bool:
-        """Whether there is anything in these entries whose reading is to be put on record."""
-
-    def page(self, start: int, size: int, clauses: Sequence[Clause]) -> list[pb.FollowedEntry]:
-        """The next entries; bodies of those that meet the clauses."""
-
-
-class _OwnLog:
-    """This log, for whoever follows it."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.origin = desk.origin
-        self._answers = desk.answers
-
-    def newest(self) -> tuple[int, bytes]:
-        """Its size, and the checkpoint of it."""
-        at = self._answers.settle(b"")
-        return at.size, at.note
-
-    def has_news(self, start: int, size: int) -> bool:
-        """
-        Whether there is anything in these entries but what regulators have asked.
-
-        Reading of that is not put on record: else two who follow would never come to rest.
-        """
-        search = Search((Clause(Field.KIND, _NEWS),), (), start, size, size, newest_first=False)
-        return bool(self._answers.page(search, None, 1, ()).entries)
-
-    def page(self, start: int, size: int, clauses: Sequence[Clause]) -> list[pb.FollowedEntry]:
-        """The next entries; bodies of those that meet the clauses."""
-        return [
-            pb.FollowedEntry(
-                header=each.header,
-                body=each.body,
-                withheld=each.withheld,
-                remains=each.remains,
-                erased_by=each.erased_by,
-            )
-            for each in self._answers.stretch(start, size, clauses)
-        ]
-
-
-class _PeersLog:
-    """The peer's log as far as it is replayed: headers, and the bodies that nodes share."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.origin = desk.peer_origin
-        self._replica = desk.replica
-
-    def newest(self) -> tuple[int, bytes]:
-        return self._replica.newest()
-
-    def has_news(self, start: int, size: int) -> bool:
-        """As of the own log; what its node says by itself, its regulators' queries among it."""
-        return any(header.kind != Kind.NODE for header in self._replica.headers(start, size))
-
-    def page(self, start: int, size: int, clauses: Sequence[Clause]) -> list[pb.FollowedEntry]:
-        stop = min(size, start + SHARED_PAGE_HEADERS)
-        return [
-            pb.FollowedEntry(header=header, body=body)
-            for header, body in self._replica.entries(start, stop)
-        ]

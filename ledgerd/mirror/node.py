@@ -13,10 +13,10 @@ from typing import Final
 
 from google.protobuf.message import Message
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.identity import Caller
 from ledgerd.api.local import LocalServer, check_place
 from ledgerd.api.public import Public
-from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.head import Head

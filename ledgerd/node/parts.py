@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from itertools import chain
 from typing import Final
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.evidence import EvidenceDesk
 from ledgerd.api.identity import Identities
 from ledgerd.api.ledger import Log
@@ -17,7 +18,6 @@ from ledgerd.api.peer_client import PeerClient
 from ledgerd.api.roles import Access
 from ledgerd.api.server import Server, Services
 from ledgerd.api.status import StatusDesk
-from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.clock import now
 from ledgerd.credentials import NodeTls, certificate_ends

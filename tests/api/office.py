@@ -11,10 +11,10 @@ from builders import WHOLE
 from google.protobuf.message import Message
 from ledger.world import Node
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.identity import Caller, set_caller
 from ledgerd.api.regulator import RegulatorHandlers
 from ledgerd.api.roles import Access
-from ledgerd.api.tailing import Desk
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.keyring import Keyring

@@ -18,8 +18,8 @@ import pytest
 from recovery.scene import Scene
 from stateful.node import MortalNode
 
+from ledgerd.api.desk import Desk
 from ledgerd.api.standby import StandbyHandlers
-from ledgerd.api.tailing import Desk
 from ledgerd.config import Config
 from ledgerd.ledger.answers import Answers
 from ledgerd.ledger.replicated import Standby
