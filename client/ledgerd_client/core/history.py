@@ -8,12 +8,12 @@ a key-history file: all of them apply the same entries in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from hashlib import sha256
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.admission import AdmittedKey, admission_digest, check_possession
+from ledgerd_client.core.admission import AdmittedKey
+from ledgerd_client.core.admitted_keys import AdmittedKeys
 from ledgerd_client.core.body import BY_AUTHORITY, BY_INSTITUTIONS, kind_of, parse_body
 from ledgerd_client.core.encoding import encode_base64, parse_base64, u64
 from ledgerd_client.core.errors import (
@@ -22,7 +22,6 @@ from ledgerd_client.core.errors import (
     ForbiddenError,
     LedgerError,
     MalformedError,
-    NotFoundError,
     TrustError,
 )
 from ledgerd_client.core.header import Header, Kind, check_origin
@@ -54,7 +53,7 @@ class KeyHistory:
         self.authority = authority
         self.genesis: pb.Genesis | None = None
         self.entries: list[tuple[bytes, bytes]] = []
-        self._keys: dict[bytes, AdmittedKey] = {}
+        self._admitted = AdmittedKeys(origin)
         self._node_keys = NodeKeys(origin)
         self._losses: list[pb.Loss] = []
         self._revoked_certificates: set[bytes] = set()
@@ -106,12 +105,10 @@ class KeyHistory:
                 raise ConflictError("the certificate is revoked already", reason="KEY_REVOKED")
         elif event.role in ROTATING_ROLES:
             self._check_of_node(event)
-        elif event.action == pb.KEY_ACTION_REVOKE:
-            self._check_revocable(key_id(event.public_key), event)
         else:
-            if event.action == pb.KEY_ACTION_ROTATE:
-                self._check_revocable(event.previous_key_id, event)
-            self._check_admissible(event)
+            if event.action != pb.KEY_ACTION_REVOKE:
+                self._check_new(event.public_key)
+            self._admitted.check(event)
 
     def _check_of_node(self, event: pb.KeyEvent) -> None:
         self.need_genesis()
@@ -119,21 +116,9 @@ class KeyHistory:
             self._check_new(event.public_key)
         self._node_keys.check(event, lambda: self.history_digest)
 
-    def _check_revocable(self, wanted: bytes, event: pb.KeyEvent) -> None:
-        key = self._keys.get(wanted)
-        if key is None or (key.role, key.subject) != (event.role, event.subject):
-            raise NotFoundError(f"{event.subject} has no such key", reason="KEY_UNKNOWN")
-        if key.revoked_at is not None:
-            raise ConflictError("the key is revoked already", reason="KEY_REVOKED")
-
-    def _check_admissible(self, event: pb.KeyEvent) -> None:
-        self._check_new(event.public_key)
-        digest = admission_digest(self.origin, event.subject, event.role, event.public_key)
-        check_possession(event.public_key, digest, event.possession)
-
     def _check_new(self, public: bytes) -> None:
         check_public_key(public)
-        if self._keys.get(key_id(public)) is not None or self._node_keys.named(public):
+        if self._admitted.find(key_id(public)) is not None or self._node_keys.named(public):
             # One subject per key for ever, and a revoked key never comes back.
             raise ConflictError("this key was admitted before", reason="KEY_KNOWN")
 
@@ -142,34 +127,8 @@ class KeyHistory:
             self._revoked_certificates.add(event.public_key)
         elif event.role in ROTATING_ROLES:
             self._node_keys.apply(index, event)
-        elif event.action == pb.KEY_ACTION_REVOKE:
-            self._revoke(key_id(event.public_key), index, event.compromised_since)
         else:
-            self._admit(index, event)
-
-    def _admit(self, index: int, event: pb.KeyEvent) -> None:
-        new = AdmittedKey(
-            event.public_key, event.role, event.subject,
-            event.place, event.sector, event.name, event.group, index,
-            grant=event.grant if event.HasField("grant") else None,
-        )  # fmt: skip
-        if event.action == pb.KEY_ACTION_ROTATE:
-            old = self._keys[event.previous_key_id]
-            self._revoke(event.previous_key_id, index, event.compromised_since)
-            # What a rotation does not say anew stays as it was.
-            new = replace(
-                new,
-                place=new.place or old.place,
-                sector=new.sector or old.sector,
-                name=new.name or old.name,
-                group=new.group or old.group,
-            )
-        self._keys[key_id(event.public_key)] = new
-
-    def _revoke(self, wanted: bytes, index: int, compromised_since: int) -> None:
-        self._keys[wanted] = replace(
-            self._keys[wanted], revoked_at=index, compromised_since=compromised_since
-        )
+            self._admitted.apply(index, event)
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -196,33 +155,15 @@ class KeyHistory:
         return key.public
 
     def institution_key(self, wanted: bytes, admitted_at: int, index: int) -> AdmittedKey:
-        """
-        The institution's key of the entry at index, which names it by id and place of admission.
-
-        Raises ForbiddenError KEY_UNKNOWN or KEY_REVOKED.
-        """
-        key = self._keys.get(wanted)
-        named = (pb.ROLE_INSTITUTION, admitted_at)
-        if key is None or (key.role, key.admitted_at) != named or index <= admitted_at:
-            raise ForbiddenError(
-                f"entry {index} is signed by a key that was not admitted", reason="KEY_UNKNOWN"
-            )
-        if not key.good_at(index):
-            raise ForbiddenError(
-                f"the key was revoked by entry {key.revoked_at}",
-                reason="KEY_REVOKED",
-                action="sign with a key that is not revoked",
-            )
-        return key
+        """As AdmittedKeys.of_institution."""
+        return self._admitted.of_institution(wanted, admitted_at, index)
 
     def find(self, wanted: bytes) -> AdmittedKey | None:
-        return self._keys.get(wanted)
+        return self._admitted.find(wanted)
 
     def of_subject(self, role: int, subject: str) -> Iterator[tuple[bytes, AdmittedKey]]:
-        """Every key ever admitted for subject, as (key id, key)."""
-        for wanted, key in self._keys.items():
-            if key.role == role and key.subject == subject:
-                yield wanted, key
+        """As AdmittedKeys.of_subject."""
+        return self._admitted.of_subject(role, subject)
 
     def need_genesis(self) -> pb.Genesis:
         if self.genesis is None:
