@@ -7,11 +7,9 @@ the extra [cli].
 
 from __future__ import annotations
 
-import os
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Self
 
 from ledgerd_client._proto import body_pb2 as pb
@@ -19,24 +17,22 @@ from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.admission import authority_digest
 from ledgerd_client.core.body import AUTHORITY, NODE
-from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.fields import SALT_SIZE
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.note import Verifier
 from ledgerd_client.core.record import SignedRecord, make_body, make_record_id, sign_record
-from ledgerd_client.core.trust import OriginTrust, Trust
+from ledgerd_client.core.trust import OriginTrust
 from ledgerd_client.enrolment import EnrolmentRequest, GenesisRequest
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
-from ledgerd_client.jsonfile import format_json, parse_json
-from ledgerd_client.keyfile import KeyFile, read_file, read_key_file, read_secret, write_new
+from ledgerd_client.keyfile import KeyFile
 from ledgerd_client.loss_request import LossRequest
 from ledgerd_client.node_key_request import NodeKeyRequest
 from ledgerd_client.pki import Certificate, CertificateRequest, Validity
 from ledgerd_client.tls_authority import TlsAuthority
 
-SETTINGS = "ledgerd-authority/v1"
 CERTIFICATE_LIFE = timedelta(days=397)
 
 
@@ -272,66 +268,3 @@ class Authority:
             **record,
         )
         return sign_record(body, self.key_file.key)
-
-    def save(self, directory: Path) -> None:
-        """
-        Write keys, certificate, settings and trust file (of this side) into an empty directory.
-
-        Raises InputError when one is there already, or cannot be written.
-        """
-        settings = Settings(self.origin, self.domain)
-        write_new(directory / "authority.key", self.key_file.format(), mode=0o600)
-        write_new(directory / "tls-ca.key", self.tls.key.pem, mode=0o600)
-        write_new(directory / "tls-ca.crt", self.tls.pem, mode=0o644)
-        write_new(directory / "trust.txt", Trust.of([self.trust]).format(), mode=0o644)
-        write_new(directory / "authority.json", format_json(SETTINGS, settings), mode=0o644)
-
-    def take_over(self, directory: Path, history: KeyHistory) -> Self:
-        """
-        Go over to the key in authority.key.next, once a history says that it is in force.
-
-        The old key is kept as authority.key.retired; the trust file names the new one. Raises
-        InputError when that key is not here or not in force, or a file cannot be written.
-        """
-        path = directory / "authority.key"
-        following, retired = (path.with_name(path.name + each) for each in (".next", ".retired"))
-        if not following.exists():
-            raise InputError(
-                f"there is no {following}: this authority has signed no rotation of its key",
-                action="run `authority rotate` with --out first, and submit what it makes",
-            )
-        next_key = read_key_file(following)
-        if history.key_in_force(pb.ROLE_AUTHORITY).public != next_key.key.public:
-            raise InputError(
-                "the key history does not say that the next key is in force",
-                action="submit the rotation, then take the history that the operator's `ledgerctl"
-                " enrol submit` left in keys/",
-            )
-        renewed = replace(self, key_file=next_key)
-        trust = directory / "trust.txt.new"
-        trust.unlink(missing_ok=True)
-        write_new(trust, Trust.of([renewed.trust]).format(), mode=0o644)
-        # A crash leaves either file whole under the key's name.
-        retired.unlink(missing_ok=True)
-        os.link(path, retired)
-        following.replace(path)
-        trust.replace(directory / "trust.txt")
-        return renewed
-
-    @classmethod
-    def load(cls, directory: Path) -> Self:
-        """Read what save wrote; raises InputError."""
-        settings = parse_json(SETTINGS, Settings, read_file(directory / "authority.json"))
-        tls = TlsAuthority.parse(
-            read_file(directory / "tls-ca.crt"), read_secret(directory / "tls-ca.key")
-        )
-        key_file = read_key_file(directory / "authority.key")
-        return cls(settings.origin, settings.domain, key_file, tls)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an authority's directory says of it, beside its keys."""
-
-    origin: str
-    domain: str

@@ -29,6 +29,7 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import save_authority
 from ledgerd_client.core.errors import InputError, LedgerError
 from ledgerd_client.core.keys import SigningKey, key_id
 from ledgerd_client.core.record import Key, read_facts, verified
@@ -87,7 +88,7 @@ def _make_authority(directory: Path, side: Side) -> Authority:
     home = directory / side.name / "authority"
     for each in (home.parent, home):
         each.mkdir(mode=0o700)
-    authority.save(home)
+    save_authority(authority, home)
     return authority
 
 

@@ -23,7 +23,7 @@ from ledgerd.config import Config
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS, Reader
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority
 from ledgerd_client.config import Settings
 from ledgerd_client.core import merkle
 from ledgerd_client.core.checkpoint import Checkpoint, cosign
@@ -59,7 +59,7 @@ class LyingLog(Log):
         config = Config.load(border.mainland.config)
         keys = [read_key_file(path).key for path in (config.keys.log, config.keys.entry)]
         cosigner = read_key_file(config.keys.cosigner).key
-        authority = Authority.load(border.directory / "mainland" / "authority").key_file.key
+        authority = load_authority(border.directory / "mainland" / "authority").key_file.key
         with closing(LmdbStore.open(config.store, readonly=True)) as store:
             reader = Reader(store)
             entries = [reader.entry(index) for index in range(reader.head().size)]

@@ -16,6 +16,7 @@ from ledgerd_client._memory_service import MemoryService
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc as rpc
 from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import save_authority
 from ledgerd_client.core.errors import ForbiddenError, LedgerError
 from ledgerd_client.core.record import Key, SignedRecord, read_facts, verified
 from ledgerd_client.identity import OPERATOR, PEER, SpiffeId
@@ -81,7 +82,7 @@ class ServedNode:
 
 def save(authority: Authority, directory: Path) -> None:
     directory.mkdir()
-    authority.save(directory)
+    save_authority(authority, directory)
 
 
 _LOCK = threading.Lock()

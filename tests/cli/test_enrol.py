@@ -18,6 +18,7 @@ from cli.tool import Tool
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority, save_authority
 from ledgerd_client.config import Settings
 from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.body import parse_body
@@ -161,8 +162,8 @@ class TestAuthority:
     def test_the_throwaway_mark_survives_a_round_trip(self, tmp_path: Path) -> None:
         validity = Validity.starting(datetime.now(UTC), timedelta(days=1))
         made = Authority.create(ORIGIN, "dev.invalid", validity=validity, throwaway=True)
-        made.save(tmp_path)
-        assert Authority.load(tmp_path).key_file.throwaway
+        save_authority(made, tmp_path)
+        assert load_authority(tmp_path).key_file.throwaway
 
     def test_whoever_signs_with_a_throwaway_key_is_told(self, side: Tool) -> None:
         path = side.path("authority/authority.key")
@@ -397,7 +398,7 @@ class TestApproval:
         tool.ok(*APPLY, "--dir", "me")
         assert approve(tool) == 0
         issued = Approval.parse(tool.path("approval.json").read_bytes()).tls_certificate
-        authority = Authority.load(tool.path("authority")).tls.certificate
+        authority = load_authority(tool.path("authority")).tls.certificate
         assert issued.validity.not_after == authority.not_valid_after_utc
 
     def test_a_life_beyond_the_authoritys_own_names_the_option(self, tool: Tool) -> None:

@@ -21,7 +21,7 @@ from institutions import Registry, command, until
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority
 from ledgerd_client.config import Settings
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.header import Header
@@ -219,7 +219,7 @@ async def call_with_certificates(
 ) -> dict[str, str]:
     """How the Mainland node answers certificates that all name an institution of its side."""
     asked = EnrolmentRequest.parse((mainland.home / "hospital" / "request.json").read_bytes())
-    ours, theirs = (Authority.load(side.authority).tls for side in (mainland, hongkong))
+    ours, theirs = (load_authority(side.authority).tls for side in (mainland, hongkong))
     start, today = Validity.of(ours.certificate).not_before, datetime.now(UTC)
     a_day = Validity.starting(today, timedelta(days=1))
     past = Validity(start, start + timedelta(minutes=1))

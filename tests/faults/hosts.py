@@ -17,7 +17,7 @@ from border import Border, Node
 
 from ledgerd.config import Config
 from ledgerd.rotating import install_certificate, request_certificate
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority
 from ledgerd_client.keyfile import FILE_HEAD, THROWAWAY_HEAD
 from ledgerd_client.pki import CertificateRequest
 
@@ -153,4 +153,4 @@ def _certify(authority: Path, node: Path) -> None:
     request_certificate(config, request)
     asked = CertificateRequest.parse(request.read_bytes())
     now, life = datetime.now(UTC), timedelta(days=30)
-    install_certificate(config, Authority.load(authority).certify_node(asked, now=now, life=life))
+    install_certificate(config, load_authority(authority).certify_node(asked, now=now, life=life))

@@ -15,7 +15,7 @@ from nodes import Node, Side, make_sides, refused, serve
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority, save_authority
 from ledgerd_client.core.errors import FieldError, TrustError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
@@ -122,7 +122,7 @@ class TestTheTool:
     async def test_signs_and_takes_over(self, sides: tuple[Side, Side], tool: Tool) -> None:
         side = sides[0]
         tool.path("authority").mkdir()
-        side.authority.save(tool.path("authority"))
+        save_authority(side.authority, tool.path("authority"))
         old = side.authority.key_file.key.public
         async with serve(*sides) as node:
             desk = Desk(tool, node)
@@ -131,7 +131,7 @@ class TestTheTool:
             await desk.submit()
             done = await desk.take_over()
             history = await node.history()
-        renewed = Authority.load(tool.path("authority"))
+        renewed = load_authority(tool.path("authority"))
         trusted = Trust.parse(tool.path("authority/trust.txt").read_bytes())
         public = history.key_in_force(pb.ROLE_AUTHORITY).public
         retired = read_key_file(tool.path("authority/authority.key.retired")).key.public
@@ -142,7 +142,7 @@ class TestTheTool:
         self, sides: tuple[Side, Side], tool: Tool
     ) -> None:
         tool.path("authority").mkdir()
-        sides[0].authority.save(tool.path("authority"))
+        save_authority(sides[0].authority, tool.path("authority"))
         async with serve(*sides) as node:
             desk = Desk(tool, node)
             await desk.sign()
@@ -155,7 +155,7 @@ class TestTheTool:
         self, sides: tuple[Side, Side], tool: Tool
     ) -> None:
         tool.path("authority").mkdir()
-        sides[0].authority.save(tool.path("authority"))
+        save_authority(sides[0].authority, tool.path("authority"))
         async with serve(*sides) as node:
             keys = await Desk(tool, node).keys()
         ran = tool("authority", "rotate", "--dir", "authority", "--keys", keys)

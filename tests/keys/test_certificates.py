@@ -25,6 +25,7 @@ from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import save_authority
 from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import TrustError
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR
@@ -141,7 +142,7 @@ class TestTheAuthority:
 class TestTheTool:
     async def test_revokes_a_certificate_of_its_side(self, node: Node, tool: Tool) -> None:
         tool.path("authority").mkdir()
-        node.side.authority.save(tool.path("authority"))
+        save_authority(node.side.authority, tool.path("authority"))
         client = await node.institution("uscc.REVOKED7")
         tool.path("tls.crt").write_bytes(client.credentials.certificate)
         out = ("--dir", "authority", "--out", "approval.json", "--yes")

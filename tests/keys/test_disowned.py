@@ -13,6 +13,7 @@ from keys.test_rotation import approved, path_of
 from nodes import Node, Side, make_sides, serve
 
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.authority_directory import save_authority
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import TrustError
@@ -51,7 +52,7 @@ class Robbed:
 async def robbed(sides: tuple[Side, Side], tool: Tool) -> AsyncIterator[Robbed]:
     side = sides[0]
     tool.path("authority").mkdir()
-    side.authority.save(tool.path("authority"))
+    save_authority(side.authority, tool.path("authority"))
     stolen = read_key_file(path_of(side, "log")).key
     async with serve(*sides) as node:
         honest = (await node.operator.ledger.GetCheckpoint(pb.GetCheckpointRequest())).checkpoint

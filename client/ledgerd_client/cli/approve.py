@@ -12,7 +12,7 @@ import typer
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import LOCAL, codes_of, from_micros, to_micros
 from ledgerd_client.approval import Approval
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority
 from ledgerd_client.cli.authority import (
     AuthorityDir,
     Days,
@@ -79,7 +79,7 @@ def approve(
         raise FieldError("a renewal keeps the key: leave out --replaces")
     if compromised_since and not replaces:
         raise FieldError("--compromised-since is of the key that --replaces names")
-    authority, data = Authority.load(directory), read_file(request)
+    authority, data = load_authority(directory), read_file(request)
     asked, now = EnrolmentRequest.parse(data), datetime.now(UTC)
     grant = _read_grant(places or (), sectors or (), kinds or (), since, until, now)
     if (grant is not None) != (asked.role == REGULATOR and not renewal):
@@ -116,7 +116,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """As the authority: revoke a signing key for ever. Works offline."""
-    authority = Authority.load(directory)
+    authority = load_authority(directory)
     admission = _kept(directory, parse_base64(public_key))
     if admission.id != subject:
         raise FieldError(f"that key is of {admission.id}, not of {subject}")

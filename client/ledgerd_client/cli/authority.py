@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ledgerd_client.authority import CERTIFICATE_LIFE, Authority
+from ledgerd_client.authority_directory import load_authority, save_authority
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
 from ledgerd_client.core.encoding import encode_base64
 from ledgerd_client.core.errors import InputError, MalformedError
@@ -53,7 +54,7 @@ def init(
     validity = Validity.starting(datetime.now(UTC), timedelta(days=days))
     authority = Authority.create(origin, domain or domain_of(origin), validity=validity)
     make_directory(directory)
-    authority.save(directory)
+    save_authority(authority, directory)
     emit(
         {
             "origin": authority.origin,
@@ -77,7 +78,7 @@ def genesis(
     as_json: Json = False,
 ) -> None:
     """Sign the first entry of this side's log, and issue its node's certificate."""
-    authority, data = Authority.load(directory), read_file(request)
+    authority, data = load_authority(directory), read_file(request)
     asked = GenesisRequest.parse(data)
     peer = parse_vkey(peer_authority)
     if peer.algorithm != ED25519:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ledgerd_client._values import to_micros
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority
 from ledgerd_client.cli.admin import check_erasure, submit_erasure
 from ledgerd_client.cli.asking import DEFAULT_CONFIG, Config
 from ledgerd_client.cli.authority import AuthorityDir, say_throwaway
@@ -42,7 +42,7 @@ def order(
 
     Their headers, receipts and proofs stay, and what rules need: docs/format.md, "Remains".
     """
-    authority = Authority.load(directory)
+    authority = load_authority(directory)
     signed = SignedOrder.make(
         authority.origin,
         authority.key_file.key,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ledgerd_client.authority import Authority
+from ledgerd_client.authority_directory import load_authority, take_over_key
 from ledgerd_client.cli.approve import CompromisedSince, parse_time
 from ledgerd_client.cli.authority import AuthorityDir, Days, app, life_of, say_throwaway
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
@@ -45,7 +45,7 @@ def rotate_node(
     as_json: Json = False,
 ) -> None:
     """Let this side's node go over to another log, entry or cosigner key."""
-    authority, data = Authority.load(directory), read_file(request)
+    authority, data = load_authority(directory), read_file(request)
     asked = NodeKeyRequest.parse(data)
     approval = authority.rotate_node_key(
         asked, now=datetime.now(UTC), compromised_since=parse_time(compromised_since)
@@ -75,7 +75,7 @@ def disown(
 
     For ever, and for whoever reads the log to see: two histories that it did sign go unproved too.
     """
-    authority = Authority.load(directory)
+    authority = load_authority(directory)
     history = KeyHistory.parse(read_file(keys), authority.key_file.key.public)
     approval = authority.disown(
         parse_base64(public_key),
@@ -104,11 +104,11 @@ def rotate(
     again without --out and with the history that holds it: take the new key over. Then hand the new
     trust.txt to everybody; who still has the old one trusts this side through the log.
     """
-    authority = Authority.load(directory)
+    authority = load_authority(directory)
     history = KeyHistory.parse(read_file(keys), authority.key_file.key.public)
     say_throwaway(authority)
     if out is None:
-        renewed = authority.take_over(directory, history)
+        renewed = take_over_key(authority, directory, history)
         emit({"origin": renewed.origin, "authority": renewed.verifier.vkey}, as_json=as_json)
         return
     path = directory / "authority.key.next"
@@ -138,7 +138,7 @@ def loss(
 
     The log goes on there with new keys. Institutions send again what was behind it.
     """
-    authority, data = Authority.load(directory), read_file(request)
+    authority, data = load_authority(directory), read_file(request)
     asked = LossRequest.parse(data)
     approval = authority.declare_loss(asked, now=datetime.now(UTC))
     say_throwaway(authority)
@@ -166,7 +166,7 @@ def certify_node(
     as_json: Json = False,
 ) -> None:
     """Issue another certificate to this side's node; the log is not touched."""
-    authority, data = Authority.load(directory), read_file(request)
+    authority, data = load_authority(directory), read_file(request)
     asked = CertificateRequest.parse(data)
     now = datetime.now(UTC)
     approval = authority.certify_node(asked, now=now, life=life_of(authority, days, now))
@@ -190,7 +190,7 @@ def revoke_certificate(
 
     The signing key of its holder is another matter: see `ledgerctl enrol revoke`.
     """
-    authority = Authority.load(directory)
+    authority = load_authority(directory)
     revoked = Certificate.parse(read_file(certificate))
     approval = authority.revoke_certificate(revoked, now=datetime.now(UTC))
     say_throwaway(authority)
