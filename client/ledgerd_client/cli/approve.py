@@ -19,8 +19,9 @@ from ledgerd_client.cli.authority import (
     life_of,
     make_directory,
     say_throwaway,
+    write_approval,
 )
-from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
+from ledgerd_client.cli.output import Json, Yes, confirm, say
 from ledgerd_client.core import codes
 from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.errors import FieldError, InputError
@@ -102,8 +103,7 @@ def approve(
     confirm("Did they read the same fingerprint to you, and do you let them in?", yes=yes)
     if approval.body:
         _keep(directory, asked.public_key, approval)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(approval, out, as_json=as_json)
 
 
 def revoke(
@@ -124,8 +124,7 @@ def revoke(
         admission, now=datetime.now(UTC), compromised_since=parse_time(compromised_since)
     )
     confirm(f"Revoke the key {public_key} of {subject}? It never comes back.", yes=yes)
-    write_new(out, revocation.format(), mode=0o644)
-    emit({"id": subject, "origin": revocation.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(revocation, out, as_json=as_json)
 
 
 def parse_time(text: str) -> int:

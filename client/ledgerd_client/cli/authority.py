@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ledgerd_client.approval import Approval
 from ledgerd_client.authority import CERTIFICATE_LIFE, Authority
 from ledgerd_client.authority_directory import load_authority, save_authority
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
@@ -91,8 +92,7 @@ def genesis(
     say(f"  entry key        {encode_base64(asked.entry_key)}")
     say(f"  cosigner key     {encode_base64(asked.cosigner_key)}")
     say(f"  peer             {peer_origin}, authority {peer.vkey}")
-    say(f"  fingerprint      {fingerprint(data)}")
-    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+    confirm_request(data, yes=yes)
     now = datetime.now(UTC)
     approval = authority.begin(
         asked,
@@ -101,8 +101,7 @@ def genesis(
         now=now,
         life=life_of(authority, days, now),
     )
-    write_new(out, approval.format(), mode=0o644)
-    emit({"origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(approval, out, as_json=as_json)
 
 
 def life_of(authority: Authority, days: int | None, now: datetime) -> timedelta:
@@ -131,3 +130,15 @@ def make_directory(path: Path) -> None:
 def say_throwaway(authority: Authority) -> None:
     if authority.key_file.throwaway:
         say("This authority's key was made by `ledgerd dev`: what it signs proves nothing.")
+
+
+def confirm_request(data: bytes, *, yes: bool) -> None:
+    """Ask whether a node's request is the one that its operator has sent."""
+    say(f"  fingerprint      {fingerprint(data)}")
+    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
+
+
+def write_approval(approval: Approval, out: Path, *, as_json: bool) -> None:
+    """Write what was signed, and say where; raises InputError."""
+    write_new(out, approval.format(), mode=0o644)
+    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)

@@ -11,12 +11,19 @@ import typer
 
 from ledgerd_client.authority_directory import load_authority, take_over_key
 from ledgerd_client.cli.approve import CompromisedSince, parse_time
-from ledgerd_client.cli.authority import AuthorityDir, Days, app, life_of, say_throwaway
+from ledgerd_client.cli.authority import (
+    AuthorityDir,
+    Days,
+    app,
+    confirm_request,
+    life_of,
+    say_throwaway,
+    write_approval,
+)
 from ledgerd_client.cli.output import Json, Yes, confirm, emit, say
 from ledgerd_client.core.encoding import encode_base64, parse_base64
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey
-from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import (
     KeyFile,
     find_passphrase,
@@ -54,10 +61,8 @@ def rotate_node(
     say(f"The node of {asked.origin} asks for another {asked.name} key:")
     say(f"  new key          {encode_base64(asked.public_key)}")
     say(f"  old key's id     {asked.previous_key_id.hex()}{' (lost)' if asked.lost else ''}")
-    say(f"  fingerprint      {fingerprint(data)}")
-    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    confirm_request(data, yes=yes)
+    write_approval(approval, out, as_json=as_json)
 
 
 @app.command()
@@ -85,8 +90,7 @@ def disown(
     )
     say_throwaway(authority)
     confirm(f"Was {public_key} stolen, and does it prove nothing any more?", yes=yes)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(approval, out, as_json=as_json)
 
 
 @app.command()
@@ -121,8 +125,7 @@ def rotate(
         else:
             write_key_file(path, KeyFile(key, authority.key_file.throwaway))
     approval = authority.rotate(read_key_file(path).key, history, now=datetime.now(UTC))
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(approval, out, as_json=as_json)
 
 
 @app.command()
@@ -148,10 +151,8 @@ def loss(
     say(f"  bodies missing   {asked.missing}")
     say(f"  new log key      {encode_base64(asked.log_key)}")
     say(f"  new cosigner key {encode_base64(asked.cosigner_key)}")
-    say(f"  fingerprint      {fingerprint(data)}")
-    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"origin": approval.origin, "size": asked.end.size, "approval": str(out)}, as_json=as_json)
+    confirm_request(data, yes=yes)
+    write_approval(approval, out, as_json=as_json)
 
 
 @app.command("certify-node")
@@ -171,10 +172,8 @@ def certify_node(
     now = datetime.now(UTC)
     approval = authority.certify_node(asked, now=now, life=life_of(authority, days, now))
     say(f"A certificate for {asked.holder.uri} at {', '.join(asked.hosts)}")
-    say(f"  fingerprint      {fingerprint(data)}")
-    confirm("Did the node's operator read the same fingerprint to you, and do you sign?", yes=yes)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    confirm_request(data, yes=yes)
+    write_approval(approval, out, as_json=as_json)
 
 
 @app.command("revoke-certificate")
@@ -196,5 +195,4 @@ def revoke_certificate(
     say_throwaway(authority)
     say(f"The certificate of {revoked.holder.uri}, SHA-256 of its key {revoked.digest.hex()}")
     confirm("Revoke it? It never comes back.", yes=yes)
-    write_new(out, approval.format(), mode=0o644)
-    emit({"id": approval.id, "origin": approval.origin, "approval": str(out)}, as_json=as_json)
+    write_approval(approval, out, as_json=as_json)
