@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ledgerd.clock import now
+from ledgerd.commands.exits import FAILED
 from ledgerd.commands.options import NODE_TOML, ConfigFile, Json
 from ledgerd.commands.saying import printable, say
 
 if TYPE_CHECKING:
     from ledgerd.backup.listing import Listed
 
-_WRONG: Final = 1
 # The end of the year 9999, µs.
 _LAST: Final = 253_402_300_799_999_999
 
@@ -92,7 +92,7 @@ def _list(directory: Path, *, verify: bool, as_json: bool) -> None:
     else:
         _print(listed, verify=verify)
     if any(each.fault for each in listed):
-        raise typer.Exit(_WRONG)
+        raise typer.Exit(FAILED)
 
 
 def _print(listed: Sequence[Listed], *, verify: bool) -> None:
