@@ -58,6 +58,9 @@ def program_page(name: str, section: int, command: Any) -> Iterator[str]:
         yield from _prose(paragraphs(leaf.help))
         yield from _options(leaf, words)
     yield from (".SH FILES", ".TP", r".I /etc/ledgerd/node.toml", "The node's configuration.")
+    if name == "ledgerd":
+        yield ".SH UNITS"
+        yield from _units(Path(__file__).parent)
     others = {"ledgerd": "ledgerctl (1)", "ledgerctl": "ledgerd (8)"}
     yield from (".SH SEE ALSO", f".BR {others[name]},", ".BR node.toml (5)")
 
@@ -112,6 +115,13 @@ def _options(command: Any, words: str) -> Iterator[str]:
     for parameter in command.get_params(context):
         if (record := parameter.get_help_record(context)) is not None:
             yield from (".TP", rf"\fB{_text(record[0])}\fR", _marked(record[1]) or r"\&")
+
+
+def _units(directory: Path) -> Iterator[str]:
+    """What systemd is given, with what each says of itself."""
+    for unit in sorted((*directory.glob("*.service"), *directory.glob("*.timer"))):
+        (said,) = re.findall(r"^Description=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+        yield from (".TP", rf"\fB{_text(unit.name)}\fR", _text(said))
 
 
 def _default(field: FieldInfo) -> str:

@@ -10,9 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ledgerd.commands.exits import STORE_FAILED
-from ledgerd.commands.saying import explain
-from ledgerd_client.core.errors import StoreError
+from ledgerd.commands.saying import explain, store_watched
 
 
 def mirror(
@@ -42,19 +40,14 @@ def mirror(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     loaded = Settings.from_file(settings)
     listen = None if once else (socket or data / "mirror.sock").absolute()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with store_watched(), Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("mirroring", total=None)
-        try:
-            asyncio.run(
-                mirroring.mirror(
-                    loaded,
-                    data,
-                    listen,
-                    progress=lambda done, total: bar.update(task, completed=done, total=total),
-                    say=explain,
-                )
+        asyncio.run(
+            mirroring.mirror(
+                loaded,
+                data,
+                listen,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                say=explain,
             )
-        except StoreError as error:
-            bar.stop()
-            explain(error)
-            raise typer.Exit(STORE_FAILED) from None
+        )

@@ -1,11 +1,25 @@
-"""What commands say to whoever ran them, on standard error."""
+"""What commands say to whoever ran them: on standard error, and by their exit code."""
 # ruff: noqa: PLC0415 - so that a worker does not load the whole daemon
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
 
-from ledgerd_client.core.errors import LedgerError
+from ledgerd.commands.exits import STORE_FAILED
+from ledgerd_client.core.errors import LedgerError, StoreError
+
+
+@contextmanager
+def store_watched() -> Iterator[None]:
+    """Exit with STORE_FAILED, and say why, when a store fails in the block."""
+    try:
+        yield
+    except StoreError as error:
+        explain(error)
+        raise typer.Exit(STORE_FAILED) from None
 
 
 def explain(error: LedgerError) -> None:

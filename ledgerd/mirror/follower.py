@@ -68,6 +68,8 @@ class Follower:
         self._at_once = at_once
         self.peer: PeersLog | None = None
         self._awaits = 0
+        # How many entries the node has shown.
+        self._shown = 0
         self._store = store
         self._way = way
         self._trust = trust
@@ -102,6 +104,16 @@ class Follower:
         """Entries of both logs, provisional ones too."""
         return self._held.size + (self.peer.replica.size if self.peer else 0)
 
+    @property
+    def size(self) -> int:
+        """Entries of the log itself, provisional ones too."""
+        return self._held.size
+
+    @property
+    def behind(self) -> int:
+        """How many entries more the node has shown by its newest checkpoint."""
+        return max(0, self._shown - self._held.size)
+
     async def step(self) -> None:
         """
         Come up to the node's newest checkpoint, of its peer's log first.
@@ -121,6 +133,7 @@ class Follower:
         request = pb.FollowRequest(start=self._held.size)
         async with aclosing(self._way.follow(request)) as stream:
             target = self._target(await self._newest(stream))
+            self._shown = target.size
             with_peer = False
             async with aclosing(self._batches(stream, target)) as batches:
                 async for batch in batches:

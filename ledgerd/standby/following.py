@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, closing
 from typing import Final
 
 from ledgerd.api.standby_client import StandbyClient
+from ledgerd.background import Background
 from ledgerd.config import Config
 from ledgerd.credentials import NodeTls, key_path, load_trust
 from ledgerd.ledger.sequencer import MAX_GROUP
@@ -18,6 +19,7 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.observe.notify import Notifier
 from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import load_history
+from ledgerd.standby.telling import Course
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.errors import FieldError, LedgerError, RefusedError, UnavailableError
@@ -41,7 +43,8 @@ async def stand_by(
     Follow the node at standby.primary until cancelled, or until in step with it, `once`.
 
     What it says that it holds is on the disk, verified, under the node's signed checkpoint. say is
-    told what keeps it from following, once for each reason. Raises InputError for files and
+    told what keeps it from following, once for each reason; the service manager, how it gets on.
+    Raises InputError for files and
     settings, LOG_KEY_HERE among them; VerificationError for what does not verify; StoreError;
     NotReadyError ALREADY_SERVED.
     """
@@ -83,12 +86,17 @@ async def stand_by(
 
         follower = Follower(store, client, trust, check=check, progress=progress, at_once=_AT_ONCE)
         stack.push_async_callback(follower.close)
-        await follow(follower, notifier, check_keys=check_keys, once=once, say=say)
+        stack.callback(notifier.stopping)
+        course, background = Course(follower, notifier), Background(asyncio.Event())
+        stack.push_async_callback(background.stop)
+        background.start(course.keep_alive())
+        background.start(course.tell())
+        await follow(follower, course, check_keys=check_keys, once=once, say=say)
 
 
 async def follow(
     follower: Follower,
-    notifier: Notifier,
+    course: Course,
     *,
     check_keys: Callable[[], None],
     once: bool,
@@ -99,7 +107,7 @@ async def follow(
 
     Which keys must not be here, a directory that was empty tells only then.
     """
-    is_ready, failures, told = False, 0, ""
+    failures, told = 0, ""
     while True:
         try:
             await follower.step()
@@ -107,15 +115,16 @@ async def follow(
             if once:
                 raise
             failures += 1
+            course.failed(error)
             if error.reason != told:
                 say(error)
             told = error.reason
             await asyncio.sleep(backoff(failures, _LONGEST_PAUSE_S, os.urandom(1)))
         else:
-            if not is_ready:
+            if not course.is_ready:
                 check_keys()
-                notifier.ready(f"in step at {follower.head.size} entries")
-            is_ready, failures, told = True, 0, ""
+            course.stepped()
+            failures, told = 0, ""
             if once:
                 return
 

@@ -115,7 +115,7 @@ def tidy(system: Systemd) -> None:
     system.run("systemctl", "start", "ledgerd")
 
 
-def wait_restarted(system: Systemd, pid: str) -> None:
+def wait_restarted(system: Systemd, pid: str, unit: str = "ledgerd") -> None:
     """Return when another process than pid serves."""
     system.wait_until("bash", "-c", f"kill -0 {pid} 2>&- || echo gone", gives="gone")
-    system.wait_until("systemctl", "is-active", "ledgerd", gives="active")
+    system.wait_until("systemctl", "is-active", unit, gives="active")

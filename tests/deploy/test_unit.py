@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from border import BIN, LEDGERD
 
-from ledgerd.commands.exits import BAD_INPUT, STORE_FAILED
+from ledgerd.commands.exits import BAD_INPUT, FAILED, STORE_FAILED
 from ledgerd.config import Config
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -102,6 +102,26 @@ class TestTheNode:
     @pytest.mark.parametrize("code", [BAD_INPUT, STORE_FAILED])
     def test_is_not_tried_again_where_somebody_must_look(self, code: int) -> None:
         assert str(code) in setting(self.UNIT, "RestartPreventExitStatus").split()
+
+
+class TestTheStandby:
+    UNIT = DEPLOY / "ledgerd-standby.service"
+
+    @pytest.mark.parametrize("code", [FAILED, BAD_INPUT, STORE_FAILED])
+    def test_is_not_tried_again_where_somebody_must_look(self, code: int) -> None:
+        assert str(code) in setting(self.UNIT, "RestartPreventExitStatus").split()
+
+    def test_has_as_long_as_it_takes_for_its_first_copy(self) -> None:
+        assert setting(self.UNIT, "TimeoutStartSec") == "infinity"
+
+    def test_is_shut_in_as_the_node_is(self) -> None:
+        """From the limits on, but for what it says beside them."""
+        shut_in = [
+            [line for line in unit.read_text().partition("\nLimitNOFILE")[2].splitlines()
+             if not line.startswith("#")]
+            for unit in (self.UNIT, TestTheNode.UNIT)
+        ]  # fmt: skip
+        assert shut_in[0] == shut_in[1] != [""]
 
 
 class TestExample:

@@ -30,6 +30,7 @@ from ledgerd.peer.replaced import find_foreign_loss
 from ledgerd.recovery import restoring
 from ledgerd.standby.following import check_log_key_elsewhere, follow
 from ledgerd.standby.promoting import promote, request_promotion
+from ledgerd.standby.telling import Course
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -136,7 +137,7 @@ class Following:
             try:
                 await follow(
                     follower,
-                    Notifier.from_environment(),
+                    Course(follower, Notifier.from_environment()),
                     check_keys=lambda: check_log_key_elsewhere(self.config, store, trust),
                     once=True,
                     say=lambda _error: None,
