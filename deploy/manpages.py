@@ -25,6 +25,7 @@ from ledgerd_client.cli import program
 from ledgerd_client.cli.deferred import Deferred
 
 _CODE = re.compile(r"`([^`]+)`")
+_EXIT_CODES = "Exit codes: "
 _NODE_TOML = """
 One TOML file, /etc/ledgerd/node.toml unless `ledgerd` is told another. Paths are relative to it; a
 key that is not listed here is refused. `ledgerd check` names everything that is wrong with it. An
@@ -45,7 +46,8 @@ def main(directory: Path) -> None:
 
 
 def program_page(name: str, section: int, command: Any) -> Iterator[str]:
-    first, *more = paragraphs(command.help)
+    said = paragraphs(command.help)
+    first, *more = [part for part in said if not part.startswith(_EXIT_CODES)]
     yield from _head(name, section, first)
     yield from (".SH SYNOPSIS", f".B {name}", ".I COMMAND", r"[\fIOPTIONS\fR] [\fIARGUMENTS\fR]")
     yield ".SH DESCRIPTION"
@@ -57,6 +59,10 @@ def program_page(name: str, section: int, command: Any) -> Iterator[str]:
         yield f".SS {_quoted(words)}"
         yield from _prose(paragraphs(leaf.help))
         yield from _options(leaf, words)
+    for part in said:
+        if part.startswith(_EXIT_CODES):
+            yield ".SH EXIT STATUS"
+            yield from _exit_codes(part.removeprefix(_EXIT_CODES))
     yield from (".SH FILES", ".TP", r".I /etc/ledgerd/node.toml", "The node's configuration.")
     if name == "ledgerd":
         yield ".SH UNITS"
@@ -97,6 +103,13 @@ def _prose(parts: list[str]) -> Iterator[str]:
     for part in parts:
         yield ".PP"
         yield _marked(part)
+
+
+def _exit_codes(words: str) -> Iterator[str]:
+    """From `0 done; 1 failed.`"""
+    for each in words.split("; "):
+        code, _, meaning = each.partition(" ")
+        yield from (".TP", rf"\fB{code}\fR", _marked(f"{meaning.rstrip('.')}."))
 
 
 def _leaves(command: Any, words: str) -> Iterator[tuple[str, Any]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledgerd.commands.exits import FAILED, STORE_FAILED
+from ledgerd.commands.exits import node_exit
 from ledgerd.commands.options import NODE_TOML, ConfigFile
 from ledgerd.commands.saying import explain
-from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.errors import LedgerError
 
 if TYPE_CHECKING:
     from ledgerd.config import Config
@@ -55,9 +55,6 @@ async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
     load = functools.partial(Config.load, path)
     try:
         await run(config, stop=stop, ready=ready, reload=reload, load=load, throwaway=throwaway)
-    except StoreError as error:
-        if not ready.done():  # it never served: the usual exit code
-            raise
+    except LedgerError as error:
         explain(error)
-        # Killed from outside, it starts again by itself.
-        raise typer.Exit(FAILED if error.reason == "WRITER_KILLED" else STORE_FAILED) from None
+        raise typer.Exit(node_exit(error)) from None

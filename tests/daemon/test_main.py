@@ -11,13 +11,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from border import writer_of
 from nodes import Node, Side, make_sides, refused
 
+from ledgerd.ledger.head import FOLLOWS_KEY
+from ledgerd.store.format import FORMAT_KEY
+from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.tables import Table
 from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import KeyFile, read_file
 
@@ -205,8 +209,25 @@ class TestWhatIsRefused:
         side.found(peer)
         side.config.store.rename(side.config.data / "moved")
         done = run("serve", "--config", side.toml)
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert (done.returncode, done.stderr.count("\n")) == (70, 1)
         assert "NO_STORE" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("key", "value", "reason"),
+        [
+            (FORMAT_KEY, b"99", "STORE_TOO_NEW"),
+            (FORMAT_KEY, b"0", "STORE_TOO_OLD"),
+            (FOLLOWS_KEY, bytes(48), "STANDBY"),
+        ],
+    )
+    def test_serving_what_no_restart_mends(
+        self, founded: Side, key: bytes, value: bytes, reason: str
+    ) -> None:
+        """With 70: systemd tries again what ends with 1."""
+        with closing(LmdbStore.open(founded.config.store)) as store, store.write() as transaction:
+            transaction.put(Table.META, key, value)
+        done = run("serve", "--config", founded.toml)
+        assert (done.returncode, f"({reason})" in done.stderr) == (70, True)
 
     @pytest.mark.parametrize("command", ["restore", "recover"])
     @pytest.mark.parametrize("place", ["empty", "nowhere"])

@@ -44,6 +44,22 @@ class TestRestart:
         service.run("systemctl", "start", "ledgerd", code=1)
         assert (show(service, "ExecMainStatus"), show(service, "ActiveState")) == ("2", "failed")
 
+    @pytest.mark.parametrize(
+        ("spoil", "ended"),
+        [("mv store/data.mdb store/away", "70"), ("truncate -s 8192 store/data.mdb", "7")],
+        ids=["no store", "a store that was cut short, by SIGBUS"],
+    )
+    def test_with_a_store_that_no_restart_mends_it_is_not_tried_again(
+        self, service: Systemd, spoil: str, ended: str
+    ) -> None:
+        there = "cd /var/lib/ledgerd/data"
+        service.run("systemctl", "stop", "ledgerd")
+        service.run("bash", "-ec", f"{there}; cp -p store/data.mdb kept; {spoil}")
+        service.run("systemctl", "start", "ledgerd", code=1)
+        found = [show(service, name) for name in ("ExecMainStatus", "ActiveState", "NRestarts")]
+        service.run("bash", "-ec", f"{there}; mv kept store/data.mdb")
+        assert found == [ended, "failed", "0"]
+
 
 class TestStop:
     def test_it_stops_cleanly(self, service: Systemd) -> None:

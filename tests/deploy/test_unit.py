@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,10 @@ class TestExample:
             *(config.keys.log, config.keys.entry, config.keys.cosigner),
         )
         assert [path for path in written if not path.is_relative_to("/var/lib/ledgerd")] == []
+
+
+def test_the_man_page_has_a_section_of_the_exit_codes(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, DEPLOY / "manpages.py", tmp_path], check=True)
+    _, _, section = (tmp_path / "ledgerd.8").read_text().partition(".SH EXIT STATUS\n")
+    codes = re.findall(r"^\.TP\n\\fB(\d+)\\fR\n", section.partition(".SH")[0], re.MULTILINE)
+    assert codes == ["0", "1", "2", "70"]
