@@ -24,12 +24,13 @@ class Standby:
     def make(cls, border: Border, home: Path, *, wait: bool) -> Standby:
         """With a certificate of its own. Both listen at one address, as if it moved with the name."""
         config, home = border.mainland.config, home.absolute()
-        home.mkdir()
+        home.mkdir(mode=0o700)
         for name in GIVEN:
             (home / name).write_bytes((config.parent / name).read_bytes())
             (home / name).chmod(0o600)
         text = config.read_text()
         toml = home / "node.toml"
+        toml.touch(mode=0o644)
         toml.write_text(f'{text}\n[standby]\nprimary = "{address(config)}"\n')
         config.write_text(f"{text}\n[standby]\nwait = {str(wait).lower()}\nwait_s = 2\n")
         asked, given = str(home / "tls.json"), str(home / "tls.approval")

@@ -16,6 +16,7 @@ from builders import WHOLE
 from cli.tool import Ran, Tool
 from client.sdk import EXPORTER, RECIPIENT
 from client.supervised import Planted, admit, config_of, planted_border
+from client.test_dossier import FONT
 
 from ledgerd_client._proto.body_pb2 import Grant
 from ledgerd_client.catalogue import LANGUAGES, Catalogue
@@ -292,6 +293,14 @@ class TestADossier:
         ran = cac("dossier", planted.contract_id, "--pdf", "d.pdf")
         assert (ran.code, "FILE_EXISTS" in ran.err) == (2, True)
         assert not tool.path("d.json").exists()
+
+    @pytest.mark.skipif(not FONT.exists(), reason="fonts-wqy-microhei is not installed here")
+    def test_is_its_makers_alone(self, cac: Ask, tool: Tool, planted: Planted) -> None:
+        """It says what records say."""
+        pytest.importorskip("fpdf", reason="needs the extra [reports]")
+        assert cac("dossier", planted.contract_id, "--pdf", "own.pdf").code == 0
+        modes = {tool.path(name).stat().st_mode & 0o777 for name in ("own.pdf", "own.json")}
+        assert modes == {0o600}
 
 
 class TestATransfer:

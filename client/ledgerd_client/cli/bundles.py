@@ -148,7 +148,7 @@ def dossier(
 
     report = ask_as_regulator(config, mirror, asked)
     printed = render(report, words(), font)
-    write_together({side_file: report.to_json(), pdf: printed}, mode=0o644)
+    write_together({side_file: report.to_json(), pdf: printed}, mode=0o600)
     emit(
         {"pdf": str(pdf), "report": str(side_file), "report_digest": report.digest},
         as_json=as_json,
