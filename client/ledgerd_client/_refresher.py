@@ -102,9 +102,12 @@ class Refresher:
         try:
             cosigned = await self._view.receipt(which, cosigned=True, known=receipt)
         except (NotFoundError, VerificationError) as error:
-            if isinstance(error, VerificationError) and not await self._view.was_lost(receipt):
+            lost = await self._view.was_lost(receipt)
+            if isinstance(error, VerificationError) and not lost:
                 raise
-            logger.warning("the node lost record %s; it is sent again", row.record_id.hex())
+            # The log only grows but for a LOSS: its entry stands, and is not known by its id.
+            what = "record" if lost else "the body of record"
+            logger.warning("the node lost %s %s; it is sent again", what, row.record_id.hex())
             await asyncio.to_thread(self._outbox.requeue, row.record_id)
             self._queued.set()
             raise NotReadyError("the record is queued again", reason=_QUEUED) from error

@@ -106,8 +106,12 @@ class LogView:
         return appended.outcomes
 
     async def was_lost(self, receipt: Receipt) -> bool:
-        """Whether the authority has declared lost what a receipt, verified before, stood in."""
-        loss = loss_below(receipt.checkpoint, await self.histories.get(self.origin))
+        """
+        Whether the authority has declared lost the entry of a receipt that was verified before.
+
+        The node is asked for its keys: a LOSS may be news.
+        """
+        loss = loss_below(receipt.checkpoint, await self.histories.refresh(self.origin))
         return loss is not None and loss.size <= receipt.index
 
     async def receipt(
