@@ -134,11 +134,6 @@ def check_requests(origin: str, requests: list[Request]) -> list[Call | LedgerEr
     ]
 
 
-def check_request(origin: str, request: Request) -> list[Item]:
-    """Check one request; raises MalformedError or TooLargeError for the request as a whole."""
-    return _verify(origin, request, _read(origin, request))
-
-
 def _try(check: Callable[[Unpack[Ts]], T], *args: *Ts) -> T | LedgerError:
     try:
         return check(*args)

@@ -57,7 +57,7 @@ class Daemon:
         self._notify.bind(str(address))
         self.process = subprocess.Popen(
             [LEDGERD, "serve", "--config", side.toml],
-            env={"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"},
+            env=os.environ | {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
-from builders import EXPORTER, HONG_KONG, MAINLAND, Border, Institution, new_border, new_key
+from builders import HONG_KONG, MAINLAND, Border, Institution, new_border, new_key
 
 from ledgerd.ledger.admission import (
     MAX_RECORDS,
     Admission,
     Request,
-    check_request,
     check_requests,
 )
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.workers import Workers
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._proto import service_pb2
+from ledgerd_client.core.body import parse_body
 from ledgerd_client.core.errors import (
     ForbiddenError,
     InputError,
@@ -31,7 +31,7 @@ from ledgerd_client.core.errors import (
     TooLargeError,
     UnavailableError,
 )
-from ledgerd_client.core.record import Admitted, Key, SignedRecord, sign_record
+from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit, sign_record
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +61,27 @@ def request(border: Border, *records: SignedRecord, **changes: Any) -> Request:
     return whole._replace(**changes)
 
 
-def outcomes(checked: list[Item]) -> list[type]:
-    return [type(each) for each in checked]
+def checked(request: Request) -> list[Item]:
+    """What a worker makes of a request's records; raises what is wrong with it as a whole."""
+    (result,) = check_requests(MAINLAND, [request])
+    if isinstance(result, LedgerError):
+        raise result
+    return result.items()
+
+
+def outcomes(items: list[Item]) -> list[type]:
+    return [type(each) for each in items]
 
 
 class TestRequest:
     def test_a_good_record_is_admitted_under_its_key(self, border: Border) -> None:
-        (admitted,) = check_request(MAINLAND, request(border, record(border)))
+        (admitted,) = checked(request(border, record(border)))
         assert isinstance(admitted, Admitted)
         assert (admitted.key_id, admitted.key_index) == (border.exporter.key.key_id, 1)
 
     def test_its_bytes_are_kept_as_they_came(self, border: Border) -> None:
         signed = record(border)
-        (admitted,) = check_request(MAINLAND, request(border, signed))
+        (admitted,) = checked(request(border, signed))
         assert isinstance(admitted, Admitted)
         assert admitted.body == signed.body
         assert signed.signature in admitted.tail
@@ -81,33 +89,33 @@ class TestRequest:
     def test_each_record_has_an_outcome_of_its_own(self, border: Border) -> None:
         good = record(border)
         forged = SignedRecord(good.body, good.key_id, bytes(64))
-        checked = check_request(MAINLAND, request(border, good, forged, good))
-        assert outcomes(checked) == [Admitted, SignatureError, Admitted]
+        items = checked(request(border, good, forged, good))
+        assert outcomes(items) == [Admitted, SignatureError, Admitted]
 
     @pytest.mark.parametrize("count", [1, MAX_RECORDS])
     def test_a_call_of_so_many_records_is_taken(self, border: Border, count: int) -> None:
         empty = SignedRecord(b"", b"", b"")
-        assert len(check_request(MAINLAND, request(border, *[empty] * count))) == count
+        assert len(checked(request(border, *[empty] * count))) == count
 
     @pytest.mark.parametrize(
         ("count", "reason"), [(0, "BATCH_EMPTY"), (MAX_RECORDS + 1, "BATCH_TOO_LARGE")]
     )
     def test_a_call_of_so_many_is_not(self, border: Border, count: int, reason: str) -> None:
         with pytest.raises(TooLargeError) as caught:
-            check_request(MAINLAND, request(border, *[SignedRecord(b"", b"", b"")] * count))
+            checked(request(border, *[SignedRecord(b"", b"", b"")] * count))
         assert caught.value.reason == reason
 
     @pytest.mark.parametrize("data", [b"\xff", b"\x0a\x05abc", b"\x0b" * 9, b"text"])
     def test_what_is_no_request_is_malformed(self, border: Border, data: bytes) -> None:
         with pytest.raises(MalformedError):
-            check_request(MAINLAND, request(border, raw=data))
+            checked(request(border, raw=data))
 
 
 class TestRecord:
     """What the log need not be asked for."""
 
     def refused(self, border: Border, signed: SignedRecord, **changes: Any) -> LedgerError:
-        (error,) = check_request(MAINLAND, request(border, signed, **changes))
+        (error,) = checked(request(border, signed, **changes))
         assert isinstance(error, LedgerError)
         return error
 
@@ -196,9 +204,11 @@ class TestCall:
         author = border.exporter
         signed = [sign_record(author.body(**body), author.key) for body in bodies]
         forged = signed[0]._replace(signature=bytes(64))
-        items = check_request(MAINLAND, request(border, *signed, forged))
-        *admitted, refused = Call.of(items).items()
-        assert admitted == items[:-1]
+        *admitted, refused = checked(request(border, *signed, forged))
+        keys = keys_of(author)
+        assert admitted == [
+            admit(each, origin=MAINLAND, author=author.id, keys=keys) for each in signed
+        ]
         assert isinstance(refused, SignatureError)
 
 
@@ -223,7 +233,7 @@ class TestWorkers:
     async def test_an_error_of_ours_comes_back_whole(self) -> None:
         workers = await started(1)
         with pytest.raises(MalformedError) as caught:
-            await workers.run(check_request, MAINLAND, Request(b"\xff", EXPORTER, {}))
+            await workers.run(parse_body, b"\xff")
         assert caught.value.reason == "MALFORMED"
         await workers.close()
 
