@@ -13,8 +13,6 @@ from ledgerd_client.core.code_tables import Code
 from ledgerd_client.core.codes import TABLES
 from ledgerd_client.core.errors import NotFoundError
 
-_WORDS = 34
-
 
 def list_codes(
     table: Annotated[
