@@ -45,8 +45,8 @@ class Catalogue:
     """
     The words of one language.
 
-    English has neither labels nor errors of its own: its labels are the fields' names, and errors
-    say in English what they are.
+    English has no labels, errors and troubles of its own: its labels are the fields' names, and the
+    others say in English what they are.
     """
 
     def __init__(self, lang: str) -> None:
@@ -103,6 +103,11 @@ class Catalogue:
     def error(self, reason: str) -> tuple[str, str] | None:
         """What an error of a reason is, and what to do; None if it is not known here."""
         words = self._words.get("error", {}).get(reason)
+        return (words["what"], words["do"]) if words else None
+
+    def trouble(self, code: str) -> tuple[str, str] | None:
+        """What a trouble of a node is, and what to do first; None if it is not known here."""
+        words = self._words.get("trouble", {}).get(code)
         return (words["what"], words["do"]) if words else None
 
     def report(self, name: str) -> ReportWords:

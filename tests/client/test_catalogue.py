@@ -161,10 +161,25 @@ class TestEntries:
         printed = set().union(*(keys_of(CLIENT / "cli" / f"{name}.py") for name in PRINTING))
         assert printed - NOT_PRINTED <= set(WORDS[lang]["label"])
 
+    @pytest.mark.parametrize("lang", CHINESE)
+    def test_every_line_of_a_nodes_status_has_a_label(self, lang: str) -> None:
+        source = (CLIENT / "cli" / "status.py").read_text(encoding="utf-8")
+        names = set(re.findall(r'yield "(\w+)"', source))
+        assert len(names) > 10
+        assert names - set(WORDS[lang]["label"]) == set()
+
+    @pytest.mark.parametrize("lang", CHINESE)
+    def test_every_trouble_of_a_node_is_explained(self, lang: str) -> None:
+        source = (ROOT / "ledgerd" / "observe" / "troubles.py").read_text(encoding="utf-8")
+        codes = set(re.findall(r'^        "([A-Z_]+)": "', source, re.MULTILINE))
+        assert len(codes) > 10
+        assert set(WORDS[lang]["trouble"]) == codes
+
     @each_language
     def test_every_phrase_that_the_tool_says_is_there(self, lang: str) -> None:
         sources = "".join(p.read_text(encoding="utf-8") for p in (CLIENT / "cli").glob("*.py"))
         said = set(re.findall(r'\bword\(\s*"(\w+)"', sources))
+        said |= set(re.findall(r'"(status_\w+)"', sources))
         assert len(said) > 10
         assert said - set(WORDS[lang]["word"]) == set()
 

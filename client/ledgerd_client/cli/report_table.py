@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-
 import typer
 from rich import box
 from rich.console import Console
@@ -13,12 +9,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ledgerd_client.cli.output import pad, printable, width, words
+from ledgerd_client.cli.terminal import cells_wide
 from ledgerd_client.reports import REPORTS
 from ledgerd_client.reports.model import Report, Table
 from ledgerd_client.reports.text import headings, lines_of, shown
 
-# Of what is not a terminal, whose lines wrap nowhere.
-_WIDE = 240
 _SENTENCE = 26
 _BETWEEN = "   "
 _RIGHT = frozenset(("count", "index", "days", "hours", "share"))
@@ -50,8 +45,8 @@ def _print_table(table: Table) -> None:
         for row in table.rows
     ]
     full = [place for place in range(len(names)) if any(row[place] for row in rows)]
-    cells_wide = _cells_wide()
-    if sum(_needed(names[place], [row[place] for row in rows]) for place in full) > cells_wide:
+    wide = cells_wide()
+    if sum(_needed(names[place], [row[place] for row in rows]) for place in full) > wide:
         for count, row in enumerate(rows):
             typer.echo("\n" * bool(count), nl=False)
             _print_lines([(names[place], row[place]) for place in full if row[place]])
@@ -62,18 +57,12 @@ def _print_table(table: Table) -> None:
         grid.add_column(names[place], justify="right" if right else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(row[place]) for place in full))
-    Console(width=cells_wide, color_system=None, highlight=False).print(grid)
+    Console(width=wide, color_system=None, highlight=False).print(grid)
 
 
 def _needed(name: str, cells: list[str]) -> int:
     """How wide a column is, at least, to be read: a sentence may wrap, and a name may not."""
     return min(max(map(width, (name, *cells))), _SENTENCE) + len(_BETWEEN)
-
-
-def _cells_wide() -> int:
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return shutil.get_terminal_size().columns
-    return _WIDE
 
 
 def _print_lines(lines: list[tuple[str, str]]) -> None:
