@@ -191,7 +191,7 @@ class Authority:
         if (history.origin, present) != (self.origin, self.key_file.key.public):
             raise FieldError(
                 "the key history is not one of which this authority's key is in force",
-                action="fetch the key history of this side's log from its node",
+                action="have an operator fetch this side's with `ledgerctl trust keys`",
             )
         previous, digest = key_id(present), history.history_digest
         stated = authority_digest(self.origin, previous, following.public, digest)

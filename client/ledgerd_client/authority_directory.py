@@ -69,8 +69,8 @@ def take_over_key(authority: Authority, directory: Path, history: KeyHistory) ->
     if history.key_in_force(pb.ROLE_AUTHORITY).public != next_key.key.public:
         raise InputError(
             "the key history does not say that the next key is in force",
-            action="submit the rotation, then take the history that the operator's `ledgerctl"
-            " enrol submit` left in keys/",
+            action="submit the rotation, then have the operator fetch the history anew with"
+            " `ledgerctl trust keys`",
         )
     renewed = replace(authority, key_file=next_key)
     trust = directory / "trust.txt.new"

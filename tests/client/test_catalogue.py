@@ -47,6 +47,7 @@ PRINTING = (
     "entry_text",
     "erase",
     "findings",
+    "key_history",
     "keys",
     "outbox",
     "queries",

@@ -57,11 +57,16 @@ async def authority_in_force(settings: Settings, trust: Trust) -> OriginTrust:
 
     Raises as Histories: a history that the pinned key does not vouch for is not believed.
     """
+    history = await key_history(settings, trust, settings.origin)
+    side, key = trust[settings.origin], history.key_in_force(ROLE_AUTHORITY)
+    return replace(side, authority=replace(side.authority, public=key.public))
 
-    async def read(_: AdminServiceAsyncStub, channel: grpc.aio.Channel) -> OriginTrust:
-        history = await _histories(settings, trust, channel).refresh(settings.origin)
-        side, key = trust[settings.origin], history.key_in_force(ROLE_AUTHORITY)
-        return replace(side, authority=replace(side.authority, public=key.public))
+
+async def key_history(settings: Settings, trust: Trust, origin: str) -> KeyHistory:
+    """Fetch the keys of a log, of either side's, as the node has them; raises as Histories."""
+
+    async def read(_: AdminServiceAsyncStub, channel: grpc.aio.Channel) -> KeyHistory:
+        return await _histories(settings, trust, channel).refresh(origin)
 
     return await _ask(settings, trust, read)
 

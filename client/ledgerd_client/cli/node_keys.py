@@ -69,7 +69,9 @@ def rotate_node(
 def disown(
     public_key: Annotated[str, typer.Argument(help="The replaced log key, public, in base64.")],
     directory: AuthorityDir,
-    keys: Annotated[Path, typer.Option(help="The key history of this side's log, up to now.")],
+    keys: Annotated[
+        Path, typer.Option(help="This side's key history, as `ledgerctl trust keys` fetches it.")
+    ],
     compromised_since: CompromisedSince,
     out: Out,
     yes: Yes = False,
@@ -96,7 +98,9 @@ def disown(
 @app.command()
 def rotate(
     directory: AuthorityDir,
-    keys: Annotated[Path, typer.Option(help="The key history of this side's log, up to now.")],
+    keys: Annotated[
+        Path, typer.Option(help="This side's key history, as `ledgerctl trust keys` fetches it.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The approval to make, to be submitted.")] = None,
     yes: Yes = False,
     as_json: Json = False,

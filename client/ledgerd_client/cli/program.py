@@ -158,7 +158,7 @@ _add(
     "status:status",
     "As an operator: say how the node stands, and what to do if something is wrong.",
 )
-_add("trust", "keys:trust", "Trust files: what a verifier knows beforehand.")
+_add("trust", "key_history:trust", "Trust files: what a verifier knows beforehand.")
 _add("authority", "node_keys:app", "For the authority of a side; works offline.")
 
 
