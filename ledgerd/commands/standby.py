@@ -77,8 +77,9 @@ def promote(
     Have a standby that was stopped go on with the log, where it stands, under new keys.
 
     With --request it asks the authority, with --loss it takes the answer; with both it waits for
-    that file in between. The peer must be reachable. Then start it with `ledgerd serve`: it takes
-    appends as soon as the peer has cosigned the LOSS, and from then on nothing by the old node.
+    that file in between. The peer must be reachable. Ended in any of its steps, it is called again
+    with the same options. Then start it with `ledgerd serve`: it takes appends as soon as the peer
+    has cosigned the LOSS, and from then on nothing by the old node.
     """
     from ledgerd.config import Config
     from ledgerd.observe.logs import configure_logs
@@ -89,15 +90,26 @@ def promote(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     configure_logs("error")
     loaded = Config.load(config)
-    if request is not None:
+    if request is not None and not (loss is not None and _is_taken(loaded, loss)):
         asked = asyncio.run(_ask(loaded, request))
         typer.echo(f"The log is to end at {asked.size} entries, all of which are here.")
         typer.echo(f"Send {request} to the authority, and read to it: {asked.fingerprint}")
     if loss is not None:
+        if not loss.exists():
+            typer.echo(f"Waiting for its answer at {loss}. Ended, this command is called again.")
         while not loss.exists():
             time.sleep(_LOOK_EVERY_S)
         size = asyncio.run(_take(loaded, loss))
         typer.echo(f"The log has {size} entries. Start the node with `ledgerd serve`.")
+
+
+def _is_taken(config: Any, loss: Path) -> bool:
+    """Whether nobody is to be asked any more: an earlier call has taken the answer."""
+    from ledgerd.standby.stopped import has_taken
+    from ledgerd_client.approval import Approval
+    from ledgerd_client.keyfile import read_file
+
+    return loss.exists() and has_taken(config, Approval.parse(read_file(loss)).read_body().loss)
 
 
 async def _ask(config: Any, request: Path) -> Asked:

@@ -16,7 +16,7 @@ from ledgerd.store.lock import DirectoryLock
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import InputError, StoreError
+from ledgerd_client.core.errors import InputError, NotReadyError, StoreError
 from ledgerd_client.core.header import genesis_previous
 
 _ANCHORED_KEY: Final = b"anchored"
@@ -66,6 +66,21 @@ class MirrorStore:
     def hold(self, transaction: Transaction, head: Head) -> None:
         value = u64(head.size) + u64(head.last_time) + head.last_leaf
         transaction.put(Table.META, FOLLOWS_KEY, value)
+
+    def check_not_promoted(self) -> None:
+        """
+        Refuse to go on behind a LOSS that this standby has taken: it would be written over.
+
+        Raises NotReadyError PROMOTION_BEGUN.
+        """
+        with self.log.snapshot() as snapshot:
+            head, held = Head.find(snapshot), self.held(snapshot)
+        if head is not None and head.size > held.size:
+            raise NotReadyError(
+                "this standby has taken a LOSS, and is to go on with the log itself",
+                reason="PROMOTION_BEGUN",
+                action="call `ledgerd promote --loss` again, which ends what it began",
+            )
 
     def anchored(self, snapshot: Snapshot) -> Anchored:
         value = snapshot.get(Table.META, _ANCHORED_KEY)

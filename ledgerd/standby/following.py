@@ -19,10 +19,17 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.observe.notify import Notifier
 from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import load_history
+from ledgerd.standby.stopped import check_entry_key
 from ledgerd.standby.telling import Course
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
-from ledgerd_client.core.errors import FieldError, LedgerError, RefusedError, UnavailableError
+from ledgerd_client.core.errors import (
+    FieldError,
+    InputError,
+    LedgerError,
+    RefusedError,
+    UnavailableError,
+)
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.keyfile import read_key_file
 
@@ -46,7 +53,7 @@ async def stand_by(
     told what keeps it from following, once for each reason; the service manager, how it gets on.
     Raises InputError for files and
     settings, LOG_KEY_HERE among them; VerificationError for what does not verify; StoreError;
-    NotReadyError ALREADY_SERVED.
+    NotReadyError ALREADY_SERVED or PROMOTION_BEGUN.
     """
     trust, notifier = load_trust(config), Notifier.from_environment()
     tls = NodeTls.load(config, trust)
@@ -59,10 +66,8 @@ async def stand_by(
     async with AsyncExitStack() as stack:
         store = stack.enter_context(closing(MirrorStore(config.data, config.origin, os.urandom)))
 
-        def check_keys() -> None:
-            check_log_key_elsewhere(config, store, trust)
-
-        check_keys()
+        store.check_not_promoted()
+        check_log_key_elsewhere(config, store, trust)
         workers = Workers(config.limits.workers)
         stack.push_async_callback(workers.close)
         await workers.start()
@@ -91,7 +96,13 @@ async def stand_by(
         stack.push_async_callback(background.stop)
         background.start(course.keep_alive())
         background.start(course.tell())
-        await follow(follower, course, check_keys=check_keys, once=once, say=say)
+        await follow(
+            follower,
+            course,
+            check_keys=lambda: check_keys(config, store, trust, say),
+            once=once,
+            say=say,
+        )
 
 
 async def follow(
@@ -127,6 +138,23 @@ async def follow(
             failures, told = 0, ""
             if once:
                 return
+
+
+def check_keys(
+    config: Config, store: MirrorStore, trust: Trust, say: Callable[[LedgerError], None]
+) -> None:
+    """
+    Judge by the log's history which keys are here; raises as check_log_key_elsewhere.
+
+    That the entry key is not is said: a copy that can't be promoted is better than none.
+    """
+    check_log_key_elsewhere(config, store, trust)
+    with store.log.snapshot() as snapshot:
+        history = load_history(snapshot, config.origin, trust.authority(config.origin))
+    try:
+        check_entry_key(config, history)
+    except InputError as error:
+        say(error)
 
 
 def check_log_key_elsewhere(config: Config, store: MirrorStore, trust: Trust) -> None:

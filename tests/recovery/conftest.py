@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from peer.sides import Clock
+from recovery.following import Following
 from recovery.scene import Scene
 from stateful.test_border_machine import World, make_nodes, world
 
@@ -30,3 +31,15 @@ async def scene(founded: World, tmp_path: Path) -> AsyncIterator[Scene]:
     for node in scene.nodes:
         if node.runs:
             await node.close()
+
+
+@pytest.fixture
+async def following(scene: Scene, tmp_path: Path) -> AsyncIterator[Following]:
+    """In step with a node of which the peer has cosigned all."""
+    await scene.declare()
+    await scene.settle()
+    following = Following.make(scene, tmp_path / "standby")
+    await following.step()
+    yield following
+    if following.promoted is not None:
+        await following.promoted.close()
