@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -34,6 +34,10 @@ from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.core.record import Admitted
 from ledgerd_client.transport import MAX_MESSAGE_BYTES, MAX_REQUEST_BYTES
 
+# Of one connection: more than one caller may have, so that it is told so. Without a bound, one that
+# opens them faster than they are refused takes the calls of all (MAX_CALLS), and the memory.
+MAX_STREAMS: Final = 128
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -42,6 +46,7 @@ _OPTIONS = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Two daemons on one port would each get some of the calls.
     ("grpc.so_reuseport", 0),
 )
