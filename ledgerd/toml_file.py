@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ledgerd_client.core.errors import FieldError, InputError, TooLargeError
-from ledgerd_client.keyfile import read_file
+from ledgerd_client.core.errors import FieldError, InputError
+from ledgerd_client.keyfile import file_too_large, read_file
 
 # A configuration has a hundred lines.
 _MOST_BYTES = 1 << 20
@@ -93,7 +93,7 @@ def faults(model: type[Table], path: Path) -> list[InputError]:
 def _validate(model: type[M], path: Path, *, look_at_all: bool = False) -> M:
     data = read_file(path)
     if len(data) > _MOST_BYTES:
-        raise TooLargeError(f"{path} has over {_MOST_BYTES} bytes: is it the right file?")
+        raise file_too_large(path, _MOST_BYTES)
     try:
         values = tomllib.loads(data.decode("utf-8-sig"))
     except RecursionError:

@@ -142,8 +142,17 @@ def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
             f"cannot read {path}: {why}", action="name a file that can be read"
         ) from error
     if len(data) > _MAX_BYTES:
-        raise TooLargeError(f"{path} is larger than {_MAX_BYTES} bytes: is it the right file?")
+        raise file_too_large(path, _MAX_BYTES)
     return data
+
+
+def file_too_large(path: str | os.PathLike[str], most: int) -> TooLargeError:
+    """Why a file of over `most` bytes is not looked at."""
+    return TooLargeError(
+        f"{path} has over {most} bytes, and cannot be what it is taken for",
+        reason="FILE_TOO_LARGE",
+        action="name the right file",
+    )
 
 
 def is_credential(path: str | os.PathLike[str]) -> bool:

@@ -119,8 +119,11 @@ class TestReading:
             read_file(tmp_path / name)
 
     def test_a_file_without_end_is_refused(self) -> None:
-        with pytest.raises(TooLargeError):
+        with pytest.raises(TooLargeError) as refused:
             read_file("/dev/zero")
+        assert (refused.value.reason, refused.value.action) == (
+            "FILE_TOO_LARGE", "name the right file",
+        )  # fmt: skip
 
 
 class TestPathsThatCannotBe:
