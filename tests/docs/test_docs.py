@@ -26,7 +26,8 @@ PAGES = sorted(
 APPS = {"ledgerd": "ledgerd.__main__", "ledgerctl": "ledgerd_client.cli.program"}
 SHELL = frozenset(("sh", "console"))
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# In a list it is indented.
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 

@@ -39,6 +39,9 @@ from ledgerd_client.node_key_request import NodeKeyRequest
 from ledgerd_client.pki import Certificate, CertificateRequest
 from ledgerd_client.sealing import SealedKey
 
+Keys = Annotated[
+    Path, typer.Option(help="This side's key history, as `ledgerctl trust keys` fetches it.")
+]
 Out = Annotated[Path, typer.Option(help="The approval to make, for an operator to submit.")]
 
 
@@ -69,9 +72,7 @@ def rotate_node(
 def disown(
     public_key: Annotated[str, typer.Argument(help="The replaced log key, public, in base64.")],
     directory: AuthorityDir,
-    keys: Annotated[
-        Path, typer.Option(help="This side's key history, as `ledgerctl trust keys` fetches it.")
-    ],
+    keys: Keys,
     compromised_since: CompromisedSince,
     out: Out,
     yes: Yes = False,
@@ -98,9 +99,7 @@ def disown(
 @app.command()
 def rotate(
     directory: AuthorityDir,
-    keys: Annotated[
-        Path, typer.Option(help="This side's key history, as `ledgerctl trust keys` fetches it.")
-    ],
+    keys: Keys,
     out: Annotated[Path | None, typer.Option(help="The approval to make, to be submitted.")] = None,
     yes: Yes = False,
     as_json: Json = False,
