@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Final
 
 from ledgerd.peer.accusations import Accusations
-from ledgerd.peer.awaited import LEFT_KEY, SHOWN_KEY, Awaited
+from ledgerd.peer.awaited import SHOWN_KEY
+from ledgerd.peer.compared import Compared
 from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.refused import Refusal, Refused
 from ledgerd.peer.replica import Replica, replay_behind
@@ -22,17 +23,14 @@ from ledgerd.store.tables import Table
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign
 from ledgerd_client.core.errors import (
     ConflictError,
-    ForkError,
     InputError,
     LedgerError,
     MalformedError,
     NotFoundError,
     ProofError,
     StoreError,
-    TrustError,
     VerificationError,
 )
-from ledgerd_client.core.evidence import Evidence, fork_evidence
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.merkle import EMPTY_ROOT, HASH_SIZE, verify_consistency
 from ledgerd_client.core.note import (
@@ -81,8 +79,7 @@ class Witness:
         self._clock = clock
         self._wake = wake
         self._spent = spent
-        self._shown = Awaited(store, replica, SHOWN_KEY)
-        self._left = Awaited(store, replica, LEFT_KEY)
+        self._compared = Compared(store, replica, accusations)
         with store.snapshot() as snapshot:
             cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
             self._resumed = snapshot.get(Table.META, _RESUMED_KEY) is not None
@@ -189,7 +186,7 @@ class Witness:
         Raises ForkError when it contradicts what is replayed. Of two that are not, the headers may
         still lead to one.
         """
-        await self._store.run(self._compare, known)
+        await self._store.run(self._compared.check, known)
 
     async def look_at(self, note: bytes) -> None:
         """
@@ -201,7 +198,7 @@ class Witness:
             return
         with suppress(InputError, VerificationError):
             known = open_known(note, self._replica.history)
-            await self._store.run(self._look_at, known)
+            await self._store.run(self._compared.look_at, known)
 
     async def leave(self, known: Known) -> bool:
         """
@@ -209,7 +206,7 @@ class Witness:
 
         In a place of its own, which nobody else fills; False while another is kept there.
         """
-        return await self._store.run(self._left.keep, known)
+        return await self._store.run(self._compared.leave, known)
 
     async def cosign_largest(self) -> None:
         """Cosign the newest verified checkpoint, unless that was done or must not be."""
@@ -230,11 +227,11 @@ class Witness:
         with self._store.write() as transaction:
             put_cosigned(transaction, anchored.note)
         self._cosigned, self._resumed = anchored, True
-        self._shown.take_up()
+        self._compared.take_up()
 
     def _answer(self, known: Known, old_size: int, proof: Sequence[bytes]) -> Signature:
-        self._meet_awaited()
-        contradicts = self._contradicts(known)
+        self._compared.meet_awaited()
+        contradicts = self._compared.contradicts(known)
         last, new = self._cosigned.checkpoint, known.checkpoint
         if old_size != last.size:
             raise ConflictError(
@@ -250,12 +247,12 @@ class Witness:
         if self._key_is_spent():
             raise spent_error()
         if new.size > self._replica.verified_size:
-            self._shown.keep(known)
+            self._compared.keep(known)
             raise replay_behind(new.size, self._replica.verified_size)
         return self._cosign(known)
 
     def _cosign_largest(self) -> None:
-        self._meet_awaited()
+        self._compared.meet_awaited()
         verified = self._replica.verified
         if verified is None or verified.size <= self._cosigned.size:
             return
@@ -279,51 +276,6 @@ class Witness:
         # Durable: only now may the cosignature leave.
         self._cosigned, self._resumed = known._replace(note=note), False
         return line
-
-    def _compare(self, known: Known) -> None:
-        self._meet_awaited()
-        if self._contradicts(known) and known.size <= self._replica.verified_size:
-            raise ForkError(f"the peer has signed another tree of {known.size} entries before")
-
-    def _look_at(self, known: Known) -> None:
-        self._meet_awaited()
-        if not self._contradicts(known) and known.size > self._replica.verified_size:
-            self._shown.keep(known)
-
-    def _contradicts(self, known: Known) -> bool:
-        """
-        Whether a signed checkpoint contradicts another; if so, accuse.
-
-        But not of what a LOSS gave up, or was signed by a key that, as the authority has said
-        since, was not the log's alone: of two such trees that nobody has replayed, neither counts.
-        """
-        evidence = self._evidence(known)
-        if evidence is None:
-            return False
-        try:
-            evidence.verify(self._replica.history)
-        except TrustError:
-            return known.size <= self._replica.verified_size
-        self._accusations.accuse(evidence, known.checkpoint)
-        return True
-
-    def _evidence(self, known: Known) -> Evidence | None:
-        size, verified, shown = known.size, self._replica.verified, self._shown.known
-        if verified is not None and size <= verified.size:
-            root = self._replica.root(size)
-            if root == known.checkpoint.root:
-                return None
-            if size == verified.size:
-                return fork_evidence(known.note, verified.note)
-            proof = self._replica.consistency_proof(size, verified.size)
-            return fork_evidence(known.note, verified.note, root=root, proof=proof)
-        if shown is not None and shown.size == size and shown.checkpoint != known.checkpoint:
-            return fork_evidence(known.note, shown.note)
-        return None
-
-    def _meet_awaited(self) -> None:
-        self._left.meet(self._contradicts)
-        self._shown.meet(self._contradicts)
 
 
 def put_cosigned(transaction: Transaction, note: bytes) -> None:

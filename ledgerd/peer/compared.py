@@ -1,0 +1,85 @@
+"""Whatever somebody has shown of the peer's log, compared with the log as it is replayed."""
+
+from __future__ import annotations
+
+from ledgerd.peer.accusations import Accusations
+from ledgerd.peer.awaited import LEFT_KEY, SHOWN_KEY, Awaited
+from ledgerd.peer.notes import Known
+from ledgerd.peer.replica import Replica
+from ledgerd.peer.store import PeerStore
+from ledgerd_client.core.errors import ForkError, TrustError
+from ledgerd_client.core.evidence import Evidence, fork_evidence
+
+
+class Compared:
+    """
+    Compares checkpoints with the peer's signature, and accuses where two contradict each other.
+
+    What the replay has yet to reach is kept, durably. For the store's thread alone.
+    """
+
+    def __init__(self, store: PeerStore, replica: Replica, accusations: Accusations) -> None:
+        self._replica = replica
+        self._accusations = accusations
+        self._shown = Awaited(store, replica, SHOWN_KEY)
+        self._left = Awaited(store, replica, LEFT_KEY)
+
+    def take_up(self) -> None:
+        """Take over what the store holds by now of what was shown."""
+        self._shown.take_up()
+
+    def keep(self, known: Known) -> None:
+        """Keep one that contradicts nothing, for when the replay reaches it."""
+        self._shown.keep(known)
+
+    def leave(self, known: Known) -> bool:
+        """As Witness.leave."""
+        return self._left.keep(known)
+
+    def check(self, known: Known) -> None:
+        """As Witness.compare."""
+        self.meet_awaited()
+        if self.contradicts(known) and known.size <= self._replica.verified_size:
+            raise ForkError(f"the peer has signed another tree of {known.size} entries before")
+
+    def look_at(self, known: Known) -> None:
+        """Compare; one that contradicts nothing, and the replay has yet to reach, is kept."""
+        self.meet_awaited()
+        if not self.contradicts(known) and known.size > self._replica.verified_size:
+            self._shown.keep(known)
+
+    def contradicts(self, known: Known) -> bool:
+        """
+        Whether a signed checkpoint contradicts another; if so, accuse.
+
+        But not of what a LOSS gave up, or was signed by a key that, as the authority has said
+        since, was not the log's alone: of two such trees that nobody has replayed, neither counts.
+        """
+        evidence = self._evidence(known)
+        if evidence is None:
+            return False
+        try:
+            evidence.verify(self._replica.history)
+        except TrustError:
+            return known.size <= self._replica.verified_size
+        self._accusations.accuse(evidence, known.checkpoint)
+        return True
+
+    def _evidence(self, known: Known) -> Evidence | None:
+        size, verified, shown = known.size, self._replica.verified, self._shown.known
+        if verified is not None and size <= verified.size:
+            root = self._replica.root(size)
+            if root == known.checkpoint.root:
+                return None
+            if size == verified.size:
+                return fork_evidence(known.note, verified.note)
+            proof = self._replica.consistency_proof(size, verified.size)
+            return fork_evidence(known.note, verified.note, root=root, proof=proof)
+        if shown is not None and shown.size == size and shown.checkpoint != known.checkpoint:
+            return fork_evidence(known.note, shown.note)
+        return None
+
+    def meet_awaited(self) -> None:
+        """Compare what was kept, as far as the replay has come by now."""
+        self._left.meet(self.contradicts)
+        self._shown.meet(self.contradicts)
