@@ -181,7 +181,7 @@ class Guard:
         caller = who.caller
         self._access.check(method, caller)
         self._rates.check(caller)
-        set_caller(caller)
+        set_caller(caller, who.certificate)
         for key, value in context.invocation_metadata() or ():
             if key in self._hear and isinstance(value, bytes):
                 self._hear[key](caller, value)

@@ -35,6 +35,7 @@ class Identified(NamedTuple):
 STANDBY: Final = "standby"
 
 _caller: ContextVar[Caller] = ContextVar("caller")
+_certificate: ContextVar[bytes] = ContextVar("certificate", default=b"")
 
 
 def current_caller() -> Caller:
@@ -42,9 +43,15 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
-def set_caller(caller: Caller) -> None:
+def current_certificate() -> bytes:
+    """The digest of the certificate that it is made with; b"" where nobody is behind a guard."""
+    return _certificate.get()
+
+
+def set_caller(caller: Caller, certificate: bytes = b"") -> None:
     """Remember the caller for the rest of this call, which is a task of its own."""
     _caller.set(caller)
+    _certificate.set(certificate)
 
 
 class Identities:

@@ -9,6 +9,7 @@ from time import monotonic
 from ledgerd.api.desk import Desk
 from ledgerd.api.errors import Context
 from ledgerd.api.following import Source, newest_from, source_of
+from ledgerd.api.identity import current_certificate
 from ledgerd.api.peer import STREAM_S, check_time
 from ledgerd.ledger.replicated import Standby
 from ledgerd_client._proto import service_pb2 as pb
@@ -25,10 +26,10 @@ class StandbyHandlers(service_pb2_grpc.StandbyServiceServicer):
     async def Replicate(
         self, request: pb.ReplicateRequest, context: Context
     ) -> AsyncGenerator[pb.ReplicateResponse, None]:
-        """Ends at the newest checkpoint."""
+        """Ends at the newest checkpoint; raises NotReadyError SECOND_STANDBY."""
         source = source_of(self._desk, request.origin)
         is_own = source.origin == self._desk.origin
-        with self._standby.asking() if is_own else nullcontext():
+        with self._standby.asking(current_certificate()) if is_own else nullcontext():
             if is_own:
                 # By its own signature: a standby of another history has nothing of ours.
                 at = await self._desk.settle(request.held) if request.held else None

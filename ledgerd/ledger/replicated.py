@@ -30,13 +30,17 @@ class Standby:
     How far the standby has come, as it says itself. Belongs to the event loop.
 
     held: entries on its disk, under a checkpoint. wait_s: how long who waits for it waits at most;
-    None: nobody does.
+    None: nobody does. clock gives seconds that only go up.
     """
 
-    def __init__(self, wait_s: float | None) -> None:
+    def __init__(self, wait_s: float | None, *, clock: Callable[[], float] = monotonic) -> None:
         self.held = 0
         self._wait_s = wait_s
+        self._clock = clock
+        self._began_at = clock()
         self._size = 0
+        # By its certificate: there is one, or what is held would be held by no one machine.
+        self._who: bytes | None = None
         self._asking = 0
         self._asked_at = -float("inf")
         self._news = asyncio.Event()
@@ -48,18 +52,38 @@ class Standby:
     @property
     def is_here(self) -> bool:
         """Whether it asks for entries, or did a moment ago."""
-        since = monotonic() - self._asked_at
-        return bool(self._asking) or since < (self._wait_s or REST_S)
+        return self._asked_within(self._wait_s or REST_S)
+
+    @property
+    def away_s(self) -> float:
+        """For how long it has not asked; 0 while it is here, and where none is known of."""
+        if self.is_here or (self._who is None and self._wait_s is None):
+            return 0.0
+        return self._clock() - max(self._asked_at, self._began_at)
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Surround a call of the standby's."""
+    def asking(self, who: bytes) -> Iterator[None]:
+        """
+        Surround a call of the standby's; who: its certificate's digest.
+
+        Raises NotReadyError SECOND_STANDBY while another one follows.
+        """
+        if who != self._who and self._asked_within(REST_S):
+            raise NotReadyError(
+                "another standby follows this node, which has one at a time",
+                reason="SECOND_STANDBY",
+                action="stop one of the two; this one is taken some seconds after the other went",
+            )
+        self._who = who
         self._asking += 1
         try:
             yield
         finally:
             self._asking -= 1
-            self._asked_at = monotonic()
+            self._asked_at = self._clock()
+
+    def _asked_within(self, seconds: float) -> bool:
+        return bool(self._asking) or self._clock() - self._asked_at < seconds
 
     def has(self, size: int) -> None:
         """Take note that so many entries of this log are on its disk."""

@@ -150,3 +150,16 @@ class TestTheWayToIt:
         request = pb.FollowRequest(origin=waiting.peer.origin)
         pages = [page async for page in way.follow(request)]
         assert [page.checkpoint for page in pages] == [b""]
+
+
+class TestASecondStandby:
+    async def test_is_refused_while_the_first_one_follows(
+        self, waiting: Node, standby: Follower
+    ) -> None:
+        """It has a certificate of its own for the same name, as the page on standbys says."""
+        await standby.take()
+        second = Follower(waiting.client(waiting.side.issue(PEER, waiting.side.name)))
+        said = standby.call()
+        await said.read()
+        assert (await refused(second.call().read())).reason == "SECOND_STANDBY"
+        said.cancel()

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from border import Border, audit
+from border import PATIENCE, Border, audit
 from faults import exporter
+from faults.strace import Call, injecting, needs_strace
 from institutions import STATEMENT, client, until
 from standbys import Standby, address
 
@@ -31,6 +33,8 @@ from ledgerd.ledger.reader import Reader
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2
 
+# Each call of a commit that writes or syncs: the pages, their sync, the meta page.
+KILLED_AT = (Call("pwrite64", 1), Call("fdatasync", 1), Call("pwrite64", 2), Call("fdatasync", 2))
 PAYLOAD = b"name;score\nA;700\n"
 HOSPITAL = "sz-hospital"
 
@@ -84,6 +88,8 @@ class Scene:
     border: Border
     standby: Standby
     old: Path
+    # At each kill of the standby: what was acknowledged, and where that stood on its disk.
+    killed: list[tuple[dict[str, int], dict[str, list[int]]]]
     before: dict[str, int]
     after: dict[str, int]
     seconds: float
@@ -102,7 +108,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         border.start()
         standby.node.wait_for("READY=1")
         load = Exporter(border)
-        load.wait_for_more(100)
+        killed = []
+        for call in KILLED_AT if shutil.which("strace") else ():
+            load.wait_for_more(20)
+            kill_standby(standby, call)
+            load.read_what_is_there()
+            killed.append((dict(load.acknowledged), recorded(standby.node.config)))
+            standby.node.start()
+        load.wait_for_more(20)
         border.mainland.kill()
         began = time.monotonic()
         shutil.move(border.mainland.config.parent / "data", scratch / "old")
@@ -117,7 +130,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         load.wait_for_more(100)
         load.stop()
         print(f"\nfrom the disk's death to the next receipt: {seconds:.1f} s")  # noqa: T201
-        yield Scene(border, standby, scratch / "old", before, load.acknowledged, seconds, served)
+        yield Scene(
+            border, standby, scratch / "old", killed, before, load.acknowledged, seconds, served
+        )
     finally:
         if load is not None:
             load.close()
@@ -135,6 +150,15 @@ def is_served(place: str) -> bool:
     return True
 
 
+def kill_standby(standby: Standby, call: Call) -> None:
+    """SIGKILL at its next such call for its store, in a commit."""
+    process = standby.node.process
+    assert process is not None
+    store = standby.node.config.parent / "data" / "store" / "data.mdb"
+    with injecting(process.pid, [store], call, "SIGKILL"):
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+
+
 def recorded(config: Path) -> dict[str, list[int]]:
     """Where each record stands in the store of a node that does not run."""
     found: dict[str, list[int]] = {}
@@ -148,6 +172,18 @@ def recorded(config: Path) -> dict[str, list[int]]:
 class TestUntilThen:
     def test_the_standby_serves_no_method_to_anybody(self, scene: Scene) -> None:
         assert not scene.served
+
+
+@needs_strace
+class TestTheStandbyKilledInACommit:
+    """With `standby.wait`, of which nobody gets a receipt while it is down."""
+
+    def test_has_all_that_was_acknowledged(self, scene: Scene) -> None:
+        lacking = [
+            {record: at for record, at in acknowledged.items() if held.get(record) != [at]}
+            for acknowledged, held in scene.killed
+        ]
+        assert lacking == [{}] * len(KILLED_AT)
 
 
 class TestPromoted:
