@@ -13,7 +13,15 @@ from contextlib import asynccontextmanager, closing
 from hashlib import sha256
 from pathlib import Path
 
-from ledgerd.backup.files import OWN, PEER, Manifest, entry_files, find_backup, read_entries
+from ledgerd.backup.files import (
+    OWN,
+    PEER,
+    Manifest,
+    entry_files,
+    find_backup,
+    read_entries,
+    wrong_origin,
+)
 from ledgerd.config import Config
 from ledgerd.credentials import load_trust
 from ledgerd.ledger.head import Head
@@ -28,7 +36,7 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import InputError, StoreError
+from ledgerd_client.core.errors import InputError, LedgerError, StoreError
 from ledgerd_client.core.trust import Trust
 
 Clock = Callable[[], int]
@@ -47,7 +55,7 @@ async def as_store(
     """
     backup = find_backup(copy, config.origin)
     if backup is None:
-        yield _store_in(copy)
+        yield _store_in(copy, config.origin)
         return
     scratch = config.data / f"assembly-{sha256(str(backup).encode()).hexdigest()[:16]}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -67,11 +75,12 @@ async def as_store(
         shutil.rmtree(scratch)
 
 
-def _store_in(copy: Path) -> Path:
+def _store_in(copy: Path, origin: str) -> Path:
     """The store that a copy is, or that lies in a data directory."""
     path = copy / "store" if (copy / "store").is_dir() else copy
     try:
-        LmdbStore.open(path, readonly=True).close()
+        with closing(LmdbStore.open(path, readonly=True)) as store:
+            held = _origin_of(store)
     except StoreError as error:
         if error.reason != "NO_STORE":
             raise
@@ -80,7 +89,18 @@ def _store_in(copy: Path) -> Path:
             reason="NO_STORE",
             action="name a backup, or a directory of backups, or a store",
         ) from None
+    if held not in {"", origin}:
+        raise wrong_origin(f"{path} is the store of {held}, and not of {origin}")
     return path
+
+
+def _origin_of(store: LmdbStore) -> str:
+    """Empty where the store does not say: however damaged, bodies may be taken out of it."""
+    try:
+        with store.snapshot() as snapshot:
+            return parse_known(Head.load(snapshot).checkpoint).checkpoint.origin
+    except LedgerError:
+        return ""
 
 
 async def assemble(

@@ -193,11 +193,8 @@ def find_backup(path: Path, origin: str) -> Path | None:
             return each
         others[held] = None
     if others:
-        raise FieldError(
-            f"{path} has backups of {', '.join(sorted(others))}, and none of {origin}",
-            reason="WRONG_ORIGIN",
-            action="name the directory of this log's own, or see whether `origin` in the"
-            " configuration is right",
+        raise wrong_origin(
+            f"{path} has backups of {', '.join(sorted(others))}, and none of {origin}"
         )
     return None
 
@@ -208,6 +205,14 @@ def drop(backup: Path) -> None:
     if gone is None:
         gone = backup.rename(backup.with_name(UNFINISHED + backup.name))
     shutil.rmtree(gone)
+
+
+def wrong_origin(message: str) -> FieldError:
+    return FieldError(
+        message,
+        reason="WRONG_ORIGIN",
+        action="name what is of this log, or see whether `origin` in the configuration is right",
+    )
 
 
 def bad_backup(message: str) -> LedgerError:

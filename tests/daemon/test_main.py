@@ -240,6 +240,16 @@ class TestWhatIsRefused:
         assert (done.returncode, "ledgerd init" in done.stderr) == (2, False)
         assert "name a backup, or a directory of backups, or a store" in done.stderr
 
+    @pytest.mark.parametrize("command", ["restore", "recover"])
+    def test_coming_back_from_the_store_of_another_log(self, sides: Sides, command: str) -> None:
+        side, peer = sides
+        side.found(peer)
+        peer.found(side)
+        side.config.store.rename(side.config.data / "moved")
+        done = run(command, "--config", side.toml, "--from", peer.config.data)
+        assert (done.returncode, "WRONG_ORIGIN" in done.stderr) == (2, True)
+        assert f"is the store of {peer.origin}, and not of {side.origin}" in done.stderr
+
     def test_throw_away_keys(self, founded: Side) -> None:
         path = founded.config.keys.log
         path.write_bytes(KeyFile(KeyFile.parse(path.read_bytes()).key, throwaway=True).format())
