@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 from cli.enrolled import Border, enrolled
-from cli.tool import Tool
+from cli.tool import Ask, Tool
+from client.supervised import Planted, config_of, planted_border
+
+from ledgerd_client.cli.output import speak
+
+
+@pytest.fixture(autouse=True)
+def english_again() -> Iterator[None]:
+    yield
+    speak("en")
 
 
 @pytest.fixture
@@ -20,3 +29,16 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
 def border(tool: Tool) -> Iterator[Border]:
     with enrolled(tool) as border:
         yield border
+
+
+@pytest.fixture(scope="module")
+def planted() -> Iterator[Planted]:
+    with planted_border() as planted:
+        yield planted
+
+
+@pytest.fixture
+def cac(tool: Tool, planted: Planted) -> Ask:
+    """Run a command as the Mainland's regulator."""
+    config = config_of(planted.cac)
+    return lambda *args: tool(*args, "--config", config)

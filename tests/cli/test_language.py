@@ -16,12 +16,6 @@ def hong_kong() -> None:
     speak("zh-Hant")
 
 
-@pytest.fixture(autouse=True)
-def english_again() -> object:
-    yield
-    speak("en")
-
-
 class TestWidth:
     @pytest.mark.parametrize(
         ("text", "cells"),

@@ -6,45 +6,22 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import WHOLE
-from cli.tool import Ran, Tool
+from cli.tool import Ask, Tool
 from client.sdk import EXPORTER, RECIPIENT
-from client.supervised import Planted, admit, config_of, planted_border
+from client.supervised import Planted, admit, config_of
 from client.test_dossier import FONT
 
 from ledgerd_client._proto.body_pb2 import Grant
 from ledgerd_client.catalogue import LANGUAGES, Catalogue
-from ledgerd_client.cli.output import speak
 from ledgerd_client.core.supervision import KIND_NUMBERS
 from ledgerd_client.reports import REPORTS
 from ledgerd_client.reports.model import Report
-
-Ask = Callable[..., Ran]
-
-
-@pytest.fixture(scope="module")
-def planted() -> Iterator[Planted]:
-    with planted_border() as planted:
-        yield planted
-
-
-@pytest.fixture(autouse=True)
-def english_again() -> object:
-    yield
-    speak("en")
-
-
-@pytest.fixture
-def cac(tool: Tool, planted: Planted) -> Ask:
-    """Run a command as the Mainland's regulator."""
-    config = config_of(planted.cac)
-    return lambda *args: tool(*args, "--config", config)
 
 
 def asked_with(name: str, planted: Planted) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ledgerd_client._proto import service_pb2 as pb
@@ -47,11 +45,11 @@ def a_node_in_trouble() -> pb.GetStatusResponse:
 
 
 @pytest.fixture(params=LANGUAGES)
-def lang(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def lang(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", "80")
-    speak(request.param)
-    yield request.param
-    speak("en")
+    lang: str = request.param
+    speak(lang)
+    return lang
 
 
 @pytest.fixture

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cli.tool import Ran, Tool
-from client.supervised import Planted, config_of, planted_border
+from cli.tool import Ask, Tool
+from client.supervised import Planted, config_of
 
 from ledgerd_client.catalogue import LANGUAGES
-from ledgerd_client.cli.output import speak
 from ledgerd_client.core.timeline import Order
-
-Ask = Callable[..., Ran]
-
-
-@pytest.fixture(scope="module")
-def planted() -> Iterator[Planted]:
-    with planted_border() as planted:
-        yield planted
-
-
-@pytest.fixture(autouse=True)
-def english_again() -> object:
-    yield
-    speak("en")
-
-
-@pytest.fixture
-def cac(tool: Tool, planted: Planted) -> Ask:
-    """Run a command as the Mainland's regulator."""
-    config = config_of(planted.cac)
-    return lambda *args: tool(*args, "--config", config)
 
 
 @pytest.fixture

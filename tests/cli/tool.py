@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ class Ran:
         """The one JSON object on standard output."""
         (line,) = self.out.splitlines()
         return json.loads(line)
+
+
+# Runs a command, its options being given.
+Ask = Callable[..., Ran]
 
 
 class Tool:
