@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from ledgerd.ledger.counted import CountedEntries, CountedEntry
 from ledgerd.ledger.dimensions import POSTED, STATED, Dimension
-from ledgerd.ledger.search import Clause, FoundBlock, Search, bits_at, find_block
+from ledgerd.ledger.entry_sets import bits_at
+from ledgerd.ledger.search import Clause, FoundBlock, Search, find_block
 from ledgerd.projections.postings import BLOCK, code, offsets_of
 from ledgerd.store.base import Snapshot
 from ledgerd_client._proto import body_pb2 as pb
