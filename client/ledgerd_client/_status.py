@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -18,6 +19,8 @@ from ledgerd_client.core.errors import LedgerError, UnavailableError
 STATUS_METADATA = "grpc-status-details-bin"
 
 _DOMAIN = "ledgerd"
+# Reasons are logged, and a node may lie (AIP-193 allows no more characters).
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _TYPE_URL = "type.googleapis.com/google.rpc."
 # In trailing metadata there is room for some kilobytes, and a message may quote what was asked.
 _MOST_CHARACTERS = 300
@@ -113,7 +116,7 @@ def _parse_status(data: bytes) -> LedgerError | None:
         retry = status_pb2.RetryInfo.FromString(details.get(f"{_TYPE_URL}RetryInfo", b""))
     except DecodeError:
         return None
-    if info.domain != _DOMAIN:
+    if info.domain != _DOMAIN or not _REASON.fullmatch(info.reason):
         return None
     cls = _CLASSES.get(info.metadata["type"], LedgerError)
     error = cls(status.message, reason=info.reason, action=info.metadata["action"])

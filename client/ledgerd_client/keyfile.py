@@ -126,7 +126,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 def _read(path: str | os.PathLike[str], *, secret: bool) -> bytes:
     try:
-        with open(path, "rb", opener=_open_now) as file:
+        with open(path, "rb", opener=open_now) as file:
             # Of the file that is read, not of whatever has its name by then.
             exposed = os.fstat(file.fileno()).st_mode & _OTHERS
             if secret and exposed and not is_credential(path):
@@ -161,7 +161,7 @@ def is_credential(path: str | os.PathLike[str]) -> bool:
     return bool(directory) and Path(path).parent == Path(str(directory))
 
 
-def _open_now(path: str, flags: int) -> int:
+def open_now(path: str, flags: int) -> int:
     """Open a pipe to which nobody writes, too: it reads as empty, where open() would wait."""
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(descriptor, True)

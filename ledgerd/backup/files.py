@@ -7,12 +7,15 @@ A backup is a directory that is whole by itself: files that it shares with the o
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import file_digest
+from io import BufferedReader
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -23,7 +26,7 @@ from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError
 from ledgerd_client.core.note import parse_note
 from ledgerd_client.jsonfile import format_json, parse_json
-from ledgerd_client.keyfile import open_private, read_file
+from ledgerd_client.keyfile import open_now, open_private, read_file
 
 OWN: Final = "own"
 PEER: Final = "peer"
@@ -129,7 +132,7 @@ def read_entries(file: EntryFile) -> Iterator[list[pb.FollowedEntry]]:
     """The pages of a file; raises StoreError BAD_BACKUP for one that is cut or damaged."""
     place = file.first
     try:
-        with file.path.open("rb") as source:
+        with _open(file.path) as source:
             if source.read(len(_HEAD)) != _HEAD:
                 raise bad_backup(f"{file.path} is no file of entries")
             while length := source.read(4):
@@ -148,8 +151,17 @@ def read_entries(file: EntryFile) -> Iterator[list[pb.FollowedEntry]]:
 
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, in hex; raises OSError."""
-    with path.open("rb") as file:
+    with _open(path) as file:
         return file_digest(file, "sha256").hexdigest()
+
+
+def _open(path: Path) -> BufferedReader:
+    """A file, and nothing that has no end or that waits for somebody; raises OSError."""
+    file = open(path, "rb", opener=open_now)  # noqa: SIM115 - for whoever closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return file
 
 
 def sums_of(backup: Path, digest: Callable[[Path], str] = digest_of) -> str:

@@ -115,8 +115,8 @@ def _print(listed: Sequence[Listed], *, verify: bool) -> None:
     for each in listed:
         whole = Text("verified" if verify else "whole", "green")
         table.add_row(
-            printable(each.path.name),
-            printable(each.origin),
+            Text(printable(each.path.name)),
+            Text(printable(each.origin)),
             str(each.entries),
             str(each.peer_entries),
             decimal(each.size),

@@ -35,7 +35,8 @@ def check(config: ConfigFile = NODE_TOML, as_json: Json = False) -> None:
             row = {"reason": fault.reason, "message": fault.message, "action": fault.action}
             typer.echo(json.dumps(row))
         else:
-            typer.echo(f"{fault.message} ({fault.reason}). What to do: {fault.action}.")
+            told = f"{fault.message} ({fault.reason}). What to do: {fault.action}."
+            typer.echo(printable(told))
     if faults:
         raise typer.Exit(BAD_INPUT)
     if not as_json:

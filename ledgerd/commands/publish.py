@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ledgerd.commands.options import NODE_TOML, ConfigFile
+from ledgerd.commands.saying import say
 
 
 def publish(
@@ -50,7 +51,7 @@ def publish(
                 raise
             news = f"ledgerd: {error.message} ({error.reason}). Trying again."
         if news != said:
-            typer.echo(news, err=True)
+            say(news)
             said = news
         if not follow:
             return

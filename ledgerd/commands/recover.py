@@ -15,6 +15,7 @@ import typer
 
 from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
+from ledgerd.commands.saying import say
 
 if TYPE_CHECKING:
     from ledgerd.recovery.collecting import Found
@@ -111,22 +112,22 @@ async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
         ]
         client = await stack.enter_async_context(peer_of(config))
         found = await recover(config, client, stores, **_how())
-    typer.echo(f"{found.size} entries are back. {_said(found)}", err=True)
+    say(f"{found.size} entries are back. {_said(found)}")
     if found.lost:
-        typer.echo("Lost with the log's end, to be handed in again (keys by --also):", err=True)
+        say("Lost with the log's end, to be handed in again (keys by --also):")
     for line in found.lost:
-        typer.echo(f"  {line}", err=True)
+        say(f"  {line}")
     if once or not set(found.missing) - {""}:
         return
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     found = await take_back(config, stop, _say_ready, **_how())
-    typer.echo(_said(found), err=True)
+    say(_said(found))
 
 
 def _say_ready(port: int) -> None:
-    typer.echo(f"Waiting for institutions to return bodies, at port {port}.", err=True)
+    say(f"Waiting for institutions to return bodies, at port {port}.")
 
 
 async def _declare(config: Any, path: Path, also: list[Path]) -> int:

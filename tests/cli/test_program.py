@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,8 +11,9 @@ import pytest
 from cli.tool import LEDGERCTL, Tool
 
 from ledgerd_client.cli.deferred import Deferred
-from ledgerd_client.cli.output import shorten
+from ledgerd_client.cli.output import emit, say_error, shorten
 from ledgerd_client.cli.program import app
+from ledgerd_client.core.errors import LedgerError
 
 OFFLINE = ("absent.tlog-proof", "--trust", "absent.txt", "--keys", "absent")
 LONG = "x" * 100_000
@@ -24,6 +26,30 @@ class TestVersion:
 
     def test_the_help_of_the_program_is_still_its_own(self, tool: Tool) -> None:
         assert "Exit codes" in tool("--help").out
+
+
+class TestWhatStrangersWrote:
+    """A name in the answer of a node that lies, or of a file."""
+
+    STEERS = "a\x1b[2J\x9b2J\u202e\U000e0041\udcff深"
+
+    def test_steers_no_terminal_as_json_and_is_still_there(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        emit({"name": self.STEERS}, as_json=True)
+        (line,) = capsys.readouterr().out.splitlines()
+        assert (line.isprintable(), "深" in line, json.loads(line)["name"]) == (
+            True, True, self.STEERS,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("where", ["message", "reason", "action", "note"])
+    def test_steers_none_in_an_error(self, capsys: pytest.CaptureFixture[str], where: str) -> None:
+        told = dict.fromkeys(("message", "reason", "action"), "A") | {where: self.STEERS}
+        error = LedgerError(told["message"], reason=told["reason"], action=told["action"])
+        error.add_note(f"{told.get('note', 'a note')}\nof two lines")
+        say_error(error)
+        lines = capsys.readouterr().err.splitlines()
+        assert (len(lines), [line for line in lines if not line.isprintable()]) == (3, [])
 
 
 class TestStarting:

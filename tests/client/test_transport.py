@@ -152,8 +152,20 @@ class TestErrorsOnTheWire:
                     )
                 ]
             ).SerializeToString(),
+            status_pb2.Status(
+                details=[
+                    AnyMessage(
+                        type_url="type.googleapis.com/google.rpc.ErrorInfo",
+                        value=status_pb2.ErrorInfo(
+                            domain="ledgerd",
+                            reason="A\n<3>B",
+                            metadata={"type": "ForkError"},
+                        ).SerializeToString(),
+                    )
+                ]
+            ).SerializeToString(),
         ],
-        ids=["garbage", "nothing", "garbage within", "another service's"],
+        ids=["garbage", "nothing", "garbage within", "another service's", "a reason of two lines"],
     )
     def test_details_that_are_not_ours_decide_nothing(self, details: bytes) -> None:
         assert type(from_rpc_error(sent(Code.NOT_FOUND, "", details))) is errors.NotFoundError

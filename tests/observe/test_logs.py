@@ -17,7 +17,7 @@ from ledgerd.observe.logs import configure_logs, set_level
 log = structlog.get_logger()
 configure_logs("info")
 log.debug("one")
-log.info("two", text="a\\nb")
+log.info("two", text="a\\nb\\x9b2J\\u202e\\udcff")
 set_level("debug")
 log.debug("three")
 set_level("error")
@@ -77,6 +77,12 @@ class TestATraceback:
 
     def test_has_no_message_that_could_quote_a_record(self, line: str) -> None:
         assert "what a caller sent" not in line
+
+
+class TestALine:
+    def test_steers_no_terminal_whatever_is_in_it(self, tmp_path: Path) -> None:
+        (two, *_) = logged(tmp_path, JOURNAL_STREAM="")
+        assert (two.isprintable(), json.loads(two)["text"]) == (True, "a\nb\x9b2J\u202e\udcff")
 
 
 class TestTheJournal:

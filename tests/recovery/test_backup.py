@@ -20,6 +20,7 @@ from ledgerd.backup.files import MANIFEST, OWN, PEER, entry_files, find_backup
 from ledgerd.backup.listing import examine, find_backups
 from ledgerd.backup.making import BackedUp, backup, write_backup
 from ledgerd.backup.sources import OwnLog
+from ledgerd.commands.backup import backup as command
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError
@@ -345,6 +346,16 @@ def damage(file: Path) -> None:
     file.write_bytes(data)
 
 
+def linked(path: Path, to: str) -> None:
+    path.unlink()
+    path.symlink_to(to)
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 class TestTheList:
     def test_is_of_all_logs_and_says_how_far_each_goes(self, kept: Kept) -> None:
         own = kept.make()
@@ -364,6 +375,13 @@ class TestTheList:
             ),
         ]
 
+    def test_takes_no_name_for_a_style(
+        self, kept: Kept, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        named = kept.make().path.rename(kept.to / "[red]a\x1b[2J")
+        command(named, list_=True)
+        assert "[red]a\\x1b[2J" in capsys.readouterr().out
+
     def test_says_when_each_was_made(self, kept: Kept) -> None:
         kept.make()
         (listed,) = examine(find_backups(kept.to), verify=False)
@@ -377,8 +395,13 @@ class TestTheList:
             (lambda path: (path / MANIFEST).write_text("{}"), "not a ledgerd-backup/v1 file"),
             (lambda path: (path / "SHA256SUMS").unlink(), "cannot read"),
             (lambda path: damage(entry_files(path, OWN)[-1].path), "its files are not what its SHA256SUMS says"),
+            (lambda path: linked(entry_files(path, OWN)[-1].path, "/dev/zero"), "not a file"),
+            (lambda path: piped(entry_files(path, OWN)[-1].path), "not a file"),
         ],
-        ids=["a file of its log is gone", "one of the peer's is", "no manifest", "no sums", "rot"],
+        ids=[
+            "a file of its log is gone", "one of the peer's is", "no manifest", "no sums", "rot",
+            "a file without end", "a pipe to which nobody writes",
+        ],
     )  # fmt: skip
     def test_names_what_is_not_whole(
         self, kept: Kept, spoil: Callable[[Path], None], said: str

@@ -115,7 +115,8 @@ def say_error(error: LedgerError) -> None:
     else:
         say(f"ledgerctl: {message} ({reason}). What to do: {advice}.")
     for evidence in getattr(error, "__notes__", ()):
-        typer.echo(evidence, err=True)  # signed notes: to be kept to the byte
+        for line in evidence.splitlines():  # of signed notes, to be kept
+            say(line)
 
 
 def exit_code(error: LedgerError) -> int:
@@ -133,9 +134,9 @@ def emit(fields: Mapping[str, object], *, as_json: bool) -> None:
     What is empty or None is printed in JSON only.
     """
     if as_json:
-        # Half a character, in the name of a file, is left as JSON spells it.
         text = json.dumps(_shown(fields), ensure_ascii=False)
-        typer.echo(text.encode("utf-8", "backslashreplace").decode())
+        # As JSON spells it: half a character in the name of a file, and what steers a terminal.
+        typer.echo("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text))
         return
     labels = {name: words().label(name) for name in fields}
     wide = max(map(width, labels.values()))
