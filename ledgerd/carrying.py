@@ -13,7 +13,9 @@ from ledgerd.credentials import load_trust
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.peer.carried import Carried, Envelope, Exchange
+from ledgerd.peer.answer import QUESTION_SIZE
+from ledgerd.peer.carried import Carried, Envelope
+from ledgerd.peer.exchange import Asked, Exchange
 from ledgerd.peer.notes import parse_known
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
@@ -44,20 +46,46 @@ def export_to_peer(
     Raises InputError, StoreError.
     """
     exchange = _exchange(config)
-    came = exchange.newest()
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
-        reader = Reader(store)
-        head, peer_origin = reader.head(), _peer_origin(config, store)
-        start = min(came.envelope.held, head.size) if came else 0
-        pages = list(_pages(reader, start, head.size, head.checkpoint))
-    question = random(16)
-    # Before the file is there: whoever answers it answers this.
-    exchange.ask(question, clock())
-    vouched = exchange.vouched()
-    answers = came.envelope.asks if came else b""
-    envelope = Envelope(config.origin, peer_origin, _held(config), question, answers)
-    write_new(out, Carried(envelope, vouched, pages).format(), mode=0o644)
-    return Exported(start, head.size, parse_known(vouched).size if vouched else 0)
+        carried = say(
+            exchange,
+            Reader(store),
+            _peer_head(config),
+            origin=config.origin,
+            to=_peer_origin(config, store),
+            question=random(QUESTION_SIZE),
+            now=clock(),
+        )
+    write_new(out, carried.format(), mode=0o644)
+    return Exported(carried.start, carried.stop, _size(carried.cosigned))
+
+
+def say(
+    exchange: Exchange,
+    reader: Reader,
+    peer: Head | None,
+    *,
+    origin: str,
+    to: str,
+    question: bytes,
+    now: int,
+) -> Carried:
+    """
+    Make what goes to the peer now (µs), and remember the question in it.
+
+    peer: how far the peer's log is replayed here. Raises StoreError.
+    """
+    came = exchange.newest()
+    # Before the head: the file must hold all that the answer is about.
+    answer, head = exchange.answer(), reader.head()
+    start = min(came.envelope.held, head.size) if came else 0
+    pages = list(_pages(reader, start, head.size, head.checkpoint))
+    exchange.ask(question, Asked(now, _size(peer.checkpoint) if peer else 0))
+    return Carried(Envelope(origin, to, peer.size if peer else 0, question), answer, pages)
+
+
+def _size(note: bytes) -> int:
+    return parse_known(note).size if note else 0
 
 
 def import_from_peer(config: Config, path: Path) -> Carried:
@@ -79,12 +107,17 @@ def import_from_peer(config: Config, path: Path) -> Carried:
 
 
 def wait_cosigned(config: Config, carried: Carried, timeout_s: float) -> None:
-    """Return when the node has cosigned what was carried; raises UnavailableError NOT_TAKEN."""
-    exchange, wanted = _exchange(config), parse_known(carried.checkpoint).size
+    """
+    Return when the node has cosigned what was carried, and answered it.
+
+    Raises UnavailableError NOT_TAKEN.
+    """
+    exchange = _exchange(config)
     end = time.monotonic() + timeout_s
     while True:
-        vouched = exchange.vouched()
-        if vouched and parse_known(vouched).size >= wanted:
+        answer = exchange.answer()
+        is_answered = answer is not None and answer.question == carried.envelope.asks
+        if answer is not None and is_answered and _size(answer.cosigned) >= carried.stop:
             return
         if time.monotonic() > end:
             raise UnavailableError(
@@ -105,17 +138,16 @@ def _exchange(config: Config) -> Exchange:
     return Exchange(config.peer.exchange)
 
 
-def _held(config: Config) -> int:
-    """How much of the peer's log is replayed here."""
+def _peer_head(config: Config) -> Head | None:
+    """How far the peer's log is replayed here."""
     try:
         store = LmdbStore.open(config.peer_store, readonly=True)
     except StoreError as error:
         if error.reason != "NO_STORE":
             raise
-        return 0
+        return None
     with closing(store), store.snapshot() as snapshot:
-        head = Head.find(snapshot)
-    return head.size if head else 0
+        return Head.find(snapshot)
 
 
 def _peer_origin(config: Config, store: LmdbStore) -> str:

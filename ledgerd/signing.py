@@ -70,6 +70,11 @@ class OwnEntries:
         """Sign a body that was made earlier."""
         return sign_admitted(body, self._key, key_index=self._admitted_at)
 
+    @property
+    def key(self) -> Signs:
+        """The key that signs now."""
+        return self._key
+
     def replace(self, key: Signs, admitted_at: int) -> None:
         """Sign by another key from now on."""
         self._key, self._admitted_at = key, admitted_at

@@ -36,7 +36,8 @@ from ledgerd.node.opened import Opened
 from ledgerd.observe.metrics import Metrics
 from ledgerd.observe.vitals import CertificateEnd
 from ledgerd.observe.watching import Watch
-from ledgerd.peer.carried import CarriedPeer, Exchange
+from ledgerd.peer.courier import CarriedPeer
+from ledgerd.peer.exchange import Exchange
 from ledgerd.peer.node import PeerSide
 from ledgerd.signing import LiveKeys
 from ledgerd.writing import WriterProcess
@@ -208,7 +209,14 @@ class Parts:
 
     def _make_client(self) -> PeerClient | CarriedPeer:
         if self.exchange is not None:
-            return CarriedPeer(self.exchange, lambda: self.standing.is_unconfirmed)
+            return CarriedPeer(
+                self.exchange,
+                self.opened.reader,
+                origin=self._config.origin,
+                peer_origin=self.opened.peer_origin,
+                key=lambda: self.opened.own_entries.key,
+                is_unconfirmed=lambda: self.standing.is_unconfirmed,
+            )
         config, files = self._config, self.opened.files
         return PeerClient.connect(
             config.peer.endpoint,
@@ -241,7 +249,7 @@ class Parts:
             poll_interval_s=config.timing.poll_interval_s,
             fetch_timeout_s=config.timing.fetch_timeout_s,
             replicated=self.standby.wait,
-            asked=self.client.asked_at if isinstance(self.client, CarriedPeer) else None,
+            carried=self.client if isinstance(self.client, CarriedPeer) else None,
             ledger_reserve=config.limits.reserve_bytes,
             on_fatal=self._on_fatal,
         )

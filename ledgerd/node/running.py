@@ -19,8 +19,7 @@ from ledgerd.observe.notify import Notifier
 from ledgerd.observe.status import describe
 from ledgerd.observe.troubles import troubles
 from ledgerd.observe.vitals import OPEN
-from ledgerd.peer.carried import Exchange
-from ledgerd_client.core.errors import LedgerError, NotReadyError, StoreError
+from ledgerd_client.core.errors import LedgerError, NotReadyError
 
 _SAMPLE_INTERVAL_S: Final = 1.0
 
@@ -144,18 +143,9 @@ class Node:
                 parts.server.cut()
                 await self._follow_certificate()
             self._tell()
-            if parts.exchange is not None:
-                await asyncio.to_thread(self._vouch, parts.exchange)
             if parts.standing.refusal is None:
                 parts.live_keys.settle(parts.peer.own_cosigned.size)
             await asyncio.sleep(_SAMPLE_INTERVAL_S)
-
-    def _vouch(self, exchange: Exchange) -> None:
-        """Say what we vouch for of the peer's log, for the next file that goes there."""
-        try:
-            exchange.vouch(self.parts.peer.witness.vouched())
-        except StoreError as error:
-            _log.warning("not_vouched", error=error.message)
 
     def _tell(self) -> None:
         """Have health checks and the service manager told how the node stands."""

@@ -45,14 +45,15 @@ class Monitor:
         origin: str,
         clock: Callable[[], int],
         fetch_s: float,
-        asked: Callable[[], int] | None = None,
+        asked_at: Callable[[Replica], int] | None = None,
     ) -> None:
         """
         Origin is that of our own log.
 
-        asked: when what the client gives was asked for, where that is not now (µs).
+        asked_at: when what is replayed was asked for (µs), where that is not when it is fetched; 0
+        for what nobody knows to be new.
         """
-        self._asked = asked or clock
+        self._asked_at = asked_at
         self._client = client
         self._replica = replica
         self._witness = witness
@@ -85,7 +86,8 @@ class Monitor:
             if self._replica.verified is not None:
                 self._client.known_checkpoint = self._replica.verified.note
             await self._witness.cosign_largest()
-        self._standing.heard()
+        if self._is_new():
+            self._standing.heard()
         await self._accusations.record(self._sequencer)
         return await self._anchors.step()
 
@@ -99,9 +101,17 @@ class Monitor:
             await self._witness.cosign_largest()
             return self._witness.cosigned()
 
+    def _is_new(self) -> bool:
+        """Whether the peer's log is here as it was when we asked, or later."""
+        if self._asked_at is None:
+            return True
+        asked_at = self._asked_at(self._replica)
+        self._replica.seen_at(asked_at)
+        return asked_at > 0
+
     async def _fetch(self) -> None:
         # Before it is asked: whatever the peer recorded until then is under what it answers.
-        asked_at = self._asked()
+        asked_at = self._clock() if self._asked_at is None else 0
         try:
             async with (
                 asyncio.timeout(self._fetch_s),

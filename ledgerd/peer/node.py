@@ -17,6 +17,7 @@ from ledgerd.ledger.sequencer import Sequencer
 from ledgerd.ledger.workers import Workers
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.anchors import Anchored, Anchors, newest_anchor
+from ledgerd.peer.courier import CarriedPeer
 from ledgerd.peer.inquest import Inquest
 from ledgerd.peer.mentions import Mentions
 from ledgerd.peer.monitor import Monitor
@@ -29,7 +30,7 @@ from ledgerd.peer.submit import OwnCosigned, Submitter
 from ledgerd.peer.witness import Witness
 from ledgerd.store.base import Room
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
-from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.errors import LedgerError, StoreError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.note import Signer
 from ledgerd_client.core.record import Admitted
@@ -98,7 +99,7 @@ class PeerSide:
         fetch_timeout_s: float = 60,
         replicated: Callable[[int], Awaitable[None]] = nobody_waits,
         on_fatal: Callable[[StoreError], None] = lambda _error: None,
-        asked: Callable[[], int] | None = None,
+        carried: CarriedPeer | None = None,
     ) -> None:
         """
         Open `data`/peer, or make it; evidence goes to `data`/evidence.
@@ -106,7 +107,8 @@ class PeerSide:
         keys: our own log's; sign makes an entry of our own of a record, sign_body of a body made
         earlier. quota: bytes that the replica may take; ledger_reserve: what the sequencer keeps
         free on the disk. on_fatal is called when a commit of that store failed: the process must
-        end. Raises StoreError, TrustError, VerificationError.
+        end. carried: the client, where it is one of files. Raises StoreError, TrustError,
+        VerificationError.
         """
         self._reader = reader
         self._workers = workers
@@ -164,7 +166,7 @@ class PeerSide:
             origin=origin,
             clock=clock,
             fetch_s=fetch_timeout_s,
-            asked=asked,
+            asked_at=carried.asked_at if carried else None,
         )
         self.submitter = Submitter(
             client, reader, standing, self.own_cosigned, keys=keys, replicated=replicated
@@ -172,7 +174,8 @@ class PeerSide:
         if self.replica.verified is not None:
             client.known_checkpoint = self.replica.verified.note
         timing = {"gap": _GAP_S, "idle": poll_interval_s}
-        self._following = Rounds("monitor", self.monitor.step, random=random, **timing)
+        self._carried = carried
+        self._following = Rounds("monitor", self.follow, random=random, **timing)
         self._submitting = Rounds("submit", self.submitter.step, random=random, **timing)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -234,6 +237,21 @@ class PeerSide:
         anchored = self._reader.anchor().size
         of_another = not self._spent.is_of(self._store.instance)
         return of_another or anchored > self.witness.cosigned_size
+
+    async def follow(self) -> bool:
+        """One round of the monitor; what was carried here is answered, whatever came of it."""
+        try:
+            done = await self.monitor.step()
+        except LedgerError:
+            await self._reply()
+            raise
+        await self._reply()
+        return done
+
+    async def _reply(self) -> None:
+        if self._carried is not None:
+            await self.monitor.settled()
+            await self._carried.reply(self.witness.vouched())
 
     async def stop(self) -> None:
         """End the rounds; what the store was given to write is still written."""

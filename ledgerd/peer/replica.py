@@ -221,8 +221,15 @@ class Replica:
 
     def seen_again(self, known: Known) -> None:
         """Note that the peer's newest checkpoint is still the verified one; in memory only."""
-        if self.verified is not None and self.verified.checkpoint == known.checkpoint:
+        if not known.fetched_at or self.verified is None:
+            return
+        if self.verified.checkpoint == known.checkpoint:
             self.verified = self.verified._replace(fetched_at=known.fetched_at)
+
+    def seen_at(self, fetched_at: int) -> None:
+        """Note that the peer had no more than is verified at a time (µs); in memory only."""
+        if self.verified is not None and self.verified.fetched_at < fetched_at:
+            self.verified = self.verified._replace(fetched_at=fetched_at)
 
     async def _take(self, replay: PageReplay, pages: AsyncIterator[Page]) -> None:
         """Check one page's signatures while the one before is stored and the next replayed."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from border import LEDGERD, Border, Node, audit, run
 from institutions import STATEMENT, client, until
 
+from ledgerd.peer.carried import Carried
 from ledgerd_client.core.errors import NotReadyError
 
 PAYLOAD = b"name;score\nA;700\n"
@@ -49,6 +50,16 @@ class Courier:
             LEDGERD, "peer", "import", str(file), "--config", str(node.config), "--out", str(answer)
         )
         return answer
+
+    def answer_by_hand(self, old: Path, question: Path) -> Path:
+        """An old file of the peer's, with a newer question written over the one that it answers."""
+        file, asked = (Carried.parse(each.read_bytes()) for each in (old, question))
+        assert file.answer is not None
+        forged = replace(file.answer, question=asked.envelope.asks)
+        path = self.home / f"{len(self.files)}.carried"
+        self.files.append(path)
+        path.write_bytes(file._replace(answer=forged).format())
+        return path
 
     def go_round(self) -> None:
         """There, back, and there again."""
@@ -124,9 +135,12 @@ class TestNoLink:
         run(LEDGERD, "peer", "import", str(old), "--config", config)
         with client(border, OURS) as us:
             until(node.tail, lambda said: "NOT_CARRIED" in said)
+            question = courier.take(node)
+            spliced = courier.answer_by_hand(old, question)
+            run(LEDGERD, "peer", "import", str(spliced), "--config", config)
             with pytest.raises(NotReadyError):
                 us.declare(payload=PAYLOAD, **STATEMENT)
-            answer = courier.bring(courier.take(node), border.hongkong)
+            answer = courier.bring(question, border.hongkong)
             run(LEDGERD, "peer", "import", str(answer), "--config", config)
             until(node.tail, lambda said: said.count("appends_taken"))
             assert us.declare(payload=PAYLOAD, **STATEMENT).receipt

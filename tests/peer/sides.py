@@ -378,7 +378,7 @@ async def rounds(*sides: Side, count: int = 3) -> None:
     """So many rounds of both loops on each side; what is only waiting for the other is let pass."""
     for _ in range(count):
         for side in sides:
-            await step(side.peer.monitor.step)
+            await step(side.peer.follow)
             await step(side.peer.submitter.step)
 
 

@@ -1,24 +1,28 @@
-"""What is carried in a file is worth what a message is, and its age is known by our own clock."""
+"""What is carried in a file is worth what a message is; a courier is in test_courier.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import HONG_KONG, MAINLAND, new_key
 
-from ledgerd.peer.carried import Carried, CarriedPeer, Envelope, Exchange
+from ledgerd.peer.answer import Answer
+from ledgerd.peer.carried import Carried, Envelope
+from ledgerd.peer.courier import CarriedPeer
+from ledgerd.peer.exchange import Exchange
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import ConflictError, MalformedError, UnavailableError
 from ledgerd_client.core.note import ED25519, Signer
 
 ASKED, OURS = b"q" * 16, b"o" * 16
-NOW = 1_000
 
 
-def carried(answers: bytes = b"", start: int = 0, *, cosigned: bytes = b"") -> Carried:
-    """Six headers in two pages, of a log that nobody checks."""
+def carried(start: int = 0, *, cosigned: bytes | None = None) -> Carried:
+    """Six headers in two pages, of a log that nobody checks, and an answer with a note."""
+    answer = None if cosigned is None else Answer(OURS, 1, bytes(32), cosigned, bytes(64))
     note = note_of(HONG_KONG, start + 6)
     pages = [
         pb.ListHeadersResponse(checkpoint=note, first=start, headers=[b"a", b"b", b"c"]),
@@ -27,12 +31,24 @@ def carried(answers: bytes = b"", start: int = 0, *, cosigned: bytes = b"") -> C
             bodies=[pb.SharedBody(index=start + 3, body=b"x"), pb.SharedBody(index=start + 5, body=b"y")],
         ),
     ]  # fmt: skip
-    return Carried(Envelope(HONG_KONG, MAINLAND, 0, ASKED, answers), cosigned, pages)
+    return Carried(Envelope(HONG_KONG, MAINLAND, 0, ASKED), answer, pages)
 
 
 def note_of(origin: str, size: int) -> bytes:
     key = Signer(origin, ED25519, new_key())
     return sign_checkpoint(Checkpoint(origin, size, bytes(32)), key)
+
+
+def client(exchange: Exchange, *, is_unconfirmed: bool = False) -> CarriedPeer:
+    reader: Any = None
+    return CarriedPeer(
+        exchange,
+        reader,
+        origin=MAINLAND,
+        peer_origin=HONG_KONG,
+        key=new_key,
+        is_unconfirmed=lambda: is_unconfirmed,
+    )
 
 
 @pytest.fixture
@@ -49,12 +65,12 @@ async def headers(peer: CarriedPeer, start: int) -> list[tuple[int, list[bytes],
 
 class TestTheFile:
     def test_is_read_as_it_was_written(self) -> None:
-        one = carried()
+        one = carried(cosigned=b"note")
         assert Carried.parse(one.format()) == one
 
     @pytest.mark.parametrize("left", range(1, 200, 7))
     def test_is_refused_when_it_is_cut(self, left: int) -> None:
-        data = carried().format()
+        data = carried(cosigned=b"note").format()
         with pytest.raises(MalformedError):
             Carried.parse(data[: len(data) - left])
 
@@ -66,60 +82,14 @@ class TestTheFile:
 class TestHeaders:
     async def test_are_given_from_where_they_are_wanted(self, exchange: Exchange) -> None:
         exchange.put(carried())
-        peer = CarriedPeer(exchange, lambda: False)
+        peer = client(exchange)
         assert await headers(peer, 4) == [(4, [], []), (4, [b"e", b"f"], [5])]
 
     async def test_of_a_file_that_begins_too_late_are_not_given(self, exchange: Exchange) -> None:
         exchange.put(carried(start=10))
         with pytest.raises(UnavailableError) as caught:
-            await headers(CarriedPeer(exchange, lambda: False), 9)
+            await headers(client(exchange), 9)
         assert caught.value.reason == "CARRIED_TOO_LITTLE"
-
-
-class TestTheAgeOfAFile:
-    def test_is_that_of_the_question_that_it_answers(self, exchange: Exchange) -> None:
-        """Whatever the peer has recorded since may be missing in it: nobody is accused of that."""
-        exchange.ask(OURS, NOW)
-        exchange.put(carried(answers=OURS))
-        assert CarriedPeer(exchange, lambda: False).asked_at() == NOW
-
-    def test_is_none_when_it_answers_nothing_of_ours(self, exchange: Exchange) -> None:
-        exchange.ask(OURS, NOW)
-        exchange.put(carried(answers=b"x" * 16))
-        assert CarriedPeer(exchange, lambda: False).asked_at() == 0
-
-
-class TestAnUnconfirmedNode:
-    """It has lost its memory, perhaps: what the peer said before that is not what it knows."""
-
-    @pytest.fixture
-    def peer(self, exchange: Exchange) -> CarriedPeer:
-        return CarriedPeer(exchange, lambda: True)
-
-    async def test_takes_no_file_from_before_it_asked(
-        self, exchange: Exchange, peer: CarriedPeer
-    ) -> None:
-        exchange.ask(OURS, NOW)
-        exchange.put(carried(answers=OURS))
-        exchange.forget()
-        with pytest.raises(UnavailableError) as caught:
-            await peer.get_cosigned()
-        assert caught.value.reason == "NOT_CARRIED"
-
-    async def test_hears_nothing_by_such_a_file_either(
-        self, exchange: Exchange, peer: CarriedPeer
-    ) -> None:
-        exchange.put(carried())
-        with pytest.raises(UnavailableError):
-            await headers(peer, 0)
-
-    async def test_takes_the_answer_to_what_it_asked_since(
-        self, exchange: Exchange, peer: CarriedPeer
-    ) -> None:
-        exchange.forget()
-        exchange.ask(OURS, NOW)
-        exchange.put(carried(answers=OURS, cosigned=b"note"))
-        assert await peer.get_cosigned() == b"note"
 
 
 class TestACosignature:
@@ -129,10 +99,16 @@ class TestACosignature:
         """As over a link: the peer has another size than was thought, and is asked which."""
         exchange.put(carried(cosigned=note_of(MAINLAND, 3)))
         with pytest.raises(ConflictError):
-            await CarriedPeer(exchange, lambda: False).add_checkpoint(7, [], b"")
+            await client(exchange).add_checkpoint(7, [], b"")
 
     async def test_that_was_not_carried_yet_is_waited_for(self, exchange: Exchange) -> None:
         exchange.put(carried())
         with pytest.raises(UnavailableError) as caught:
-            await CarriedPeer(exchange, lambda: False).add_checkpoint(0, [], b"")
+            await client(exchange).add_checkpoint(0, [], b"")
+        assert caught.value.reason == "NOT_CARRIED"
+
+    async def test_is_no_word_to_a_node_that_waits_for_an_answer(self, exchange: Exchange) -> None:
+        exchange.put(carried(cosigned=note_of(MAINLAND, 3)))
+        with pytest.raises(UnavailableError) as caught:
+            await client(exchange, is_unconfirmed=True).get_cosigned()
         assert caught.value.reason == "NOT_CARRIED"

@@ -1,0 +1,71 @@
+"""
+What a node answers to a file that was carried to it, under its entry key.
+
+Whoever carries files may withhold them, mix parts of them, and bring old ones again. So all that
+an answer says of the moment at which it was made stands under its signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Self
+
+from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.encoding import lp8, u64
+from ledgerd_client.core.errors import MalformedError
+from ledgerd_client.core.keys import Signs, verify
+from ledgerd_client.core.merkle import HASH_SIZE
+from ledgerd_client.jsonfile import format_json, parse_json
+
+_FORMAT: Final = "ledgerd-answer/v1"
+_CONTEXT: Final = b"ledgerd/answer/v1\n"
+QUESTION_SIZE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    When `question` had come, the sender's log held the `size` entries that come to `root`, or more.
+
+    cosigned: what it vouched for of the asker's log then, a note; b"" for nothing.
+    """
+
+    question: bytes
+    size: int
+    root: bytes
+    cosigned: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        sizes = len(self.question), len(self.root)
+        if sizes != (QUESTION_SIZE, HASH_SIZE) or not self.size:
+            raise MalformedError("an answer names a question of 16 bytes, and a log with a root")
+
+    @classmethod
+    def make(
+        cls, key: Signs, to: str, *, question: bytes, head: Checkpoint, cosigned: bytes
+    ) -> Self:
+        """Sign what the log of head says to another; key is its entry key."""
+        signed = _signed_bytes(head.origin, to, question, head.size, head.root, cosigned)
+        return cls(question, head.size, head.root, cosigned, key.sign(signed))
+
+    def verify(self, public: bytes, origin: str, to: str) -> None:
+        """Check that the entry key (raw) of origin said this to another; raises SignatureError."""
+        signed = _signed_bytes(origin, to, self.question, self.size, self.root, self.cosigned)
+        verify(public, signed, self.signature)
+
+    def format(self) -> bytes:
+        return format_json(_FORMAT, self)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read one; raises MalformedError. Nothing of what it says is verified here."""
+        return parse_json(_FORMAT, cls, data)
+
+
+def _signed_bytes(
+    origin: str, to: str, question: bytes, size: int, root: bytes, cosigned: bytes
+) -> bytes:
+    names = b"".join(lp8(name.encode()) for name in (origin, to))
+    return _CONTEXT + names + question + u64(size) + root + sha256(cosigned).digest()

@@ -1,0 +1,88 @@
+"""The directory by which a node and `ledgerd peer` speak to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ledgerd.peer.answer import Answer
+from ledgerd.peer.carried import Carried
+from ledgerd.synced import read_file, replace_file
+from ledgerd_client.core.errors import StoreError
+
+FROM_PEER: Final = "from-peer"
+QUESTIONS: Final = "questions"
+ANSWER: Final = "answer"
+
+_KEPT_QUESTIONS: Final = 256
+
+
+class Asked(NamedTuple):
+    """When a question went out (µs), and how many entries of the peer's were verified by then."""
+
+    at: int
+    verified: int
+
+
+class Exchange:
+    """
+    Files from the peer and for it; the directory is made when there is none.
+
+    Files are replaced whole, and are on the disk afterwards. Methods raise StoreError.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make {directory}: {error.strerror}") from error
+
+    def newest(self) -> Carried | None:
+        """The newest file that came from the peer; raises MalformedError too."""
+        data = self._read(FROM_PEER)
+        return Carried.parse(data) if data else None
+
+    def put(self, carried: Carried) -> None:
+        self._replace(FROM_PEER, carried.format())
+
+    def answer(self) -> Answer | None:
+        """What the node has answered to the newest file that it has taken."""
+        data = self._read(ANSWER)
+        return Answer.parse(data) if data else None
+
+    def put_answer(self, answer: Answer) -> None:
+        self._replace(ANSWER, answer.format())
+
+    def ask(self, question: bytes, asked: Asked) -> None:
+        """Remember a question before it goes out."""
+        self._put_questions([*self._questions(), (question, asked)][-_KEPT_QUESTIONS:])
+
+    def asked(self, question: bytes) -> Asked | None:
+        """What is known of a question; None for none of ours."""
+        return dict(self._questions()).get(question)
+
+    def forget(self) -> None:
+        """Take no answer to what was asked until now."""
+        self._put_questions([])
+
+    def _questions(self) -> list[tuple[bytes, Asked]]:
+        lines = self._read(QUESTIONS).decode("ascii", "replace").split("\n")[:-1]
+        try:
+            return [
+                (bytes.fromhex(question), Asked(int(at), int(verified)))
+                for question, at, verified in (line.split(" ") for line in lines)
+            ]
+        except ValueError:
+            raise StoreError(f"{self._directory / QUESTIONS} is damaged") from None
+
+    def _put_questions(self, questions: Iterable[tuple[bytes, Asked]]) -> None:
+        text = "".join(f"{question.hex()} {at} {held}\n" for question, (at, held) in questions)
+        self._replace(QUESTIONS, text.encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        replace_file(self._directory / name, data)
+
+    def _read(self, name: str) -> bytes:
+        return read_file(self._directory / name)

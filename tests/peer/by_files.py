@@ -1,0 +1,127 @@
+"""A side that reaches its peer by files, and a courier who carries them as he likes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from builders import Log
+from peer.sides import Clock, Side, listed
+
+from ledgerd.carrying import say
+from ledgerd.ledger.head import Head
+from ledgerd.peer.answer import QUESTION_SIZE, Answer
+from ledgerd.peer.carried import Carried, Envelope
+from ledgerd.peer.courier import CarriedPeer
+from ledgerd.peer.exchange import Exchange
+from ledgerd.peer.notes import parse_known
+from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.errors import LedgerError
+from ledgerd_client.core.keys import Signs
+
+
+class ByFiles(Side):
+    """As Side, without a wire: its client is a real one, of files."""
+
+    @property
+    def exchange(self) -> Exchange:
+        return Exchange(self.directory / "exchange")
+
+    def _peer_options(self) -> dict[str, Any]:
+        self.client = CarriedPeer(
+            self.exchange,
+            self.reader,
+            origin=self.log.origin,
+            peer_origin=self.peer_log.origin,
+            key=lambda: self.log.entry_key,
+            is_unconfirmed=lambda: self.standing.is_unconfirmed,
+        )
+        return {**super()._peer_options(), "client": self.client, "carried": self.client}
+
+    def say(self) -> Carried:
+        """What `ledgerd peer export` writes."""
+        with self.peer._store.snapshot() as snapshot:
+            peer = Head.find(snapshot)
+        return say(
+            self.exchange,
+            self.reader,
+            peer,
+            origin=self.log.origin,
+            to=self.peer_log.origin,
+            question=os.urandom(QUESTION_SIZE),
+            now=self.clock(),
+        )
+
+    async def take(self, carried: Carried) -> None:
+        """What `ledgerd peer import` hands over, and a round of each loop."""
+        self.exchange.put(Carried.parse(carried.format()))
+        for step in (self.peer.follow, self.peer.submitter.step):
+            with suppress(LedgerError):
+                await step()
+
+
+@dataclass
+class Courier:
+    """Has every file of a real side, and of a peer's log that can be made to be anything."""
+
+    side: ByFiles
+    peer: Log
+    clock: Clock
+
+    def ask(self) -> bytes:
+        """The question in the next file of the side's; afterwards it is later."""
+        question = self.side.say().envelope.asks
+        self.clock.advance(seconds=10)
+        return question
+
+    def answer(
+        self,
+        question: bytes,
+        size: int | None = None,
+        *,
+        cosigned: bytes = b"",
+        key: Signs | None = None,
+        to: str = "",
+        log: Log | None = None,
+    ) -> Answer:
+        """What the peer says when it has that question, and so many entries."""
+        log = log or self.peer
+        return Answer.make(
+            key or log.entry_key,
+            to or self.side.log.origin,
+            question=question,
+            head=parse_known(log.checkpoint(size)).checkpoint,
+            cosigned=cosigned,
+        )
+
+    def file(
+        self, answer: Answer | None = None, size: int | None = None, *, log: Log | None = None
+    ) -> Carried:
+        """The peer's log up to a size, and an answer."""
+        log = log or self.peer
+        envelope = Envelope(log.origin, self.side.log.origin, 0, os.urandom(QUESTION_SIZE))
+        page = listed(0, log.entries[:size])
+        page.checkpoint = log.checkpoint(size)
+        return Carried(envelope, answer, [page])
+
+    @property
+    def replayed(self) -> int:
+        return self.side.peer.replica.verified_size
+
+    @property
+    def fetched_at(self) -> int:
+        """As of when the peer's log is known here; 0: nobody knows."""
+        verified = self.side.peer.replica.verified
+        return verified.fetched_at if verified else 0
+
+    async def bring(self, *files: Carried) -> None:
+        for file in files:
+            await self.side.take(file)
+
+
+def grow(log: Log, size: int) -> None:
+    """Entries of the node's own, up to a size."""
+    while len(log.entries) < size:
+        log.by_node(rule_set=pb.RuleSet(version="2026-08", digest=bytes(32)))
