@@ -6,6 +6,12 @@ STAMP := $(VENV)/.ready
 PROTO := client/ledgerd_client/_proto
 PROTOC := $(BIN)/python -m grpc_tools.protoc -I ledgerd_client/_proto=proto/ledger/v1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Else each of the many processes that tests start compiles all of the code again.
+unexport PYTHONDONTWRITEBYTECODE
+# Tests write to memory where it has 4 GB: a sync costs nothing there, and kill -9 takes nothing.
+# Those of faults want a disk, so that a kill falls in a commit.
+MEMORY := $(shell exec 2>/dev/null; [ "$$(df --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && echo /dev/shm)
+test mutants adversary client-only: export TMPDIR ?= $(MEMORY)
 
 .PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
 	standby adversary stateful model interop deb deb-test fuzz \
