@@ -15,7 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,6 +100,18 @@ class Node:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While the block lasts, none of its processes runs."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            while not all(map(is_stopped, self.processes)):
+                pass
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
     @property
     def processes(self) -> list[int]:
         """Its process ids, the daemon's own first."""
@@ -120,6 +133,12 @@ class Node:
             self.kill()
         self.notify.close()
         self._socket_path.unlink(missing_ok=True)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether each thread of a process is stopped."""
+    states = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(state.read_text().rpartition(")")[2].split()[0] == "T" for state in states)
 
 
 def writer_of(children: Iterable[int]) -> int:

@@ -31,7 +31,7 @@ def test_kill_9_under_load(trial: Trial, kills: int) -> None:
         # In flight, or answered just before: only the former counts.
         trial.tally.runs += trial.loader.wait_for("lost", "done") == "lost"
         trial.judge(f"kill {trial.tally.runs}")
-        trial.border.start()
+        node.start()
     trial.finish()
 
 

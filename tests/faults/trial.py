@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from border import PATIENCE, Border, Node, audit
 from faults.load import Loader
-from faults.oracle import Tally, config_of
+from faults.oracle import Acknowledged, Tally, config_of
 
 
 class Trial:
@@ -43,11 +45,20 @@ class Trial:
         return self.loader.wait_for("done", "lost") == "lost"
 
     def judge(self, about: str) -> None:
-        """Stop what runs still, and judge both stores."""
-        self.stop()
+        """Judge both stores; of a node that runs still, what a kill at this moment would leave."""
         said = self.loader.said()
-        self.tally.judge(config_of(self.node.config), said, about)
-        self.tally.judge(config_of(self.peer.config), (), about)
+        self._judge(self.node, said, about)
+        self._judge(self.peer, (), about)
+
+    def _judge(self, node: Node, said: Sequence[Acknowledged], about: str) -> None:
+        if not runs(node):
+            self.tally.judge(config_of(node.config), said, about)
+            return
+        copy = self.directory / "copy"
+        with node.frozen():
+            shutil.copytree(node.config.parent / "data", copy)
+        self.tally.judge(config_of(node.config, copy), said, about)
+        shutil.rmtree(copy)
 
     def stop(self) -> None:
         """Both together; a node that ended is left alone."""
@@ -59,15 +70,18 @@ class Trial:
             assert node.process.wait(PATIENCE) == 0, node.tail()
 
     def again(self, about: str) -> None:
-        """After a fault: judge, start both again, have what was in flight acknowledged."""
+        """After a fault: judge, start what ended by it, have what was in flight acknowledged."""
         self.tally.runs += 1
         self.judge(about)
-        self.border.start()
+        for node in (self.node, self.peer):
+            if not runs(node):
+                node.start()
         self.loader.finish()
 
     def finish(self) -> None:
         """Judge when all is acknowledged; the installed `ledgerd audit` has the last word."""
         self.loader.finish()
+        self.stop()
         self.judge("at the end")
         self.tally.acknowledged += sum(len(one.records) for one in self.loader.said())
         for node in (self.node, self.peer):
