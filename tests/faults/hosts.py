@@ -94,20 +94,27 @@ class Hosts:
         self._process.kill()
         self._stack.close()
 
-    def link(self, *, delay: int = 0, loss: tuple[int, int] = (0, 0)) -> None:
+    def link(self, *, delay: int = 0, loss: tuple[int, int] = (0, 0)) -> int:
         """
-        Say how bad the link is, from now on; a good one by default.
+        Say how bad the link is, from now on; a good one by default. Returns lost().
 
         delay: ms, either way; loss: of a hundred packets from the first host, and from the second.
         """
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{delay} {loss[0]} {delay} {loss[1]}\n")
-        self._process.stdin.flush()
-        self._heard()
+        self._says = f"{delay} {loss[0]} {delay} {loss[1]}\n"
+        return self.lost()
 
-    def _heard(self) -> None:
+    def lost(self) -> int:
+        """How many packets were lost so far."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._says)
+        self._process.stdin.flush()
+        return self._heard()
+
+    def _heard(self) -> int:
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ok\n", "the link ended"
+        line = self._process.stdout.readline()
+        assert line, "the link ended"
+        return int(line)
 
 
 def ip(*words: str) -> None:

@@ -2,7 +2,8 @@
 What a fault must not do, counted: the oracle that stands behind every row of docs/reliability.md.
 
 An acknowledged record stands in the log once, at the index that was acknowledged; every checkpoint
-that was shown is a prefix of the log; and the store audits.
+that was shown, to an institution or to the peer, is a prefix of the log; a witness remembers what
+it cosigned; and the store audits.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from typing import Self
 
 from ledgerd.auditing import audit
 from ledgerd.config import Config
+from ledgerd.ledger.head import Head
 from ledgerd.ledger.reader import Reader
+from ledgerd.peer.submit import newest_cosigned
+from ledgerd.peer.witness import _COSIGNED_KEY
 from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.tables import Table
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.note import parse_note
@@ -63,9 +68,20 @@ class Tally:
     passed: int = 0
     failures: list[str] = field(default_factory=list)
 
-    def judge(self, config: Config, said: Iterable[Acknowledged], about: str) -> None:
-        """Judge a store that nobody serves; fails, naming what it is about, unless all is well."""
-        verdict = examine(config, said)
+    def judge(
+        self,
+        config: Config,
+        said: Iterable[Acknowledged],
+        about: str,
+        *,
+        peer: Config | None = None,
+    ) -> None:
+        """
+        Judge a store that nobody serves; fails, naming what it is about, unless all is well.
+
+        peer: as examine() takes it.
+        """
+        verdict = examine(config, said, peer)
         self.lost += verdict.lost
         self.doubled += verdict.doubled
         self.inconsistent += verdict.inconsistent
@@ -74,8 +90,15 @@ class Tally:
         assert verdict == Verdict(0, 0, 0, ""), f"{about}: {verdict}"
 
 
-def examine(config: Config, said: Iterable[Acknowledged]) -> Verdict:
-    """Compare a store with what was said of it."""
+def examine(config: Config, said: Iterable[Acknowledged], peer: Config | None = None) -> Verdict:
+    """
+    Compare a store with what was said of it.
+
+    peer: whose store, of the same moment, keeps what it was shown and has replayed and cosigned.
+    """
+    said = list(said)
+    own, its = witnessed(config), witnessed(peer) if peer else Witnessed()
+    shown = [*(one.note for one in said), *filter(None, (its.replayed, its.cosigned))]
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
         reader = Reader(store)
         entries = reader.page(0, count=2**62).entries
@@ -83,11 +106,41 @@ def examine(config: Config, said: Iterable[Acknowledged]) -> Verdict:
         lost = inconsistent = 0
         for one in said:
             lost += sum(places[index : index + 1] != [id_] for id_, index in one.records.items())
-            shown = Checkpoint.parse(parse_note(one.note.encode()).text)
-            held = shown.size <= len(entries) and reader.root(shown.size) == shown.root
+        for seen in map(checkpoint_of, shown):
+            held = seen.size <= len(entries) and reader.root(seen.size) == seen.root
             inconsistent += not held
+    # What was cosigned stood on the witness's disk before the cosignature left.
+    inconsistent += size_of(its.own) > size_of(own.cosigned)
     doubled = sum(count - 1 for count in Counter(places).values())
     return Verdict(lost, doubled, inconsistent, audited(config))
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """Notes in a node's store: its peer's, that it replayed and cosigned; its own, cosigned; ""."""
+
+    replayed: str = ""
+    cosigned: str = ""
+    own: str = ""
+
+
+def witnessed(node: Config) -> Witnessed:
+    """Nothing, before it ever met its peer."""
+    if not node.peer_store.exists():
+        return Witnessed()
+    with closing(LmdbStore.open(node.peer_store, readonly=True)) as store, store.snapshot() as read:
+        head = Head.find(read)
+        replayed, cosigned = head.checkpoint if head else b"", read.get(Table.META, _COSIGNED_KEY)
+        own = newest_cosigned(read)
+    return Witnessed(*(note.decode() for note in (replayed, cosigned or b"", own)))
+
+
+def checkpoint_of(note: str) -> Checkpoint:
+    return Checkpoint.parse(parse_note(note.encode()).text)
+
+
+def size_of(note: str) -> int:
+    return checkpoint_of(note).size if note else 0
 
 
 def audited(config: Config) -> str:

@@ -12,6 +12,7 @@ from institutions import STATEMENT, client, until
 
 from ledgerd_client import Declared
 from ledgerd_client._results import Submitted
+from ledgerd_client.core.header import Header
 from ledgerd_client.sync import LedgerClient
 
 PAYLOAD = b"name;score\nA;700\n"
@@ -58,8 +59,9 @@ class Sides:
         told = sum(map(len, self._said))
         tally.acknowledged += told - self._counted
         self._counted = told
-        for node, said in zip(self.nodes, self._said, strict=True):
-            tally.judge(config_of(node.config), said, tally.fault)
+        one, other = (config_of(node.config) for node in self.nodes)
+        tally.judge(one, self._said[0], tally.fault, peer=other)
+        tally.judge(other, self._said[1], tally.fault, peer=one)
 
     def exchange(self, transfers: int = TRANSFERS) -> list[Declared]:
         """Declare transfers on one side, and acknowledge each on the other."""
@@ -88,3 +90,9 @@ class Sides:
         assert not found, found
         for node in self.nodes:
             assert [*(node.config.parent / "data").glob("evidence/*")] == []
+
+
+def recorded_at(submitted: Submitted) -> int:
+    """µs."""
+    assert submitted.receipt is not None
+    return Header.parse(submitted.receipt.header).recorded_at

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from border import Border
 from faults.oracle import Tally
-from faults.sides import Sides
+from faults.sides import Sides, recorded_at
 from institutions import until
 
 LIBRARIES = [*Path("/usr/lib").glob("*/faketime/libfaketime.so.1")]
@@ -87,6 +87,8 @@ def test_a_clock_goes_a_day_back(sides: Sides, clocks: Clocks) -> None:
     declared, end = [], time.monotonic() + 2 * CACHED_S
     while time.monotonic() < end:
         declared += sides.exchange(1)
+    still, last = map(recorded_at, sides.exchange(2))
+    assert still == last
     clocks.set(RIGHT, RIGHT)
     sides.settle(declared)
     sides.hospital.wait_cosigned(declared[-1])

@@ -3,11 +3,13 @@ P5, P9: two hosts, and a link between them that breaks in every way.
 
 Institutions reach their own node all the while. Each transfer is declared and acknowledged while
 the link is broken; once it is whole again all of them are matched, nobody is accused, and what each
-node acknowledged to its institution is in its log.
+node acknowledged to its institution is in its log. That it was broken shows in packets that were
+lost, and in what was not cosigned.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -16,6 +18,9 @@ from border import Border
 from faults.hosts import Hosts, needs_hosts, settle
 from faults.oracle import Tally
 from faults.sides import TRANSFERS, Sides
+from institutions import until
+
+from ledgerd_client import Declared
 
 pytestmark = [pytest.mark.timeout(300), needs_hosts]
 
@@ -61,27 +66,38 @@ def test_the_link_loses_a_fifth_of_all_packets(sides: Sides, hosts: Hosts) -> No
 def lose(sides: Sides, hosts: Hosts, *loss: int) -> None:
     """Of a hundred packets so many are lost, each way; transfers go on, and then it is mended."""
     there, back = loss
-    hosts.link(loss=(there, back))
+    before = hosts.link(loss=(there, back))
     declared = sides.exchange()
+    until(hosts.lost, lambda lost: lost > before)
+    assert ALL not in loss or is_uncosigned(sides, declared[-1])
     hosts.link()
     sides.settle(declared)
     sides.hospital.wait_cosigned(declared[-1])
+
+
+def is_uncosigned(sides: Sides, declared: Declared) -> bool:
+    """A cosignature takes both ways."""
+    assert declared.index is not None
+    return sides.hospital.info().cosigned_size <= declared.index
 
 
 def test_the_link_takes_200_ms_each_way(sides: Sides, hosts: Hosts) -> None:
     """It need not become better for everything to be settled."""
     hosts.link(delay=200)
-    declared = sides.exchange()
-    sides.settle(declared)
+    declared, began = sides.exchange(), time.monotonic()
+    declared += sides.exchange(1)
     sides.hospital.wait_cosigned(declared[-1])
+    assert time.monotonic() - began >= 2 * 0.2, "the link was too good"
+    sides.settle(declared)
     hosts.link()
 
 
 def test_the_link_flaps(sides: Sides, hosts: Hosts) -> None:
-    declared = []
+    declared, before = [], hosts.lost()
     for number in range(4 * TRANSFERS):
         hosts.link(loss=(ALL, ALL) if number % 2 else (NONE, NONE))
         declared += sides.exchange(1)
+    until(hosts.lost, lambda lost: lost > before)
     hosts.link()
     sides.settle(declared)
 
@@ -93,5 +109,6 @@ def test_both_nodes_and_the_link_fail_together(sides: Sides, hosts: Hosts) -> No
         node.kill()
     sides.start()
     declared += sides.exchange()
+    assert is_uncosigned(sides, declared[-1])
     hosts.link()
     sides.settle(declared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -25,6 +26,15 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     with Trial(tmp_path_factory.mktemp("oracle")) as trial:
         trial.node.start()
         trial.load(2)
+        trial.stop()
+        yield trial
+
+
+@pytest.fixture(scope="module")
+def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """Both nodes have cosigned each other, and are stopped."""
+    with Trial(tmp_path_factory.mktemp("met")) as trial:
+        trial.border.start()
         trial.stop()
         yield trial
 
@@ -61,6 +71,25 @@ def test_a_checkpoint_of_another_log_is_inconsistent(
         other.load(2)
         shown = other.loader.said()[-1].note
     assert verdict(loaded, [replace(said[0], note=shown)]).inconsistent == 1
+
+
+class TestWhatThePeerHolds:
+    def test_nothing_is_wrong_with_it(self, met: Trial) -> None:
+        node, peer = (config_of(one.config) for one in (met.node, met.peer))
+        assert examine(node, (), peer) == Verdict(0, 0, 0, "")
+
+    def test_a_checkpoint_that_it_alone_was_shown_is_inconsistent(
+        self, met: Trial, loaded: Trial, tmp_path: Path
+    ) -> None:
+        """It has replayed and cosigned one of another log; this one's node remembers as much."""
+        copy = config_of(loaded.border.copy_of(loaded.node, tmp_path / "copy"))
+        shutil.copytree(config_of(met.node.config).peer_store, copy.peer_store, dirs_exist_ok=True)
+        assert examine(copy, (), config_of(met.peer.config)).inconsistent == 2
+
+    def test_so_is_a_cosignature_that_was_forgotten(self, met: Trial, tmp_path: Path) -> None:
+        forgetful = config_of(met.border.copy_of(met.node, tmp_path / "copy"))
+        shutil.rmtree(forgetful.peer_store)
+        assert examine(forgetful, (), config_of(met.peer.config)).inconsistent == 1
 
 
 def test_a_body_that_stands_twice_is_doubled_and_fails_the_audit(

@@ -16,15 +16,15 @@ import pytest
 from bench.load import connect
 from border import Border, audit
 from faults.line import Line, reroute
+from faults.sides import recorded_at
 from institutions import STATEMENT, Registry, client, until
 
 from ledgerd_client import Declared, NotReadyError
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import RegulatorServiceStub
-from ledgerd_client._results import Submitted, TransferView
+from ledgerd_client._results import TransferView
 from ledgerd_client._shown import to_transfer
 from ledgerd_client.config import Settings
-from ledgerd_client.core.header import Header
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.sync import LedgerClient
 
@@ -138,12 +138,6 @@ def cured(story: Story, hospital: LedgerClient, clinic: LedgerClient) -> None:
 
 def declare(hospital: LedgerClient) -> Declared:
     return hospital.declare(PAYLOAD, **STATEMENT)
-
-
-def recorded_at(submitted: Submitted) -> int:
-    """µs."""
-    assert submitted.receipt is not None
-    return Header.parse(submitted.receipt.header).recorded_at
 
 
 def settled(ledger: LedgerClient, ref: bytes, state: str) -> TransferView:

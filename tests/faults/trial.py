@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from border import PATIENCE, Border, Node, audit
 from faults.load import Loader
-from faults.oracle import Acknowledged, Tally, config_of
+from faults.oracle import Tally, config_of
+
+from ledgerd.config import Config
 
 
 class Trial:
@@ -45,20 +47,15 @@ class Trial:
         return self.loader.wait_for("done", "lost") == "lost"
 
     def judge(self, about: str) -> None:
-        """Judge both stores; of a node that runs still, what a kill at this moment would leave."""
-        said = self.loader.said()
-        self._judge(self.node, said, about)
-        self._judge(self.peer, (), about)
-
-    def _judge(self, node: Node, said: Sequence[Acknowledged], about: str) -> None:
-        if not runs(node):
-            self.tally.judge(config_of(node.config), said, about)
-            return
-        copy = self.directory / "copy"
-        with node.frozen():
-            shutil.copytree(node.config.parent / "data", copy)
-        self.tally.judge(config_of(node.config, copy), said, about)
-        shutil.rmtree(copy)
+        """Judge both stores; of a node that runs, what a kill at this moment would leave."""
+        said, copies = self.loader.said(), self.directory / "copies"
+        with ExitStack() as frozen:
+            for one in filter(runs, (self.node, self.peer)):
+                frozen.enter_context(one.frozen())
+            node, peer = (left(one, copies) for one in (self.node, self.peer))
+        self.tally.judge(node, said, about, peer=peer)
+        self.tally.judge(peer, (), about, peer=node)
+        shutil.rmtree(copies, ignore_errors=True)
 
     def stop(self) -> None:
         """Both together; a node that ended is left alone."""
@@ -86,6 +83,15 @@ class Trial:
         self.tally.acknowledged += sum(len(one.records) for one in self.loader.said())
         for node in (self.node, self.peer):
             audit(node.config)
+
+
+def left(node: Node, copies: Path) -> Config:
+    """The store of a node that ended, or a copy of a frozen one's."""
+    if not runs(node):
+        return config_of(node.config)
+    copy = copies / node.config.parent.parent.name
+    shutil.copytree(node.config.parent / "data", copy)
+    return config_of(node.config, copy)
 
 
 def runs(node: Node) -> bool:

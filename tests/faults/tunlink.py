@@ -5,7 +5,7 @@ usage: tunlink.py NAMESPACE_A ADDRESS_A NAMESPACE_B ADDRESS_B
 
 Packets are carried in this process. Each line of standard input, `DELAY_AB LOSS_AB DELAY_BA
 LOSS_BA`, says for both directions by how many ms they are late and how many of a hundred are lost;
-it is answered by `ok` when it holds. Starts with a good link; ends when standard input does.
+it is answered, when it holds, by the number of packets that were lost so far. Starts with a good link; ends when standard input does.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ class Way:
     target: int
     delay: float = 0.0
     loss: float = 0.0
+    lost: int = 0
     # By when each is due.
     packets: list[tuple[float, int, bytes]] = field(default_factory=list)
     numbers: count[int] = field(default_factory=count)
 
     def take(self) -> None:
         packet = os.read(self.source, PACKET)
-        if random.random() >= self.loss:
+        if random.random() < self.loss:
+            self.lost += 1
+        else:
             heapq.heappush(
                 self.packets, (time.monotonic() + self.delay, next(self.numbers), packet)
             )
@@ -74,7 +77,7 @@ def main() -> None:
     name_a, address_a, name_b, address_b = sys.argv[1:]
     a, b = open_device(name_a, address_a), open_device(name_b, address_b)
     ways = {a: Way(a, b), b: Way(b, a)}
-    say("ok")
+    say("0")
     while True:
         wait = min(way.due() for way in ways.values())
         for ready in select.select([a, b, sys.stdin], [], [], wait)[0]:
@@ -88,7 +91,7 @@ def main() -> None:
                     ways.values(), numbers[::2], numbers[1::2], strict=True
                 ):
                     way.delay, way.loss = delay / 1000, loss / 100
-                say("ok")
+                say(str(sum(way.lost for way in ways.values())))
         for way in ways.values():
             way.deliver()
 
