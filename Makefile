@@ -64,9 +64,9 @@ adversary: setup  ## a node that lies in every way we know, against an honest on
 	$(BIN)/python -m pytest -q tests/adversary
 
 .PHONY: faults soak
-# CUTS: losses of power; KILLS: kill -9 under load. The issue's larger run: make faults CUTS=500 KILLS=50
+# CUTS: losses of power, 500 of them now and then; KILLS: kill -9 under load
 CUTS := 100
-KILLS := 10
+KILLS := 50
 faults: setup  ## everything below a node breaks: disk, power, network, clock; nothing acknowledged is lost
 	$(BIN)/python -m pytest -q tests/faults --cuts=$(CUTS) --kills=$(KILLS)
 
