@@ -80,7 +80,7 @@ stateful: setup  ## two nodes through crashes, backups, restores and recoveries 
 model: setup  ## the protocol as a model: every order of steps, and each guard removed (needs spin and gcc)
 	$(BIN)/python tests/model/run.py
 
-fuzz: build/atheris  ## every parser and method with 20,000 examples each, then parsers by coverage for ten minutes
+fuzz: build/atheris  ## every parser and method with 20,000 examples each (1,000 where a call waits), then parsers by coverage for ten minutes
 	EXAMPLES=20000 $(BIN)/python -m pytest -q tests/fuzz
 	PYTHONPATH=tests:build/atheris $(BIN)/python -m fuzz.coverage build/fuzz-corpus -max_total_time=600
 

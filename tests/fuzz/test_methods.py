@@ -190,15 +190,27 @@ def is_refusal(answer: str) -> bool:
     return answer == "OK" or answer in REFUSALS
 
 
-@pytest.mark.parametrize("method", sorted(OFFERED))
-@settings(PROFILE)
-@given(seed=st.integers(0, 2**64 - 1))
-def test_whatever_is_asked_is_answered_or_refused(target: Target, method: str, seed: int) -> None:
+def check(target: Target, method: str, seed: int) -> None:
     request = Maker(Random(seed), target.likely).message(METHODS[method].input_type)
     answer = target.ask(method, OFFERED[method], request)
     # gRPC itself refuses what is larger than the node says, before any of it is looked at.
     too_large = len(request) > MAX_REQUEST_BYTES
     assert is_refusal(answer) or (too_large and answer.startswith("RESOURCE_EXHAUSTED")), answer
+
+
+@pytest.mark.parametrize("method", sorted(m for m in OFFERED if not waits(m)))
+@settings(PROFILE)
+@given(seed=st.integers(0, 2**64 - 1))
+def test_whatever_is_asked_is_answered_or_refused(target: Target, method: str, seed: int) -> None:
+    check(target, method, seed)
+
+
+@pytest.mark.parametrize("method", sorted(m for m in OFFERED if waits(m)))
+@settings(PROFILE, max_examples=max(PROFILE.max_examples // 20, 20))
+@given(seed=st.integers(0, 2**64 - 1))
+def test_so_it_is_by_what_waits(target: Target, method: str, seed: int) -> None:
+    """Fewer of them: what is right is waited for."""
+    check(target, method, seed)
 
 
 @pytest.mark.parametrize("method", ["Append", "Check"])
