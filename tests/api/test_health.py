@@ -125,7 +125,8 @@ class TestWatching:
         async with serve(*sides) as node:
             watcher = Client(node, node.operator.credentials)
             watch = Watch(watcher)
-            await watch.next()
+            while await watch.next() != SERVING:
+                pass  # a busy machine may keep it from being fresh
         assert await watch.rest() == [NOT_SERVING]
         await watcher.channel.close()
 

@@ -79,10 +79,10 @@ class LossyDisk:
         """Have power go before the nth write or sync from now."""
         self._say(f"cut {calls}")
 
-    def lost(self) -> Lost | None:
-        """When the photograph was taken, or power went; None if it has not come to that soon."""
+    def lost(self, within: float = SOON_S) -> Lost | None:
+        """When the photograph was taken, or power went; None if it has not come to that, in s."""
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], SOON_S)[0]:
+        if not select.select([self._process.stdout], [], [], within)[0]:
             return None
         at, writes = self._hear().split()
         return Lost(int(at), int(writes))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from border import PATIENCE
 from faults.disks import LossyDisk, needs_fuse
 
 pytestmark = [pytest.mark.timeout(60), needs_fuse]
@@ -37,7 +38,7 @@ def lose_power(disk: LossyDisk, path: Path) -> None:
     disk.cut(1)
     with pytest.raises(OSError, match="Input/output error"):
         write(path / "last", sync=True)
-    assert disk.lost() is not None
+    assert disk.lost(PATIENCE) is not None
     disk.power_on()
 
 
