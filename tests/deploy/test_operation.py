@@ -141,11 +141,19 @@ class TestReload:
     def test_what_could_not_be_taken_stands_in_the_status(self, service: Systemd) -> None:
         service.run("sed", "-i", "s/^workers = 2/workers = 3/", NODE)
         service.run("systemctl", "reload", "ledgerd")
-        service.wait_until(
-            "bash", "-c",
-            "systemctl show -P StatusText ledgerd | grep -o 'limits.workers: needs a restart'",
-            gives="limits.workers: needs a restart",
-        )  # fmt: skip
+        assert "limits.workers: needs a restart" in show(service, "StatusText")
+
+    def test_is_over_when_the_command_returns(self, service: Systemd) -> None:
+        """The node sleeps, and its signal was sent: systemd waits for it none the less."""
+        node = show(service, "MainPID")
+        service.run("kill", "-STOP", node)
+        command = service.begin("systemctl", "reload", "ledgerd")
+        states = ("--property", "ControlPID", "--property", "SubState", "--value")
+        service.wait_until("systemctl", "show", *states, "ledgerd", gives="0\nreload")
+        service.run("kill", "-CONT", node)
+        command.communicate(timeout=60)
+        assert command.returncode == 0
+        assert show(service, "SubState") == "running"
 
 
 class TestStopUnderLoad:
