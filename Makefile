@@ -87,7 +87,7 @@ fuzz: build/atheris  ## every parser and method with 20,000 examples each (1,000
 build/atheris: requirements/fuzz.txt setup
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --upgrade --target $@ -r $<
 
-release: setup  ## sdists, wheels, SBOM and checksums of this commit, in build/release; the same bytes each time
+release: setup  ## sdists, wheels, SBOM and checksums of this commit, in build/release; the same bytes each time (no .deb: that is `make deb`)
 	bash deploy/build-release.sh
 
 audit-deps: build/pip-audit  ## known advisories about what a node runs with, where a source of them can be reached

@@ -3,6 +3,9 @@
 # an SBOM (CycloneDX) of what a node runs with, and SHA256SUMS. Twice the same commit is twice the
 # same bytes. Needs git, and PATH leading to the .venv.
 #
+# The Debian package is not of it: it is for one Debian and one processor, and its wheels come from a
+# package registry, where this needs none. `make deb` builds it, on each machine that it is to be for.
+#
 # usage: build-release.sh [DIRECTORY]   build/release by default; it is made anew
 set -euo pipefail
 umask 022

@@ -181,6 +181,13 @@ class TestInstalled:
     def test_it_has_man_pages(self, machines: tuple[Machine, Machine], page: str) -> None:
         machines[0].sh(f"zgrep -q '^.SH NAME' /usr/share/man/{page}.gz")
 
+    @pytest.mark.parametrize("name", ["alerts.yml", "dashboard.json", "example.toml"])
+    def test_it_has_what_is_to_be_copied(
+        self, machines: tuple[Machine, Machine], name: str
+    ) -> None:
+        shipped = machines[0].get(f"/usr/share/doc/ledgerd/examples/{name}")
+        assert shipped == (PROJECT / "deploy" / name).read_bytes()
+
     def test_nothing_was_compiled_at_the_first_start(
         self, machines: tuple[Machine, Machine]
     ) -> None:
@@ -232,6 +239,19 @@ class TestRemoval:
         self, transfer: tuple[Machine, Machine]
     ) -> None:
         machine = transfer[1]
+        # A disk of their own: the place that it is mounted at can't be deleted.
+        machine.sh("mkdir -p /var/lib/ledgerd-backup")
+        machine.sh("mount -t tmpfs tmpfs /var/lib/ledgerd-backup; touch /var/lib/ledgerd-backup/a")
         said = machine.sh("yes | DEBIAN_FRONTEND=teletype dpkg --purge ledgerd")
         assert "Delete the ledger, its keys and its configuration?" in said
+        assert "Delete the backups of the ledger, too?" in said
         machine.sh("test ! -e /var/lib/ledgerd; test ! -e /etc/ledgerd")
+        assert machine.sh("ls /var/lib/ledgerd-backup") == ""
+
+    def test_a_purge_leaves_backups_where_only_these_are_to_stay(
+        self, transfer: tuple[Machine, Machine]
+    ) -> None:
+        machine = transfer[0]
+        machine.sh("mkdir -p /var/lib/ledgerd-backup/kept; apt-get remove -y ledgerd")
+        machine.sh("printf 'y\\nn\\n' | DEBIAN_FRONTEND=teletype dpkg --purge ledgerd")
+        machine.sh("test ! -e /var/lib/ledgerd; test -d /var/lib/ledgerd-backup/kept")
