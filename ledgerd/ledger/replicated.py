@@ -50,14 +50,19 @@ class Standby:
         return self._wait_s is not None
 
     @property
+    def is_looked_for(self) -> bool:
+        """Whether there should be one: it is waited for, or has asked since the start."""
+        return self._wait_s is not None or self._who is not None
+
+    @property
     def is_here(self) -> bool:
         """Whether it asks for entries, or did a moment ago."""
         return self._asked_within(self._wait_s or REST_S)
 
     @property
     def away_s(self) -> float:
-        """For how long it has not asked; 0 while it is here, and where none is known of."""
-        if self.is_here or (self._who is None and self._wait_s is None):
+        """For how long it has not asked; 0 while it is here, and where none is looked for."""
+        if self.is_here or not self.is_looked_for:
             return 0.0
         return self._clock() - max(self._asked_at, self._began_at)
 
@@ -100,14 +105,21 @@ class Standby:
         """Return when the log has more than so many entries, or after REST_S."""
         await self._until(lambda: self._size > size, REST_S)
 
+    @property
+    def refusal(self) -> UnavailableError | None:
+        """Why nothing is recorded, STANDBY_AWAY: it is waited for, and does not ask."""
+        if self._wait_s is None or self.is_here:
+            return None
+        return UnavailableError(
+            "the standby is away, and nothing is recorded without it",
+            reason="STANDBY_AWAY",
+            action="try again; operator: start the standby, or set standby.wait = false",
+        )
+
     def check(self) -> None:
-        """Raise UnavailableError STANDBY_AWAY when it is waited for, and does not ask."""
-        if self._wait_s is not None and not self.is_here:
-            raise UnavailableError(
-                "the standby is away, and nothing is recorded without it",
-                reason="STANDBY_AWAY",
-                action="try again; operator: start the standby, or set standby.wait = false",
-            )
+        """Raise the refusal, if there is one."""
+        if (refusal := self.refusal) is not None:
+            raise refusal
 
     async def wait(self, size: int) -> None:
         """Return when the standby, if it is waited for, has so many; raises UnavailableError."""

@@ -151,8 +151,10 @@ class Node:
         """Have health checks and the service manager told how the node stands."""
         untold, server = "", self.parts.server
         try:
+            vitals = self.parts.watch.vitals()
+            self.parts.metrics.appends_state.state(vitals.state)
             if server is not None:
-                server.tell(troubles(self.parts.watch.vitals()))
+                server.tell(troubles(vitals))
             self._notifier.status(self.status)
         except (LedgerError, OSError) as error:
             # A file beside the store: who watches must not stop who works.

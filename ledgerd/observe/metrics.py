@@ -25,7 +25,7 @@ from ledgerd.observe.vitals import OPEN, Vitals, Watched
 from ledgerd_client.core.errors import UnavailableError
 from ledgerd_client.rulebook import RULES
 
-_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "REPLACED", "MARK_FAILED")
+_STATES = (OPEN, "UNCONFIRMED", "ROLLED_BACK", "REPLACED", "MARK_FAILED", "STANDBY_AWAY")
 _COMMIT_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _CALL_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _ENTRIES_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
@@ -76,6 +76,12 @@ _VITALS: Final = {
     "anchored_size": _alone("anchored_entries", "Entries of the peer's log under an anchor here."),
     "standby_size": _alone(
         "standby_entries", "Entries of this log that the standby says that it has; 0: none asks."
+    ),
+    "standby_lag_s": _alone(
+        "standby_lag_seconds", "For how long the oldest entry has waited that the standby lacks."
+    ),
+    "standby_away_s": _alone(
+        "standby_away_seconds", "For how long a standby that there should be has not asked."
     ),
     "fetched_at": _alone(
         "peer_fetched_timestamp_seconds", "When the peer's newest verified checkpoint was fetched."

@@ -27,12 +27,14 @@ ANCHOR_LATE_S: Final = 1800
 ENDS_SOON_S: Final = 14 * 86_400
 ENDS_S: Final = 2 * 86_400
 BACKUP_OLD_S: Final = 36 * 3_600
+STANDBY_AWAY_S: Final = 60
+STANDBY_BEHIND_S: Final = 300
 AUDIT_OLD_S: Final = 3 * 86_400
 # Times the reserve.
 _LOW: Final = 8
 
-# States that no waiting ends.
-_FOR_GOOD: Final = frozenset(("ROLLED_BACK", "REPLACED"))
+# States that are troubles of their own.
+_BY_NAME: Final = frozenset(("ROLLED_BACK", "REPLACED", "STANDBY_AWAY"))
 _SECOND: Final = 1_000_000
 
 
@@ -54,6 +56,8 @@ _DO: Final[Mapping[str, str]] = MappingProxyType(
         "ROLLED_BACK": "stop the node, keep this store, restore the newest copy there is",
         "REPLACED": "stop the node, keep its store: the log goes on at another one",
         "APPENDS_REFUSED": "see that the peer can be reached, and data can be written",
+        "STANDBY_AWAY": "see the standby's systemctl status; start it, or promote it if it is time",
+        "STANDBY_BEHIND": "see the standby's systemctl status, its disk and the network to it",
         "DISK_FULL": "make room beside data: appends go on by themselves",
         "STALLED": "look at the disk and its log; the watchdog ends the node",
         "CLOCK_JUMPED": "see that the clock is right and NTP does not step; tell the authority",
@@ -84,7 +88,7 @@ def alert(code: str) -> str:
 
 
 def _of_appends(vitals: Vitals) -> Iterator[Trouble]:
-    if vitals.state in _FOR_GOOD:
+    if vitals.state in _BY_NAME:
         yield Trouble(vitals.state, APPEND, vitals.why_not)
     elif vitals.state != OPEN:
         yield Trouble("APPENDS_REFUSED", APPEND, vitals.why_not)
@@ -120,6 +124,13 @@ def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
 
 def _of_later(vitals: Vitals) -> Iterator[Trouble]:
     """What stops nothing yet."""
+    if vitals.standby_away_s > STANDBY_AWAY_S and vitals.state != "STANDBY_AWAY":
+        silent = f"for {vitals.standby_away_s:.0f} s"
+        yield Trouble("STANDBY_AWAY", "", f"the standby has not asked for entries {silent}")
+    elif vitals.standby_lag_s > STANDBY_BEHIND_S and not vitals.standby_away_s:
+        lacks = f"lacks {vitals.size - vitals.standby_size} entries"
+        lag = f"the oldest for {vitals.standby_lag_s:.0f} s"
+        yield Trouble("STANDBY_BEHIND", "", f"the standby {lacks}, {lag}")
     if not vitals.audit_ok:
         yield Trouble("AUDIT_FAILED", "", "the newest audit found something wrong")
     if vitals.overdue_s > ANCHOR_LATE_S:

@@ -54,6 +54,10 @@ class Vitals:
     anchored_size: int
     # Of this log, on the standby's disk, as it says; 0: there is none.
     standby_size: int
+    # For how long the oldest entry has waited that it lacks, and for how long it has not asked; 0
+    # where no standby is looked for.
+    standby_lag_s: float
+    standby_away_s: float
     # When the newest verified checkpoint of the peer was fetched, and the newest anchored one.
     fetched_at: int
     anchored_at: int

@@ -59,7 +59,7 @@ class Watch:
 
     def vitals(self) -> Vitals:
         """What health is judged by; some 100 µs."""
-        now, refusal = self.clock(), self.standing.refusal
+        now, refusal = self.clock(), self.standing.refusal or self.standby.refusal
         head, anchor, peer = self.reader.head(), self.reader.anchor(), self.peer.status()
         disk, made = os.statvfs(self.config.data), BackupResult.read(self.config.data)
         audited = AuditResult.read(self.config.data)
@@ -79,6 +79,12 @@ class Watch:
             witnessed_size=peer.cosigned_size,
             anchored_size=anchor.size,
             standby_size=self.standby.held,
+            standby_lag_s=(
+                self._waited_s(now, self.standby.held, head.size)
+                if self.standby.is_looked_for
+                else 0.0
+            ),
+            standby_away_s=self.standby.away_s,
             fetched_at=peer.fetched_at,
             anchored_at=anchor.known_until,
             overdue_s=self._overdue_s(now),
@@ -109,11 +115,11 @@ class Watch:
             },
         )
 
-    def _waited_s(self, now: int, cosigned: int, size: int) -> float:
-        """For how long the oldest entry has waited that the peer has not cosigned."""
-        if cosigned >= size:
+    def _waited_s(self, now: int, done: int, size: int) -> float:
+        """For how long the oldest entry has waited that is not done: cosigned, say."""
+        if done >= size:
             return 0.0
-        return max(0, now - recorded_at_of(self.reader.header(cosigned))) / _SECOND
+        return max(0, now - recorded_at_of(self.reader.header(done))) / _SECOND
 
     def _overdue_s(self, now: int) -> float:
         deadline = self.reader.next_deadline()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grpc
 import pytest
 import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nodes import Client, Node, make_sides, refused, serve
 
 from ledgerd.api.standby_client import StandbyClient
@@ -117,6 +118,19 @@ class TestAnAppend:
         after = (await institution.ledger.GetInfo(pb.GetInfoRequest())).size
         assert (error.retryable, after) == (True, before)
 
+    async def test_whoever_asks_for_health_is_told_that_it_is_not(
+        self, standby: Follower, institution: Client
+    ) -> None:
+        asked = health_pb2.HealthCheckRequest(service="append")
+        watch = health_pb2_grpc.HealthStub(institution.channel).Watch(asked)
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+            pass
+        said = standby.call()
+        while (await watch.read()).status != health_pb2.HealthCheckResponse.SERVING:
+            pass
+        said.cancel()
+        watch.cancel()
+
 
 class TestWhatElseLeaves:
     @pytest_asyncio.fixture(loop_scope="module")
@@ -157,9 +171,7 @@ class TestASecondStandby:
         self, waiting: Node, standby: Follower
     ) -> None:
         """It has a certificate of its own for the same name, as the page on standbys says."""
-        await standby.take()
+        # From the first entry on, so that the node need not wait for one.
+        await Follower(standby.client).take()
         second = Follower(waiting.client(waiting.side.issue(PEER, waiting.side.name)))
-        said = standby.call()
-        await said.read()
         assert (await refused(second.call().read())).reason == "SECOND_STANDBY"
-        said.cancel()
