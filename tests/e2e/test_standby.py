@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from border import PATIENCE, Border, audit
+from border import LEDGERD, PATIENCE, Border, audit, run
 from faults import exporter
 from faults.strace import Call, injecting, needs_strace
 from institutions import STATEMENT, client, until
@@ -187,6 +187,19 @@ class TestTheStandbyKilledInACommit:
 
 
 class TestPromoted:
+    def test_the_same_command_again_changes_nothing(self, scene: Scene) -> None:
+        """By an operator who does not know that it had come to its end."""
+        config = scene.standby.node.config
+        asked, given = config.with_name("loss.json"), config.with_name("loss.approval")
+        before = asked.read_bytes()
+        done = run(
+            LEDGERD, "promote", "--config", str(config), "--request", str(asked),
+            "--loss", str(given),
+        )  # fmt: skip
+        assert done.stdout.endswith("Start the node with `ledgerd serve`.\n")
+        assert "Send " not in done.stdout
+        assert asked.read_bytes() == before
+
     def test_it_serves_where_the_node_did(self, scene: Scene) -> None:
         assert is_served(address(scene.standby.node.config))
 
