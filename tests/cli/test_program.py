@@ -28,6 +28,28 @@ class TestVersion:
         assert "Exit codes" in tool("--help").out
 
 
+KEPT = """
+import os, resource, sys
+from ledgerd_client.cli import main
+from ledgerd_client.secrecy import may_be_dumped
+
+sys.argv = ["ledgerctl", "--version"]
+os.umask(0)
+try:
+    main()
+except SystemExit:
+    print(may_be_dumped(), resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)))
+"""
+
+
+class TestItsProcess:
+    def test_leaves_no_core_dump_and_nothing_that_others_may_write(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", KEPT], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "False (0, 0) 0o22"
+
+
 class TestWhatStrangersWrote:
     """A name in the answer of a node that lies, or of a file."""
 

@@ -66,6 +66,9 @@ class TestUnit:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
 
+    def test_it_leaves_no_core_dump(self, unit: Path) -> None:
+        assert setting(unit, "LimitCORE") == "0"
+
     def test_it_starts_an_installed_program(self, unit: Path) -> None:
         assert (BIN / Path(exec_start(unit)[0]).name).exists()
 
@@ -75,6 +78,11 @@ class TestUnit:
             [LEDGERD, command, "--help"], capture_output=True, text=True, check=True
         )
         assert [option for option in options[::2] if option not in done.stdout] == []
+
+
+@pytest.mark.parametrize("name", ["ledgerd", "ledgerd-mirror", "ledgerd-standby"])
+def test_keys_in_memory_are_never_in_the_swap(name: str) -> None:
+    assert setting(DEPLOY / f"{name}.service", "MemorySwapMax") == "0"
 
 
 @pytest.mark.parametrize("timer", TIMERS, ids=lambda timer: timer.stem)

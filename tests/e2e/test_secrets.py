@@ -29,6 +29,7 @@ from e2e.raw import APPEND, World, changed, now, settings, sign
 
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub
 from ledgerd_client.keyfile import read_key_file
 
 MARKER = "MARKER-7c1f0b5e-IN-A-RECORD"
@@ -117,6 +118,10 @@ class Ruin:
                 for method in (APPEND, "/ledger.v1.LedgerService/Check", f"/{MARKER}/None"):
                     with suppress(grpc.aio.AioRpcError):
                         await channel.unary_unary(method)(request, timeout=30)
+            # Of this the refusal says it again, to whoever asked.
+            asked = pb.GetKeyHistoryRequest(origin=MARKER)
+            with pytest.raises(grpc.aio.AioRpcError, match=MARKER):
+                await LedgerServiceStub(channel).GetKeyHistory(asked)
 
     def _look_at_processes(self) -> None:
         for pid in self.node.processes:
