@@ -7,10 +7,11 @@ from the store again, so that recovery is the path that every start takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from time import perf_counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ledgerd.ledger.call import Item
 from ledgerd.ledger.entry import Entry
@@ -47,6 +48,9 @@ from ledgerd_client.core.record import (
 )
 
 Outcome = int | Receipt | LedgerError
+
+# Records whose rows are read at once: to ask for few costs more than what is read.
+_WORTH_READING: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class Writer:
         """
         Append the records of some calls; when this returns they are on the disk.
 
-        Each call is let go of before the next one is asked for.
+        Calls are let go of before more are asked for, but for small ones, which go together.
 
         Raises StoreError "COMMIT_FAILED" when the process must end. Any other exception means
         that nothing was written, and that the state was loaded anew.
@@ -214,7 +218,10 @@ class Writer:
         self._check_unchanged(transaction)
         now = max(self._clock(), self.head.last_time)
         batch = _Batch(self.head.size, now, self.head.last_leaf, self.head.size)
-        placed = [self._place_call(transaction, batch, call) for call in calls]
+        placed: list[_Placed] = []
+        for together in _together(calls):
+            self._read(transaction, together)
+            placed += [self._place_call(transaction, batch, call) for call in together]
         if not batch.headers:
             # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.
             nodes = self._tree.nodes(transaction)
@@ -245,11 +252,15 @@ class Writer:
                 reason="STORE_CHANGED",
             )
 
+    def _read(self, transaction: Transaction, calls: Iterable[Sequence[Item]]) -> None:
+        """Read at once what placing these calls will look up."""
+        items = chain.from_iterable(calls)
+        self.machine.read(
+            transaction, [item.facts for item in items if not isinstance(item, LedgerError)]
+        )
+
     def _place_call(self, transaction: Transaction, batch: _Batch, call: Sequence[Item]) -> _Placed:
         """Give each good record its place, then the findings that they raise theirs."""
-        self.machine.read(
-            transaction, [item.facts for item in call if not isinstance(item, LedgerError)]
-        )
         first = batch.next
         outcomes: list[int | LedgerError] = []
         repeated: set[int] = set()
@@ -353,6 +364,20 @@ class Writer:
         return sign_own(
             key, self._origin, now, self._random, key_index=present.admitted_at, finding=finding
         )
+
+
+def _together(calls: Iterable[Sequence[Item]]) -> Iterator[list[Sequence[Item]]]:
+    """Large calls one by one, for many items are more than a cache holds; small ones together."""
+    together: list[Sequence[Item]] = []
+    items = 0
+    for call in calls:
+        together.append(call)
+        items += len(call)
+        if items >= _WORTH_READING:
+            yield together
+            together, items = [], 0
+    if together:
+        yield together
 
 
 def _result(

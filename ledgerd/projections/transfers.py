@@ -32,6 +32,8 @@ UNJUDGED: Final = 1
 # state, due, halves of this log, halves of the peer's, findings, moves
 _ROW = struct.Struct(">BQIIHH")
 _HALF = struct.Struct(">?BQQ32sB")
+# Both, of one half, as most rows are.
+_ROW_OF_ONE = struct.Struct(_ROW.format + _HALF.format.lstrip(">"))
 _POSITION = struct.Struct(">?Q")
 _NUMBER = struct.Struct(">Q")
 _MOVE = struct.Struct(">QB")
@@ -120,6 +122,10 @@ class Transfer:
         return [half.position for half in self.halves if half.own and not half.lost]
 
     def encode(self) -> bytes:
+        if len(self.halves) == 1 and not (self.findings or self.moves):
+            one = self.halves[0]
+            row = _ROW_OF_ONE.pack(self.state, self.due, one.own, not one.own, 0, 0, *one[:6])
+            return row + _text(one.institution) + _text(one.counterparty)
         own = 0
         parts = [b""]
         for half in self.halves:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
@@ -395,7 +396,7 @@ class _LmdbTransaction(_LmdbSnapshot):
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
         values = dict(items)
         check_keys(values)
-        ordered = sorted(values.items())
+        ordered = sorted(values.items(), key=itemgetter(0))
         if ordered:
             database = self._changing(table)
             cursor = self._transaction.cursor(database)

@@ -25,7 +25,7 @@ from ledgerd.projections.rows import Rows, decode, encode
 from ledgerd.projections.sent import Again, Sent
 from ledgerd.projections.terms import scope_of
 from ledgerd.projections.timers import CONTRACT, Timers, next_timer
-from ledgerd.projections.transfers import OpenFinding, Position
+from ledgerd.projections.transfers import Half, Move, OpenFinding, Position, Transfer
 from ledgerd.projections.usage import Usage
 from ledgerd.store.memory import MemoryStore
 from ledgerd.store.tables import Table
@@ -34,6 +34,9 @@ POSITIONS = st.integers(-1, 2**63)
 COUNTS = st.integers(0, 2**63)
 DAYS = st.integers(0, 100_000)
 TEXTS = st.text(max_size=300)
+NAMES = st.text(max_size=50)
+DIGESTS = st.binary(min_size=32, max_size=32)
+BYTES = st.integers(0, 255)
 PAIRS = st.tuples(COUNTS, COUNTS)
 FOUND = st.lists(
     st.builds(
@@ -48,6 +51,17 @@ FOUND = st.lists(
 SAID = st.tuples(DAYS, POSITIONS)
 VERSIONS = st.builds(Version, POSITIONS, COUNTS, st.binary(), st.binary(), st.binary())
 ROWS = st.one_of(
+    st.builds(
+        Transfer,
+        BYTES,
+        COUNTS,
+        st.lists(
+            st.builds(Half, st.booleans(), BYTES, COUNTS, COUNTS, DIGESTS, BYTES, NAMES, NAMES),
+            max_size=3,
+        ),
+        st.lists(st.builds(OpenFinding, DIGESTS, NAMES, st.just(()), st.just(())), max_size=2),
+        st.lists(st.builds(Move, COUNTS, BYTES), max_size=2),
+    ),
     st.builds(
         Contract,
         st.binary(),

@@ -12,7 +12,7 @@ from ledger.world import World
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
-from ledgerd.ledger.writer import AppendResult, Outcome
+from ledgerd.ledger.writer import _WORTH_READING, AppendResult, Outcome
 from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.base import MAX_SNAPSHOTS
 from ledgerd.store.lmdb import LmdbStore
@@ -137,6 +137,12 @@ class TestRepeatedRecords:
         item = world.transfer()
         results = world.mainland.writer.commit([[item], [world.transfer(), item]])
         assert [reasons(result.outcomes) for result in results] == [[3], [4, [3]]]
+
+    def test_again_after_more_calls_than_are_read_at_once(self, world: World) -> None:
+        item = world.transfer()
+        between = [[world.transfer()] for _ in range(_WORTH_READING)]
+        results = world.mainland.writer.commit([[item], *between, [item]])
+        assert reasons(results[-1].outcomes) == [[3]]
 
     def test_its_receipt_is_under_the_checkpoint_of_this_commit(self, world: World) -> None:
         item = world.transfer()
