@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.awaited import LEFT_KEY, SHOWN_KEY, Awaited
 from ledgerd.peer.notes import Known
@@ -42,6 +44,18 @@ class Compared:
         if self.contradicts(known) and known.size <= self._replica.verified_size:
             raise ForkError(f"the peer has signed another tree of {known.size} entries before")
 
+    def check_headers(self, known: Known, first: int, leaves: Sequence[bytes]) -> None:
+        """As Witness.compare_headers."""
+        verified = self._replica.verified
+        if verified is None or not first < verified.size < known.size:
+            return
+        parting = self._replica.parting(first, leaves, known)
+        if parting is None:
+            return
+        root, proof = parting
+        if self._accuses(fork_evidence(known.note, verified.note, root=root, proof=proof), known):
+            raise ForkError(f"the peer has signed another tree of {verified.size} entries")
+
     def look_at(self, known: Known) -> None:
         """Compare; one that contradicts nothing, and the replay has yet to reach, is kept."""
         self.meet_awaited()
@@ -58,10 +72,13 @@ class Compared:
         evidence = self._evidence(known)
         if evidence is None:
             return False
+        return self._accuses(evidence, known) or known.size <= self._replica.verified_size
+
+    def _accuses(self, evidence: Evidence, known: Known) -> bool:
         try:
             evidence.verify(self._replica.history)
         except TrustError:
-            return known.size <= self._replica.verified_size
+            return False
         self._accusations.accuse(evidence, known.checkpoint)
         return True
 

@@ -27,6 +27,7 @@ from ledgerd_client.core.errors import (
     UnavailableError,
 )
 from ledgerd_client.core.keys import Signs
+from ledgerd_client.core.merkle import leaf_hash
 
 _CARRY: Final = "carry a file to the peer, and its answer back: `ledgerd peer export`"
 
@@ -81,6 +82,11 @@ class CarriedPeer:
             return 0
         self._heard = answer
         return asked.at
+
+    def brought(self) -> tuple[int, Sequence[bytes]]:
+        """Hashes of the headers that came in this round's file, and the first one's index."""
+        pages, start = (self._taken.pages, self._taken.start) if self._taken else ((), 0)
+        return start, [leaf_hash(header) for page in pages for header in page.headers]
 
     def _is_by_peer(self, answer: Answer, replica: Replica) -> bool:
         """Whether the peer says so by its present key, and of a log that is replayed."""

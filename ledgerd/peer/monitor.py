@@ -8,7 +8,7 @@ is raised, and the next round tries again. A contradiction is evidence, for good
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
@@ -46,13 +46,16 @@ class Monitor:
         clock: Callable[[], int],
         fetch_s: float,
         asked_at: Callable[[Replica], int] | None = None,
+        brought: Callable[[], tuple[int, Sequence[bytes]]] | None = None,
     ) -> None:
         """
         Origin is that of our own log.
 
         asked_at: when what is replayed was asked for (µs), where that is not when it is fetched; 0
-        for what nobody knows to be new.
+        for what nobody knows to be new. brought: hashes of all headers that the client has, and the
+        first one's index, where these may begin before what it is asked for.
         """
+        self._brought = brought
         self._asked_at = asked_at
         self._client = client
         self._replica = replica
@@ -160,6 +163,8 @@ class Monitor:
         known = self._opened(first, asked_at)
         if known is not None:
             await self._witness.compare(known)
+            if self._brought is not None and known.size > self._replica.verified_size:
+                await self._witness.compare_headers(known, *self._brought())
         target = known or parse_known(first.checkpoint, asked_at)
         self.shown_size = target.size
         if target.size <= self._replica.verified_size:

@@ -167,6 +167,7 @@ class PeerSide:
             clock=clock,
             fetch_s=fetch_timeout_s,
             asked_at=carried.asked_at if carried else None,
+            brought=carried.brought if carried else None,
         )
         self.submitter = Submitter(
             client, reader, standing, self.own_cosigned, keys=keys, replicated=replicated

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
-from ledgerd.ledger.tree import NodeCache, Nodes
+from ledgerd.ledger.tree import NodeCache, Nodes, TileWriter
 from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.replay import Page, PageReplay, Staged, Suspect, grown
-from ledgerd.peer.rewind import cut_tail
+from ledgerd.peer.rewind import cut_tail, cut_tiles
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.registry import load_history, newest_key_header
+from ledgerd.store.overlay import Overlay
 from ledgerd.store.tables import Table
 from ledgerd_client.core import merkle
 from ledgerd_client.core.body import BY_INSTITUTIONS
@@ -117,6 +118,30 @@ class Replica:
         """Between two sizes up to verified_size."""
         with self._store.snapshot() as snapshot:
             return merkle.consistency_proof(Nodes(snapshot.get, self._nodes), old, new)
+
+    def parting(
+        self, first: int, leaves: Sequence[bytes], known: Known
+    ) -> tuple[bytes, list[bytes]] | None:
+        """
+        What shows that known, a larger checkpoint, is over another tree than the verified one.
+
+        leaves: hashes of headers from first on, which come to known; the root of that tree at
+        verified_size, and the consistency proof from there. None where they agree with what is
+        verified, or come to something else.
+        """
+        size = self.verified_size
+        with self._store.snapshot() as snapshot:
+            ours = Nodes(snapshot.get, self._nodes)
+            if all(ours(0, i) == leaf for i, leaf in zip(range(first, size), leaves, strict=False)):
+                return None
+            tree = Overlay(snapshot)
+            cut_tiles(tree, self._head.size, first)
+            TileWriter.load(tree, first).append(tree, leaves)
+            theirs = Nodes(tree.get, {})
+            end = first + len(leaves)
+            if (end, merkle.root(theirs, end)) != (known.size, known.checkpoint.root):
+                return None
+            return merkle.root(theirs, size), merkle.consistency_proof(theirs, size, end)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """The proof of an entry in the verified tree of a size; raises as root() does."""

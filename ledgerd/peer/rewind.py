@@ -23,7 +23,7 @@ def cut_tail(transaction: Transaction, head: Head, size: int, origin: str) -> He
         transaction.delete(Table.RECORDS, Header.parse(_need(transaction, key)).body_digest)
         for table in (Table.HEADERS, Table.BODIES, Table.KEYS):
             transaction.delete(table, key)
-    _cut_tiles(transaction, head.size, size)
+    cut_tiles(transaction, head.size, size)
     left = Head.empty(origin)
     if size:
         last = _need(transaction, u64(size - 1))
@@ -32,7 +32,8 @@ def cut_tail(transaction: Transaction, head: Head, size: int, origin: str) -> He
     return left
 
 
-def _cut_tiles(transaction: Transaction, old: int, new: int) -> None:
+def cut_tiles(transaction: Transaction, old: int, new: int) -> None:
+    """Make the tiles of a tree of one size those that it had at an earlier one."""
     level = 0
     while old:
         number, width = divmod(new, WIDTH)

@@ -188,6 +188,15 @@ class Witness:
         """
         await self._store.run(self._compared.check, known)
 
+    async def compare_headers(self, known: Known, first: int, leaves: Sequence[bytes]) -> None:
+        """
+        As compare(), for a checkpoint beyond what is replayed that came with headers.
+
+        leaves: their hashes, from first on. Raises ForkError when those below are others than are
+        replayed, and with those before them come to the checkpoint; anybody can make others.
+        """
+        await self._store.run(self._compared.check_headers, known, first, leaves)
+
     async def look_at(self, note: bytes) -> None:
         """
         Compare a checkpoint that somebody has seen; one that the replay has yet to reach is kept.

@@ -20,6 +20,7 @@ from peer.test_border import RECIPIENT, Both
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import MalformedError
+from ledgerd_client.core.evidence import Evidence
 
 NOBODY_ASKED = b"n" * 16
 
@@ -336,6 +337,61 @@ class TestAnEnvelope:
         edited = file._replace(envelope=replace(file.envelope, held=held))
         await courier.bring(edited)
         assert courier.side.say().start == min(held, courier.side.size)
+
+
+class TestHeadersThatWeHaveOtherwise:
+    """A file may begin before what is replayed here: then it shows where two trees part."""
+
+    async def forked(self, courier: Courier, held: int, at: int, size: int) -> Log:
+        """What the same keys have signed, too, once so many entries are replayed."""
+        grow(courier.peer, held)
+        await courier.bring(courier.file())
+        log = fork_of(courier.peer, at)
+        grow(log, size)
+        return log
+
+    @pytest.mark.parametrize(
+        ("held", "at", "size"), [(8, 6, 12), (8, 1, 9), (9, 8, 300), (300, 255, 600)]
+    )
+    async def test_are_evidence_under_a_root_that_the_log_has_signed(
+        self, courier: Courier, held: int, at: int, size: int
+    ) -> None:
+        log = await self.forked(courier, held, at, size)
+        await courier.bring(courier.file(log=log))
+        (bundle,) = courier.side.bundles
+        one, other = Evidence.parse(bundle).verify(log.history())
+        assert (one.size, other.size) == (held, size)
+
+    async def test_are_none_where_anybody_may_have_changed_them(self, courier: Courier) -> None:
+        grow(courier.peer, 12)
+        file = courier.file()
+        page = file.pages[0]
+        page.headers[7] = page.headers[7][:-1] + b"x"
+        await courier.bring(file)
+        assert courier.side.bundles == []
+
+    async def test_are_none_where_they_are_the_same(self, courier: Courier) -> None:
+        grow(courier.peer, 300)
+        await courier.bring(courier.file())
+        assert (courier.replayed, courier.side.bundles) == (300, [])
+
+    async def test_are_none_by_a_key_that_a_loss_put_in_force(self, courier: Courier) -> None:
+        """What it gave up we had replayed; it is not cosigned, and nobody is accused of it."""
+        log = await self.forked(courier, 8, 6, 6)
+        log.lose()
+        grow(log, 12)
+        await courier.bring(courier.file(log=log))
+        assert (courier.replayed, courier.side.bundles) == (8, [])
+
+    async def test_are_none_by_a_key_that_was_stolen(self, courier: Courier) -> None:
+        log = await self.forked(courier, 8, 6, 12)
+        old = courier.peer.log_key
+        courier.peer.rotate(pb.ROLE_LOG, compromised_since=courier.clock())
+        note = courier.peer.checkpoint(also=[old])
+        honest = courier.file()
+        honest.pages[0].checkpoint = note
+        await courier.bring(honest, courier.file(log=log))
+        assert (courier.replayed, courier.side.bundles) == (9, [])
 
 
 @dataclass
