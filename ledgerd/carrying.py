@@ -15,12 +15,12 @@ from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.peer.answer import QUESTION_SIZE
 from ledgerd.peer.carried import Carried, Envelope
-from ledgerd.peer.exchange import Asked, Exchange
+from ledgerd.peer.exchange import Asked, Exchange, Outcome
 from ledgerd.peer.notes import parse_known
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client.core.errors import FieldError, StoreError, UnavailableError
-from ledgerd_client.keyfile import read_file, write_new
+from ledgerd_client.core.errors import FieldError, RefusedError, StoreError, UnavailableError
+from ledgerd_client.keyfile import check_free, read_file, write_new
 
 _LOOK_EVERY_S: Final = 0.1
 
@@ -45,6 +45,7 @@ def export_to_peer(
 
     Raises InputError, StoreError.
     """
+    check_free(out)
     exchange = _exchange(config)
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
         carried = say(
@@ -78,7 +79,7 @@ def say(
     came = exchange.newest()
     # Before the head: the file must hold all that the answer is about.
     answer, head = exchange.answer(), reader.head()
-    start = min(came.envelope.held, head.size) if came else 0
+    start = min(came.carried.envelope.held, head.size) if came else 0
     pages = list(_pages(reader, start, head.size, head.checkpoint))
     exchange.ask(question, Asked(now, _size(peer.checkpoint) if peer else 0))
     return Carried(Envelope(origin, to, peer.size if peer else 0, question), answer, pages)
@@ -88,10 +89,18 @@ def _size(note: bytes) -> int:
     return parse_known(note).size if note else 0
 
 
-def import_from_peer(config: Config, path: Path) -> Carried:
+class Handed(NamedTuple):
+    """A file of the peer's that lies there for the node, and its digest."""
+
+    carried: Carried
+    digest: bytes
+
+
+def import_from_peer(config: Config, path: Path) -> Handed:
     """
-    Take a file of the peer's for the node to replay, when it serves; what was carried before it is
-    replaced. Raises MalformedError, FieldError WRONG_ORIGIN for another log's or another's file.
+    Hand the node a file of the peer's to replay; what was carried before it is replaced.
+
+    Raises MalformedError, FieldError WRONG_ORIGIN for another log's or another's file.
     """
     carried = Carried.parse(read_file(path))
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
@@ -102,30 +111,37 @@ def import_from_peer(config: Config, path: Path) -> Carried:
             reason="WRONG_ORIGIN",
             action=f"take what {expected[0]} has exported",
         )
-    _exchange(config).put(carried)
-    return carried
+    return Handed(carried, _exchange(config).put(carried))
 
 
-def wait_cosigned(config: Config, carried: Carried, timeout_s: float) -> None:
+def wait_taken(config: Config, handed: Handed, timeout_s: float, *, cosigned: bool) -> Outcome:
     """
-    Return when the node has cosigned what was carried, and answered it.
+    Return what came of a file, once the node has gone through it; cosigned: and has cosigned it.
 
-    Raises UnavailableError NOT_TAKEN.
+    Raises RefusedError with the node's own reason when it refused it, UnavailableError NOT_TAKEN.
     """
-    exchange = _exchange(config)
-    end = time.monotonic() + timeout_s
+    exchange, end = _exchange(config), time.monotonic() + timeout_s
     while True:
-        answer = exchange.answer()
-        is_answered = answer is not None and answer.question == carried.envelope.asks
-        if answer is not None and is_answered and _size(answer.cosigned) >= carried.stop:
-            return
+        outcome = exchange.outcome()
+        if outcome is not None and outcome.file == handed.digest:
+            if outcome.reason:
+                raise RefusedError(outcome.message, reason=outcome.reason, action=outcome.action)
+            if not cosigned or _is_answered(exchange, handed.carried):
+                return outcome
         if time.monotonic() > end:
             raise UnavailableError(
-                "the node has not cosigned what was carried here",
+                "the node has not gone through what was carried here, or not cosigned it",
                 reason="NOT_TAKEN",
-                action="see whether it serves, and what its log says of the peer",
+                action="see whether it serves, and `ledgerctl status`; the file lies there for it",
             )
         time.sleep(_LOOK_EVERY_S)
+
+
+def _is_answered(exchange: Exchange, carried: Carried) -> bool:
+    answer = exchange.answer()
+    if answer is None or answer.question != carried.envelope.asks:
+        return False
+    return _size(answer.cosigned) >= carried.stop
 
 
 def _exchange(config: Config) -> Exchange:

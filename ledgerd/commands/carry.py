@@ -46,21 +46,25 @@ def import_(
     config: ConfigFile = NODE_TOML,
     out: Annotated[
         Path | None,
-        typer.Option(help="Wait until the node has cosigned it, and write the answer here."),
+        typer.Option(help="Write the answer here, once the node has cosigned it."),
     ] = None,
     wait: Annotated[float, typer.Option(min=1, help="How long at most, in seconds.")] = 60,
 ) -> None:
     """
     Hand the node a file of its peer's: it replays, cosigns and anchors as if it had asked itself.
 
-    Nothing in it is believed that would not be believed over a link.
+    Nothing in it is believed that would not be believed over a link. Waits for what comes of it.
     """
-    from ledgerd.carrying import import_from_peer, wait_cosigned
+    from ledgerd.carrying import import_from_peer, wait_taken
     from ledgerd.config import Config
+    from ledgerd_client.keyfile import check_free
 
-    loaded = Config.load(config)
-    carried = import_from_peer(loaded, file)
-    typer.echo(f"{file}: taken, for the node to replay.")
     if out is not None:
-        wait_cosigned(loaded, carried, wait)
+        check_free(out)
+    loaded = Config.load(config)
+    handed = import_from_peer(loaded, file)
+    outcome = wait_taken(loaded, handed, wait, cosigned=out is not None)
+    answers = "what this node asked" if outcome.answers else "no question of this node's"
+    typer.echo(f"{file}: replayed up to entry {handed.carried.stop}; it answers {answers}.")
+    if out is not None:
         export(out, config)

@@ -237,7 +237,8 @@ def _unconfirmed(found: str) -> NotReadyError:
     return NotReadyError(
         f"{found}: nothing is appended until the peer has said what it knows of this log",
         reason="UNCONFIRMED",
-        action="wait until the peer can be reached; reading works meanwhile",
+        action="wait until the peer can be reached, or its answer is carried here; reading works"
+        " meanwhile",
     )
 
 

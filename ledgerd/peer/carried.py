@@ -23,6 +23,7 @@ _HEAD: Final = b"ledgerd-carried/v1\n"
 _ENVELOPE: Final = "ledgerd-envelope/v1"
 # Of one message: those of a stream of headers have little more than 1 MiB.
 _MAX_FRAME: Final = 2 << 20
+_AGAIN: Final = "carry it again: it was cut or changed on its way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,14 @@ class Carried(NamedTuple):
             envelope, answer, *pages = _frames(data)
             read = [pb.ListHeadersResponse.FromString(page) for page in pages]
         except (ValueError, DecodeError):
-            raise MalformedError("not a whole ledgerd-carried/v1 file") from None
+            raise MalformedError("not a whole ledgerd-carried/v1 file", action=_AGAIN) from None
         said = Answer.parse(answer) if answer else None
         carried = cls(parse_json(_ENVELOPE, Envelope, envelope), said, read)
         # A file that lost its end, at the end of a page.
         if not read or parse_known(carried.checkpoint).size != carried.stop:
-            raise MalformedError("the file does not hold the headers up to its checkpoint")
+            raise MalformedError(
+                "the file does not hold the headers up to its checkpoint", action=_AGAIN
+            )
         return carried
 
 

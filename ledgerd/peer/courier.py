@@ -13,23 +13,25 @@ from typing import Final
 
 from ledgerd.ledger.reader import Reader
 from ledgerd.peer.answer import Answer
-from ledgerd.peer.carried import Carried
-from ledgerd.peer.exchange import Exchange
+from ledgerd.peer.exchange import Came, Exchange, Outcome
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.replica import Replica
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (
     ConflictError,
+    InputError,
     LedgerError,
     NotReadyError,
     SignatureError,
     UnavailableError,
+    VerificationError,
 )
 from ledgerd_client.core.keys import Signs
 from ledgerd_client.core.merkle import leaf_hash
 
 _CARRY: Final = "carry a file to the peer, and its answer back: `ledgerd peer export`"
+_AGAIN: Final = "carry it again; if the same comes of it, call the other operator"
 
 
 class CarriedPeer:
@@ -59,10 +61,11 @@ class CarriedPeer:
         self._key = key
         self._is_unconfirmed = is_unconfirmed
         # What is replayed in this round; and, once it is, the answer that it has for us.
-        self._taken: Carried | None = None
+        self._taken: Came | None = None
         self._heard: Answer | None = None
         # What was answered last: question, note, and the key that signed.
         self._said: tuple[bytes, bytes, bytes] | None = None
+        self._told: Outcome | None = None
 
     # -- what the monitor asks ------------------------------------------------------------
 
@@ -72,7 +75,7 @@ class CarriedPeer:
 
         Whatever the peer had recorded by then is in replica.
         """
-        answer = self._taken.answer if self._taken else None
+        answer = self._taken.carried.answer if self._taken else None
         asked = self._exchange.asked(answer.question) if answer else None
         self._heard = None
         if answer is None or asked is None or not self._is_by_peer(answer, replica):
@@ -85,8 +88,11 @@ class CarriedPeer:
 
     def brought(self) -> tuple[int, Sequence[bytes]]:
         """Hashes of the headers that came in this round's file, and the first one's index."""
-        pages, start = (self._taken.pages, self._taken.start) if self._taken else ((), 0)
-        return start, [leaf_hash(header) for page in pages for header in page.headers]
+        if self._taken is None:
+            return 0, []
+        carried = self._taken.carried
+        leaves = [leaf_hash(header) for page in carried.pages for header in page.headers]
+        return carried.start, leaves
 
     def _is_by_peer(self, answer: Answer, replica: Replica) -> bool:
         """Whether the peer says so by its present key, and of a log that is replayed."""
@@ -99,15 +105,19 @@ class CarriedPeer:
             return False
         return True
 
-    async def reply(self, vouched: bytes) -> None:
+    async def reply(self, vouched: bytes, error: LedgerError | None) -> None:
         """
-        Answer the file that was taken in this round, for the next one that goes to the peer.
+        Answer the file that was taken in this round, and tell whoever brought it what came of it.
 
-        vouched: what we vouch for of the peer's log, once nothing more of it is on its way.
+        vouched: what we vouch for of the peer's log, once nothing more of it is on its way; error:
+        why the round failed.
         """
-        if self._taken is None:
-            return
-        key, question = self._key(), self._taken.envelope.asks
+        if self._taken is not None:
+            await self._answer(self._taken.carried.envelope.asks, vouched)
+            await self._tell(self._taken.digest, error)
+
+    async def _answer(self, question: bytes, vouched: bytes) -> None:
+        key = self._key()
         said = (question, vouched, key.public)
         if said == self._said:
             return
@@ -121,11 +131,24 @@ class CarriedPeer:
         await asyncio.to_thread(self._exchange.put_answer, answer)
         self._said = said
 
+    async def _tell(self, file: bytes, error: LedgerError | None) -> None:
+        answers = self._heard.question if self._heard and error is None else b""
+        outcome = Outcome(file, answers, "", "", "")
+        if error is not None:
+            # What is wrong in itself may have been changed on its way.
+            is_bad = isinstance(error, VerificationError | InputError)
+            action = _AGAIN if is_bad else error.action
+            outcome = Outcome(file, answers, error.reason, error.message, action)
+        if outcome != self._told:
+            await asyncio.to_thread(self._exchange.put_outcome, outcome)
+            self._told = outcome
+
     # -- a PeerClient -----------------------------------------------------------------------
 
     async def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]:
         self._taken = None
-        self._taken = carried = self._need()
+        self._taken = self._need()
+        carried = self._taken.carried
         if start < carried.start:
             raise UnavailableError(
                 f"the peer's file begins at entry {carried.start}, and {start} are replayed",
@@ -154,13 +177,14 @@ class CarriedPeer:
         cosigned = await self.get_cosigned()
         if (parse_known(cosigned).size if cosigned else 0) != old_size:
             raise ConflictError("the peer has cosigned another size", reason="SIZE_CONFLICT")
+        # The ordinary course: the peer has it when the next file goes there.
         raise UnavailableError(
-            "no file of the peer's has a larger cosignature", reason="NOT_CARRIED", action=_CARRY
+            "no file of the peer's has a larger cosignature", reason="REPLAY_BEHIND", action=_CARRY
         )
 
     async def get_cosigned(self) -> bytes:
         if not self._is_unconfirmed():
-            return self._need().cosigned
+            return self._need().carried.cosigned
         if self._heard is None:
             raise UnavailableError(
                 "nothing was carried here that answers a question which this node has asked since"
@@ -176,13 +200,13 @@ class CarriedPeer:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _need(self) -> Carried:
+    def _need(self) -> Came:
         try:
-            carried = self._exchange.newest()
+            came = self._exchange.newest()
         except LedgerError as error:
             raise UnavailableError(error.message, reason=error.reason) from error
-        if carried is None:
+        if came is None:
             raise UnavailableError(
                 "nothing was carried here from the peer", reason="NOT_CARRIED", action=_CARRY
             )
-        return carried
+        return came

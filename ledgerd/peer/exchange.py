@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -10,11 +12,14 @@ from ledgerd.peer.answer import Answer
 from ledgerd.peer.carried import Carried
 from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.errors import StoreError
+from ledgerd_client.jsonfile import format_json, parse_json
 
 FROM_PEER: Final = "from-peer"
 QUESTIONS: Final = "questions"
 ANSWER: Final = "answer"
+OUTCOME: Final = "outcome"
 
+_OUTCOME: Final = "ledgerd-outcome/v1"
 _KEPT_QUESTIONS: Final = 256
 
 
@@ -23,6 +28,29 @@ class Asked(NamedTuple):
 
     at: int
     verified: int
+
+
+class Came(NamedTuple):
+    """A file of the peer's, and the SHA-256 of it."""
+
+    carried: Carried
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What came of the newest round over a file, by its digest; reason and the rest: why it failed.
+
+    reason is "" where all went well; answers: what was asked of the peer and is answered by it,
+    b"" for nothing.
+    """
+
+    file: bytes
+    answers: bytes
+    reason: str
+    message: str
+    action: str
 
 
 class Exchange:
@@ -39,13 +67,24 @@ class Exchange:
         except OSError as error:
             raise StoreError(f"cannot make {directory}: {error.strerror}") from error
 
-    def newest(self) -> Carried | None:
+    def newest(self) -> Came | None:
         """The newest file that came from the peer; raises MalformedError too."""
         data = self._read(FROM_PEER)
-        return Carried.parse(data) if data else None
+        return Came(Carried.parse(data), sha256(data).digest()) if data else None
 
-    def put(self, carried: Carried) -> None:
-        self._replace(FROM_PEER, carried.format())
+    def put(self, carried: Carried) -> bytes:
+        """Hand over a file; returns its digest."""
+        data = carried.format()
+        self._replace(FROM_PEER, data)
+        return sha256(data).digest()
+
+    def outcome(self) -> Outcome | None:
+        """What came of the newest file that the node has gone through."""
+        data = self._read(OUTCOME)
+        return parse_json(_OUTCOME, Outcome, data) if data else None
+
+    def put_outcome(self, outcome: Outcome) -> None:
+        self._replace(OUTCOME, format_json(_OUTCOME, outcome))
 
     def answer(self) -> Answer | None:
         """What the node has answered to the newest file that it has taken."""

@@ -120,6 +120,9 @@ class PeerSide:
             ledger_reserve=ledger_reserve,
             on_fatal=on_fatal,
         )
+        if store.is_new:
+            # At the first start that is as it should be; later a witness has lost its memory.
+            _log.warning("peer_store_made", path=str(data / "peer"))
         authority = trust.authority(peer_origin)
         self.replica = Replica(store, peer_origin, authority, check=self._check, clock=clock)
         self.accusations = Accusations(
@@ -243,16 +246,16 @@ class PeerSide:
         """One round of the monitor; what was carried here is answered, whatever came of it."""
         try:
             done = await self.monitor.step()
-        except LedgerError:
-            await self._reply()
+        except LedgerError as error:
+            await self._reply(error)
             raise
-        await self._reply()
+        await self._reply(None)
         return done
 
-    async def _reply(self) -> None:
+    async def _reply(self, error: LedgerError | None) -> None:
         if self._carried is not None:
             await self.monitor.settled()
-            await self._carried.reply(self.witness.vouched())
+            await self._carried.reply(self.witness.vouched(), error)
 
     async def stop(self) -> None:
         """End the rounds; what the store was given to write is still written."""

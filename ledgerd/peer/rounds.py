@@ -86,7 +86,9 @@ class Rounds:
 
     def _failed(self, error: LedgerError) -> None:
         if error.reason == "REPLAY_BEHIND":
-            return  # the ordinary course: each side waits for the other to read
+            # The ordinary course: each side waits for the other to read, and so is reached.
+            self._went_well()
+            return
         # Once for each reason: a peer that is down for a day is one line, not ten thousand.
         if self.error is None or self.error.reason != error.reason:
             _log.warning(

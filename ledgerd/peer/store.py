@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
 
-import structlog
-
 from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.store.base import COMMIT_FAILED, Snapshot, Store, Transaction
 from ledgerd.store.lmdb import LmdbStore
@@ -21,8 +19,6 @@ R = TypeVar("R")
 
 # More than any page of headers takes, copied tree pages included: it must not fill up in a commit.
 _LEAST_RESERVE: Final = 16 << 20
-
-_log = structlog.get_logger()
 
 
 class PeerStore:
@@ -41,6 +37,8 @@ class PeerStore:
         on_fatal: Callable[[StoreError], None] = lambda _error: None,
     ) -> None:
         """on_fatal is called on the event loop when a commit failed: the process must end."""
+        # Whether open() made it.
+        self.is_new = False
         self._store = store
         self._reserve = reserve_bytes
         self._on_fatal = on_fatal
@@ -62,16 +60,18 @@ class PeerStore:
         ledger_reserve: what the sequencer keeps free; on a disk that both share, the replica stops
         first. Raises StoreError, STORE_EXISTS when the directory holds something else.
         """
+        is_new = False
         try:
             store = LmdbStore.open(path, map_size=quota)
         except StoreError as error:
             if error.reason != "NO_STORE":
                 raise
             store = LmdbStore.create(path, instance=random(16), map_size=quota)
-            # At the first start that is as it should be; later a witness has lost its memory.
-            _log.warning("peer_store_made", path=str(path))
+            is_new = True
         reserve = max(2 * ledger_reserve, _LEAST_RESERVE)
-        return cls(store, reserve_bytes=min(reserve, quota // 4), on_fatal=on_fatal)
+        made = cls(store, reserve_bytes=min(reserve, quota // 4), on_fatal=on_fatal)
+        made.is_new = is_new
+        return made
 
     @property
     def store(self) -> Store:

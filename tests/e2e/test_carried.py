@@ -112,8 +112,8 @@ class TestNoLink:
         config = str(border.hongkong.config)
         answer = str(file.with_suffix(".answer"))
         done = run(LEDGERD, "peer", "import", str(changed), "--config", config, "--out", answer,
-                   "--wait", "3", code=1)  # fmt: skip
-        assert "NOT_TAKEN" in done.stderr
+                   code=1)  # fmt: skip
+        assert "carry it again" in done.stderr
         courier.bring(file, border.hongkong)
 
     def test_a_file_for_somebody_else_is_not_taken(self, courier: Courier) -> None:
@@ -122,11 +122,23 @@ class TestNoLink:
                    str(border.mainland.config), code=2)  # fmt: skip
         assert "WRONG_ORIGIN" in done.stderr
 
+    def test_an_answer_is_written_over_no_file_and_nothing_is_handed_over(
+        self, courier: Courier
+    ) -> None:
+        file, config = courier.take(courier.border.hongkong), courier.border.mainland.config
+        exchange = config.parent / "exchange" / "from-peer"
+        before = exchange.read_bytes()
+        done = run(LEDGERD, "peer", "import", str(file), "--config", str(config), "--out",
+                   str(file), code=2)  # fmt: skip
+        assert ("FILE_EXISTS" in done.stderr, exchange.read_bytes() == before) == (True, True)
+
     def test_an_old_answer_confirms_no_node_that_was_restored(self, courier: Courier) -> None:
         """What the peer said before the disk was lost is not what it knows now."""
         border, node = courier.border, courier.border.mainland
         config, backups = str(node.config), str(courier.home / "backups")
-        old = courier.bring(courier.take(node), border.hongkong)
+        courier.bring(courier.take(node), border.hongkong)
+        # The peer's first: it begins at 0, as one for a node that has lost everything must.
+        old = courier.files[1]
         run(LEDGERD, "backup", "--config", config, "--to", backups)
         assert node.stop() == 0
         shutil.rmtree(node.config.parent / "data" / "store")

@@ -105,7 +105,7 @@ class TestACosignature:
         exchange.put(carried())
         with pytest.raises(UnavailableError) as caught:
             await client(exchange).add_checkpoint(0, [], b"")
-        assert caught.value.reason == "NOT_CARRIED"
+        assert caught.value.reason == "REPLAY_BEHIND"
 
     async def test_is_no_word_to_a_node_that_waits_for_an_answer(self, exchange: Exchange) -> None:
         exchange.put(carried(cosigned=note_of(MAINLAND, 3)))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from builders import EXPORTER, HONG_KONG, HONG_KONG_PLACE, MAINLAND, Log, new_border, new_key
 from peer.by_files import ByFiles, Courier, grow
-from peer.sides import DEADLINE_HOURS, Clock, fork_of
+from peer.sides import DEADLINE_HOURS, Clock, fork_of, listed
 from peer.test_border import RECIPIENT, Both
 
+from ledgerd.peer.exchange import Outcome
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import MalformedError
@@ -314,6 +316,40 @@ class TestWhatWeAnswer:
         answer = side.say().answer
         assert answer is not None
         answer.verify(key.public, side.log.origin, courier.peer.origin)
+
+
+class TestWhoeverBroughtAFile:
+    """Is told what came of it: what the node's log says, he does not read."""
+
+    def told(self, courier: Courier) -> Outcome:
+        outcome = courier.side.exchange.outcome()
+        assert outcome is not None
+        return outcome
+
+    async def test_hears_that_it_was_replayed_and_what_it_answers(self, courier: Courier) -> None:
+        question = courier.ask()
+        file = courier.file(courier.answer(question))
+        await courier.bring(file)
+        assert self.told(courier) == Outcome(
+            sha256(file.format()).digest(), question, reason="", message="", action=""
+        )
+
+    async def test_hears_that_it_answers_nothing(self, courier: Courier) -> None:
+        await courier.bring(courier.file())
+        assert self.told(courier).answers == b""
+
+    async def test_hears_why_it_was_refused_and_carries_it_again(self, courier: Courier) -> None:
+        await courier.bring(courier.file(log=replace(fork_of(courier.peer, 8), log_key=new_key())))
+        told = self.told(courier)
+        assert (told.reason, told.action[:14]) == ("NOT_TRUSTED", "carry it again")
+
+    async def test_hears_that_it_begins_too_late_and_what_helps(self, courier: Courier) -> None:
+        grow(courier.peer, 10)
+        file, page = courier.file(), listed(9, courier.peer.entries[9:])
+        page.checkpoint = courier.peer.checkpoint()
+        await courier.bring(file._replace(pages=[page]))
+        told = self.told(courier)
+        assert (told.reason, told.action[:12]) == ("CARRIED_TOO_LITTLE", "carry a file")
 
 
 class TestAnEnvelope:

@@ -156,6 +156,14 @@ class TestFailures:
             await steps.reach(2)
             assert rounds.failures == 0
 
+    async def test_a_peer_that_is_still_reading_is_reached_again(self) -> None:
+        """What failed before is over, however long it reads."""
+        behind = UnavailableError("behind", reason="REPLAY_BEHIND")
+        steps = Steps(UnavailableError("down"), behind, behind, behind)
+        async with running(steps, idle=0.001) as rounds:
+            await steps.reach(3)
+            assert rounds.error is None
+
 
 Line = dict[str, object]
 
