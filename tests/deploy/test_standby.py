@@ -114,7 +114,7 @@ class TestAStandby:
 
 class TestHanging:
     def test_it_is_started_again(self, standby: Systemd) -> None:
-        drop_in(standby, "test.conf", "[Service]\nWatchdogSec=2\n")
+        drop_in(standby, "test.conf", "[Service]\nWatchdogSec=5\n")
         standby.run("systemctl", "restart", UNIT)
         hung = show(standby, "MainPID", UNIT)
         standby.run("kill", "-STOP", hung)
