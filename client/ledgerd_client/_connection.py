@@ -66,11 +66,16 @@ class Connection:
 
     async def flush(self) -> None:
         """
-        Send all that is queued, now; raises what stops it, and the rest stays queued.
+        Send all that is queued, now, and again what the node has lost since it took it.
 
-        Records that the node refuses are set aside in the outbox and raise nothing here.
+        Raises what stops it, also from asking what was lost; the rest stays queued. Records that
+        the node refuses are set aside in the outbox and raise nothing here.
         """
-        await self._opened().sender.flush()
+        session = self._opened()
+        try:
+            await session.refresher.look()
+        finally:
+            await session.sender.flush()
 
     async def checkpoint(self, *, cosigned: bool = False) -> OpenedCheckpoint:
         """The newest checkpoint, or the newest one that the other side's node cosigned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from ledgerd_client._steps import is_own, outcome_of
 from ledgerd_client._time import Time
@@ -16,10 +17,11 @@ logger = logging.getLogger("ledgerd_client")
 
 _PAGE = 100
 _QUEUED = "QUEUED"
+_NOT_COSIGNED_YET = "NOT_COSIGNED_YET"
 
 
 class Refresher:
-    """Watches an outbox's recorded records. Belongs to one event loop; run() is its only task."""
+    """Watches an outbox's recorded records. Belongs to one event loop; run() is its own task."""
 
     def __init__(
         self,
@@ -52,6 +54,34 @@ class Refresher:
         if outcome is None:
             raise NotReadyError("the record is still queued", reason=_QUEUED)
         return outcome if row.state == "done" else await self._fetch(row, outcome)
+
+    async def look(self) -> None:
+        """
+        Have all that the node lost queued again; when it returns, none of it is left.
+
+        Raises what keeps the node from telling, and what is wrong with its last false answer.
+        """
+        wrong: VerificationError | None = None
+        after: bytes | None = None
+        behind_a_loss: bool | None = None
+        list_rows = partial(self._outbox.list, "recorded", limit=_PAGE)
+        while rows := await asyncio.to_thread(list_rows, after=after):
+            if behind_a_loss is None:
+                behind_a_loss = await self._view.has_lost()
+            for row in rows:
+                try:
+                    await self._fetch(row, Receipt.parse(row.receipt or b""))
+                except VerificationError as error:
+                    wrong = error
+                except NotReadyError as error:
+                    if error.reason not in {_QUEUED, _NOT_COSIGNED_YET}:
+                        raise
+                    # But for a LOSS what is younger stands as this one does.
+                    if error.reason == _NOT_COSIGNED_YET and not behind_a_loss:
+                        return
+            after = rows[-1].record_id
+        if wrong is not None:
+            raise wrong
 
     def close(self) -> None:
         """Let run() return once the call in flight has its answer."""

@@ -105,6 +105,10 @@ class LogView:
             ) from error
         return appended.outcomes
 
+    async def has_lost(self) -> bool:
+        """Whether the authority has ever declared an end of the log lost; the node is asked."""
+        return bool((await self.histories.refresh(self.origin)).losses())
+
     async def was_lost(self, receipt: Receipt) -> bool:
         """
         Whether the authority has declared lost the entry of a receipt that was verified before.

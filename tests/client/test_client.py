@@ -491,6 +491,15 @@ class TestUnreachable:
             with pytest.raises(UnavailableError):
                 await ledger.flush()
 
+    async def test_flush_sends_all_that_was_lost_or_says_that_it_cannot_tell(
+        self, world: World
+    ) -> None:
+        async with world.client() as ledger:
+            await ledger.declare(PAYLOAD, **STATEMENT)
+            world.mainland.go_down()
+            with pytest.raises(UnavailableError):
+                await ledger.flush()
+
     async def test_flush_returns_when_nothing_is_queued(self, world: World) -> None:
         async with world.client() as ledger:
             await ledger.flush()

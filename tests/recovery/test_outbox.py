@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from ledgerd_client._time import Time
 from ledgerd_client._view import LogView
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.core.header import Header
+from ledgerd_client.core.record import Admitted
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.identity import INSTITUTION
 from ledgerd_client.outbox import Outbox, OutboxRecord
@@ -45,12 +46,17 @@ class Institution:
         item = self.scene.declared()
         placed = await self.scene.node.append(item)
         assert placed is not None
-        record, signature = item.facts.record_id, Header.parse(placed.header).signature
-        row = OutboxRecord(record, item.body, item.key_id, signature, "transfer", b"")
-        self.outbox.put(row)
-        receipt = self.scene.node.reader.receipt(placed.index)
-        self.outbox.recorded(record, receipt.format(), None)
-        return record
+        self.put(item, Header.parse(placed.header).signature)
+        self.receive(item, placed.index)
+        return item.facts.record_id
+
+    def put(self, item: Admitted, signature: bytes) -> None:
+        record = item.facts.record_id
+        self.outbox.put(OutboxRecord(record, item.body, item.key_id, signature, "transfer", b""))
+
+    def receive(self, item: Admitted, index: int) -> None:
+        receipt = self.scene.node.reader.receipt(index)
+        self.outbox.recorded(item.facts.record_id, receipt.format(), None)
 
 
 @pytest.fixture
@@ -61,8 +67,9 @@ async def institution(scene: Scene, tmp_path: Path) -> AsyncIterator[Institution
         yield Institution(outbox, scene, keys)
 
 
-async def refresh(institution: Institution, founded: World, *records: bytes) -> None:
-    """Serve the node that came back, and ask for the cosigned receipts of these records."""
+@asynccontextmanager
+async def refreshing(institution: Institution, founded: World) -> AsyncIterator[Refresher]:
+    """Serve the node that came back; what there is to ask it for the outbox."""
     scene = institution.scene
     side: Side = copy(scene.side)
     side.directory = scene.data.parent
@@ -75,9 +82,7 @@ async def refresh(institution: Institution, founded: World, *records: bytes) -> 
         events = {"queued": asyncio.Event(), "recorded": asyncio.Event()}
         refresher = Refresher(institution.outbox, view, Time(), **events)
         stack.push_async_callback(transport.close)
-        for record in records:
-            with pytest.raises(NotReadyError):
-                await refresher.cosigned(record)
+        yield refresher
 
 
 class TestALoss:
@@ -95,9 +100,30 @@ class TestALoss:
         await scene.lose()
         await scene.come_back()
         with caplog.at_level(logging.WARNING, "ledgerd_client"):
-            await refresh(institution, founded, before, behind)
+            async with refreshing(institution, founded) as refresher:
+                for record in (before, behind):
+                    with pytest.raises(NotReadyError):
+                        await refresher.cosigned(record)
         said = [each.getMessage() for each in caplog.records if each.name == "ledgerd_client"]
         assert said == [
             f"the node lost the body of record {before.hex()}; it is sent again",
             f"the node lost record {behind.hex()}; it is sent again",
         ]
+
+    async def test_is_found_behind_what_is_not_cosigned_yet(
+        self, institution: Institution, scene: Scene, founded: World
+    ) -> None:
+        first = scene.declared()
+        institution.put(first, b"another's, so that it is asked for by its index")
+        institution.remember_keys()
+        await scene.settle()
+        behind = await institution.record()
+        await scene.lose()
+        await scene.come_back()
+        placed = await scene.node.append(first)
+        assert placed is not None
+        institution.receive(first, placed.index)
+        async with refreshing(institution, founded) as refresher:
+            await refresher.look()
+        states = {row.record_id: row.state for row in institution.outbox.list(limit=9)}
+        assert states == {first.facts.record_id: "recorded", behind: "queued"}
