@@ -33,11 +33,16 @@ def write(path: Path, *, sync: bool) -> None:
             os.fsync(file.fileno())
 
 
+def write_on(path: Path) -> None:
+    while True:
+        write(path, sync=True)
+
+
 def lose_power(disk: LossyDisk, path: Path) -> None:
-    """At the next write, which is not made."""
+    """At the next write after it has heard of it, which is not made."""
     disk.cut(1)
     with pytest.raises(OSError, match="Input/output error"):
-        write(path / "last", sync=True)
+        write_on(path / "last")
     assert disk.lost(PATIENCE) is not None
     disk.power_on()
 
