@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+import structlog
 from ledger.stores import FaultyStore
 
 from ledgerd.peer.store import PeerStore
@@ -62,3 +65,12 @@ async def test_another_error_is_its_callers_alone(
     with pytest.raises(StoreError):
         await store.run(refuse)
     assert fatal == []
+
+
+def test_a_command_that_makes_one_has_nothing_to_say_of_it(tmp_path: Path) -> None:
+    """Only a node that serves may have lost its memory by that; it says so itself."""
+    with (
+        structlog.testing.capture_logs() as lines,
+        closing(PeerStore.open(tmp_path / "peer", quota=1 << 28, random=os.urandom)) as made,
+    ):
+        assert (lines, made.is_new) == ([], True)
