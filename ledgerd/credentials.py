@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -174,6 +175,10 @@ class NodeTls:
         certificate.check_issuer(trust[config.origin].certificates)
         return cls(pem, key)
 
+    def check_dates(self, now: datetime) -> None:
+        """As check_dates, of this certificate."""
+        check_dates(Certificate.parse(self.certificate), now)
+
     @staticmethod
     def made_at(files: Tls) -> tuple[int, ...]:
         """What changes when either file is replaced; empty while one is not there."""
@@ -197,6 +202,19 @@ class NodeFiles:
         trust, keys = load_trust(config), NodeKeys.load(config)
         keys.check_throwaway(config, allowed=throwaway)
         return cls(trust, keys, NodeTls.load(config, trust))
+
+
+def check_dates(certificate: Certificate, now: datetime) -> None:
+    """Refuse one that nobody would take now; raises FieldError CERTIFICATE_DATES."""
+    valid = certificate.validity
+    if not valid.not_before <= now <= valid.not_after:
+        raise FieldError(
+            f"the certificate is valid from {valid.not_before} to {valid.not_after}, and this"
+            f" machine says {now:%Y-%m-%d %H:%M:%S%z}",
+            reason="CERTIFICATE_DATES",
+            action="compare the authority's clock with this machine's, correct the one that is"
+            " wrong, and have the request certified again",
+        )
 
 
 def certificate_ends(

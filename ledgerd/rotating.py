@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ledgerd.config import Config
-from ledgerd.credentials import NEXT, NodeKeys, beside, key_path, load_trust
+from ledgerd.credentials import NEXT, NodeKeys, beside, check_dates, key_path, load_trust
 from ledgerd.ledger.held_keys import rotated_lately
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.offline import append_offline, cosigned_entries
@@ -98,8 +99,8 @@ def install_certificate(config: Config, approval: Approval) -> None:
     """
     Put a certificate and its key in the place of the node's; if it runs, it goes over to them.
 
-    Cut short, it is called again. Raises FieldError for a certificate of another node or key, and
-    TrustError for one that this side's authority did not issue.
+    Cut short, it is called again. Raises FieldError for a certificate of another node or key, or
+    that is not valid now, and TrustError for one that this side's authority did not issue.
     """
     approval.verify(load_trust(config)[config.origin])
     certificate = approval.tls_certificate
@@ -111,6 +112,7 @@ def install_certificate(config: Config, approval: Approval) -> None:
             reason="WRONG_CERTIFICATE",
             action="take the approval of the request that was made on this node",
         )
+    check_dates(certificate, datetime.now(UTC))
     new = beside(config.tls.certificate, ".new")
     new.unlink(missing_ok=True)
     write_new(new, certificate.pem, mode=0o644)

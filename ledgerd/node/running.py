@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -176,11 +177,14 @@ class Node:
         """
         Serve with the certificate in these files from the next connection on, and call with it.
 
-        Calls that go on keep theirs. Raises as NodeTls.load does, and changes nothing.
+        Calls that go on keep theirs. Raises as NodeTls.load and check_dates do, and changes
+        nothing.
         """
         self._tls_made_at = NodeTls.made_at(files)
         config = self.config.model_copy(update={"tls": files})
         tls = NodeTls.load(config, self.opened.files.trust)
+        if tls != self._shown:
+            tls.check_dates(datetime.now(UTC))
         self._tls = files
         if tls == self._shown:
             return

@@ -8,19 +8,21 @@ import signal
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import border
 import pytest
 from keys.test_tls import shown
-from nodes import Client, Node, Side, make_sides
+from nodes import LIFE, Client, Node, Side, make_sides
 
 from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd.rules.law import newest_law
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.identity import PEER
+from ledgerd_client.pki import Validity
 
 INFO = pb.GetInfoRequest()
 
@@ -77,9 +79,9 @@ async def reloaded(tmp_path: Path) -> AsyncIterator[Reloaded]:
     process.close()
 
 
-def another_certificate(reloaded: Reloaded) -> bytes:
+def another_certificate(reloaded: Reloaded, **changes: Any) -> bytes:
     """Put another beside the one in use, name it in the configuration, and return it (DER)."""
-    new = reloaded.side.issue(PEER, reloaded.side.name)
+    new = reloaded.side.issue(PEER, reloaded.side.name, **changes)
     for name, data in (("new.crt", new.certificate), ("new.key", new.tls_key)):
         path = reloaded.side.directory / name
         path.write_bytes(data)
@@ -149,6 +151,16 @@ class TestWhatIsNot:
         stranger = reloaded.node.peer.issue(PEER, "stranger").certificate
         (reloaded.side.directory / "new.crt").write_bytes(stranger)
         assert "not reloaded: certificate: " in await reloaded.reload()
+        assert await shown(reloaded.node) == before
+
+    @pytest.mark.parametrize("ahead", [-LIFE, LIFE / 2])
+    async def test_a_certificate_that_is_not_valid_now(
+        self, reloaded: Reloaded, ahead: timedelta
+    ) -> None:
+        before = await shown(reloaded.node)
+        start = datetime.now(UTC) + ahead
+        another_certificate(reloaded, validity=Validity.starting(start, LIFE / 2))
+        assert "not reloaded: certificate: the certificate is valid " in await reloaded.reload()
         assert await shown(reloaded.node) == before
 
     async def test_a_law_that_this_program_does_not_hold(self, reloaded: Reloaded) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,13 +31,13 @@ def sides(tmp_path: Path) -> tuple[Side, Side]:
     return side, peer
 
 
-def approved(side: Side) -> Approval:
-    """The next key is made, asked for and certified."""
+def approved(side: Side, ahead: timedelta = timedelta()) -> Approval:
+    """The next key is made, asked for and certified; ahead: of the authority's clock."""
     out = side.directory / "tls-request.pem"
     out.unlink(missing_ok=True)
     request_certificate(side.config, out)
     request = CertificateRequest.parse(read_file(out))
-    return side.authority.certify_node(request, now=datetime.now(UTC), life=LIFE)
+    return side.authority.certify_node(request, now=datetime.now(UTC) + ahead, life=LIFE / 2)
 
 
 def der_of(side: Side) -> bytes:
@@ -105,6 +105,15 @@ class TestARenewedCertificate:
         )
         with pytest.raises(FieldError):
             peer.authority.certify_node(request, now=datetime.now(UTC), life=LIFE)
+
+    @pytest.mark.parametrize("ahead", [-LIFE, LIFE])
+    async def test_that_is_not_valid_now_leaves_the_good_one(
+        self, sides: tuple[Side, Side], ahead: timedelta
+    ) -> None:
+        before = der_of(sides[0])
+        with pytest.raises(FieldError) as refused:
+            install_certificate(sides[0].config, approved(sides[0], ahead))
+        assert (refused.value.reason, der_of(sides[0])) == ("CERTIFICATE_DATES", before)
 
     async def test_is_for_nodes_only(self, sides: tuple[Side, Side]) -> None:
         side = sides[0]
