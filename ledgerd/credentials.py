@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ledgerd.config import Config, Tls
+from ledgerd.named_files import LOST_KEY, naming, read_certificate
 from ledgerd.observe.vitals import CertificateEnd
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import to_micros
@@ -67,11 +68,11 @@ class NodeKeys:
             path = key_path(config, role)
             # A key that is lost is missing; if nothing is there, the message names it.
             there = [each for each in (path, beside(path, NEXT)) if each.exists()] or [path]
-            own, *following = (read_key_file(each, config.keys.passphrase) for each in there)
+            own, *following = (_read_key(config, role, each) for each in there)
             files.append(own)
             coming[role] = [file.key for file in following]
             old = beside(path, RETIRED)
-            retired[role] = [read_key_file(old, config.keys.passphrase).key] if old.exists() else []
+            retired[role] = [_read_key(config, role, old).key] if old.exists() else []
         log, entry, cosigner = (file.key for file in files)
         throwaway = any(file.throwaway for file in files)
         return cls(config.origin, log, entry, cosigner, throwaway, coming, retired)
@@ -141,6 +142,16 @@ class NodeKeys:
             )
 
 
+def key_setting(role: int) -> str:
+    """The setting that names the file of the node's key of a role."""
+    return f"keys.{_NAMES[role]}"
+
+
+def _read_key(config: Config, role: int, path: Path) -> KeyFile:
+    with naming(key_setting(role), path, LOST_KEY):
+        return read_key_file(path, config.keys.passphrase)
+
+
 def _wrong_keys(message: str) -> FieldError:
     return FieldError(
         message,
@@ -163,8 +174,9 @@ class NodeTls:
 
         Raises InputError, or TrustError for a certificate that this side's authority did not issue.
         """
+        # First: of two that are swapped, the certificate would be told to be a key that is open.
+        certificate = read_certificate(config)
         pem, key = read_tls_pair(config.tls.certificate, config.tls.key)
-        certificate = Certificate.parse(pem)
         if certificate.holder != config.spiffe_id:
             raise FieldError(
                 f"{config.tls.certificate} is of {certificate.holder.uri},"
@@ -233,6 +245,7 @@ def certificate_ends(
 
 def load_trust(config: Config) -> Trust:
     """Read the trust file; raises InputError, or TrustError when it does not know this log."""
-    trust = Trust.parse(read_file(config.trust))
+    with naming("trust", config.trust, "correct it, or name the trust file of both sides"):
+        trust = Trust.parse(read_file(config.trust))
     trust[config.origin]  # raises TrustError
     return trust

@@ -19,6 +19,7 @@ from ledgerd.ledger.founding import found_ledger
 from ledgerd.ledger.high_water import MARK_FILE, HighWater, write_mark
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import SHOWN_FILE
+from ledgerd.named_files import read_tls_key
 from ledgerd.rules.law import newest_law
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore
@@ -33,7 +34,6 @@ from ledgerd_client.jsonfile import fingerprint
 from ledgerd_client.keyfile import (
     KeyFile,
     read_file,
-    read_secret,
     write_key_file,
     write_new,
 )
@@ -62,7 +62,7 @@ def request_genesis(config: Config, out: Path, random: Random) -> str:
     if not config.tls.key.exists():
         _make_directory(config.tls.key.parent)
         write_new(config.tls.key, TlsKey.generate().pem, mode=0o600)
-    keys, tls = NodeKeys.load(config), TlsKey.parse(read_secret(config.tls.key))
+    keys, tls = NodeKeys.load(config), read_tls_key(config)
     request = GenesisRequest.make(
         origin=config.origin,
         log=keys.log,
@@ -162,7 +162,7 @@ def _check_certificate(config: Config, certificate: Certificate) -> None:
             f"the certificate is of {certificate.holder.uri}, this node is {config.spiffe_id.uri}",
             reason="WRONG_CERTIFICATE",
         )
-    if not certificate.is_of(TlsKey.parse(read_secret(config.tls.key))):
+    if not certificate.is_of(read_tls_key(config)):
         raise FieldError(
             f"the certificate is not for the key in {config.tls.key}",
             reason="WRONG_CERTIFICATE",

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ledgerd.config import Config
-from ledgerd.credentials import NEXT, beside, key_path, load_trust
+from ledgerd.credentials import NEXT, beside, key_path, key_setting, load_trust
 from ledgerd.doctor import judging, looking
 from ledgerd.doctor.judging import Listener
 from ledgerd.doctor.result import Result, Verdict, unknown, well, wrong
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import Standing
+from ledgerd.named_files import LOST_KEY, naming, read_certificate, read_tls_key
 from ledgerd.projections.registry import key_entries, load_history
 from ledgerd.recovery.collecting import peer_of
 from ledgerd.store.lmdb import LmdbStore
@@ -26,8 +28,8 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import LedgerError, UnavailableError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.keyfile import is_credential, public_key, read_file, read_secret
-from ledgerd_client.pki import Certificate, TlsKey
+from ledgerd_client.keyfile import is_credential, public_key, read_secret
+from ledgerd_client.pki import Certificate
 
 _ROLES: Final = (pb.ROLE_LOG, pb.ROLE_ENTRY, pb.ROLE_COSIGNER)
 
@@ -44,7 +46,7 @@ class Patient:
 
     @cached_property
     def certificate(self) -> Certificate:
-        return Certificate.parse(read_file(self.config.tls.certificate))
+        return read_certificate(self.config)
 
     @cached_property
     def publics(self) -> dict[int, list[bytes]]:
@@ -54,8 +56,12 @@ class Patient:
             path = key_path(self.config, role)
             coming = beside(path, NEXT)
             held = [path, coming] if coming.exists() else [path]
-            publics[role] = [public_key(read_secret(each)) for each in held]
+            publics[role] = [self._public(role, each) for each in held]
         return publics
+
+    def _public(self, role: int, path: Path) -> bytes:
+        with naming(key_setting(role), path, LOST_KEY):
+            return public_key(read_secret(path))
 
     @cached_property
     def listener(self) -> Listener:
@@ -80,7 +86,7 @@ def _keys(patient: Patient) -> Result:
 
 def _certificate(patient: Patient) -> Result:
     tls = patient.config.tls
-    if not patient.certificate.is_of(TlsKey.parse(read_secret(tls.key))):
+    if not patient.certificate.is_of(read_tls_key(patient.config)):
         return wrong(
             f"{tls.certificate} is not for the key in {tls.key}",
             "put the pair that belongs together in place, or `ledgerd rotate --key tls`",

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from nodes import LIFE, Side, free_port, make_sides, serve
 
+from ledgerd.credentials import NodeFiles
 from ledgerd.doctor.examining import CHECKS, examine
 from ledgerd.doctor.result import Result, Verdict
 from ledgerd.ledger.high_water import HighWater, write_mark
@@ -25,6 +26,7 @@ from ledgerd.store.format import FORMAT_KEY
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd.store.tables import Table
+from ledgerd_client.core.errors import MalformedError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.identity import PEER
 from ledgerd_client.keyfile import KeyFile
@@ -116,9 +118,23 @@ def known_to_have_been_larger(side: Side, _: Side) -> None:
         write_mark(side.config.data, HighWater(store.instance, 99))
 
 
+def swap_the_pair(side: Side, _: Side) -> None:
+    edit(
+        side, 'certificate = "tls.crt"\nkey = "tls.key"', 'certificate = "tls.key"\nkey = "tls.crt"'
+    )
+
+
+def spoil(path: Path) -> None:
+    """As it is, but for what it holds."""
+    path.write_bytes(b"garbage")
+
+
 FAULTS: dict[str, tuple[str, Fault]] = {
     "a trust file that is none": (
         "trust file", lambda side, _: (side.directory / "trust.txt").write_text("x") and None),
+    "no trust file": ("trust file", lambda side, _: (side.directory / "trust.txt").unlink()),
+    "a key that is none": ("keys", lambda side, _: spoil(side.config.keys.cosigner)),
+    "certificate and its key the wrong way round": ("certificate", swap_the_pair),
     "a key that others may read": (
         "keys", lambda side, _: side.config.keys.entry.chmod(0o644)),
     "a key that is gone": ("keys", lambda side, _: side.config.keys.log.unlink()),
@@ -250,6 +266,35 @@ class TestDoctor:
     def test_says_what_to_do_about_whatever_is_wrong(self, sides: Sides) -> None:
         sides[0].config.data.chmod(0o755)
         assert examine(sides[0].config)["permissions"].action == f"chmod 700 {sides[0].config.data}"
+
+
+SPOILT: dict[str, tuple[Fault, str, str]] = {
+    "keys.cosigner": (
+        lambda side, _: spoil(side.config.keys.cosigner), "keys/cosigner.key", "rotate --lost"),
+    "tls.certificate": (swap_the_pair, "tls.key", "swap tls.certificate and tls.key"),
+    "trust": (lambda side, _: spoil(side.config.trust), "trust.txt", "the trust file of both"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", SPOILT)
+class TestAFileThatIsWrong:
+    """It is named, with the setting that names it, and what mends it."""
+
+    def test_is_named_by_the_doctor(self, sides: Sides, setting: str) -> None:
+        make, file, cure = SPOILT[setting]
+        make(*sides)
+        results = examine(sides[0].config)
+        (result,) = (results[name] for name in wrong(results))
+        assert result.found.startswith(f"{setting}: {sides[0].directory / file}: ")
+        assert cure in result.action
+
+    def test_is_named_by_a_start(self, sides: Sides, setting: str) -> None:
+        make, file, cure = SPOILT[setting]
+        make(*sides)
+        with pytest.raises(MalformedError) as refused:
+            NodeFiles.load(sides[0].config, throwaway=False)
+        assert refused.value.message.startswith(f"{setting}: {sides[0].directory / file}: ")
+        assert cure in refused.value.action
 
 
 class TestProgram:
