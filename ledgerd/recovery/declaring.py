@@ -46,13 +46,13 @@ async def request_loss(config: Config, out: Path, *, clock: Clock, random: Rando
     """
     Make the keys to go on with, and the request for the authority; return its fingerprint.
 
-    Raises NotReadyError NOTHING_COSIGNED before recover() has come to a checkpoint, InputError.
+    Raises NotReadyError NOT_RECOVERED before recover() has come to a checkpoint, InputError.
     """
     async with opened(config, clock=clock, random=random) as recovery:
         if not recovery.base:
             raise NotReadyError(
                 "nothing is recovered yet",
-                reason="NOTHING_COSIGNED",
+                reason="NOT_RECOVERED",
                 action="run `ledgerd recover` without --request first",
             )
         log, cosigner = (

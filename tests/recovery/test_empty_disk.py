@@ -105,6 +105,12 @@ class TestTheWayBack:
             await scene.recover()
         assert refused.value.reason == "NOTHING_COSIGNED"
 
+    async def test_a_loss_is_asked_for_after_it_only(self, scene: Scene) -> None:
+        await scene.lose()
+        with pytest.raises(NotReadyError) as refused:
+            await scene.request()
+        assert refused.value.reason == "NOT_RECOVERED"
+
 
 class TestBodies:
     async def test_what_is_missing_is_counted_by_its_author(self, scene: Scene) -> None:
