@@ -53,8 +53,8 @@ class Log:
     checker: Checker
     own_cosigned: OwnCosigned
     witness: Witness
-    # Returns when the standby has so many entries of it, where that is waited for.
-    replicated: Callable[[int], Awaitable[None]] = nobody_waits
+    # Returns when the standby has what a checkpoint covers, where that is waited for.
+    replicated: Callable[[bytes], Awaitable[None]] = nobody_waits
 
 
 class LedgerHandlers(LawHandlers, PublicHandlers):
@@ -117,13 +117,13 @@ class LedgerHandlers(LawHandlers, PublicHandlers):
         if not self._access.is_own(caller, Header.parse(log.reader.header(index))):
             raise _no_entry(index)
         receipt = log.reader.receipt(index, self.checkpoint(cosigned=request.cosigned))
-        await log.replicated(index + 1)
+        await log.replicated(receipt.checkpoint)
         return pb.GetReceiptResponse(receipt=encode_receipt(receipt))
 
     async def GetEntry(self, request: pb.GetEntryRequest, context: Context) -> pb.GetEntryResponse:
         caller, reader = current_caller(), self._log.reader
         receipt = reader.receipt(request.index)
-        await self._log.replicated(request.index + 1)
+        await self._log.replicated(receipt.checkpoint)
         header = Header.parse(receipt.header)
         own = self._access.is_own(caller, header)
         if not own and header.kind not in KINDS_SHARED_WITH_PEER | {Kind.NODE}:

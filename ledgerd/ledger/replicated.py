@@ -1,9 +1,9 @@
 """
 What a standby has of this log, and who waits for it.
 
-With standby.wait nothing leaves the node before the standby has it on its disk: no reply to an
-append, no receipt, and no checkpoint for the peer to cosign. So what is acknowledged, and what is
-cosigned, outlives this node's disk (docs/protocol.md, "A standby").
+With standby.wait no reply to an append, no receipt and no checkpoint for the peer to cosign leaves
+the node before the standby has on its disk all that is under it. So what is acknowledged, and what
+is cosigned, outlives this node's disk (docs/protocol.md, "A standby").
 """
 
 from __future__ import annotations
@@ -133,6 +133,11 @@ class Standby:
                 action="send the same record again: the node takes it twice for one",
             )
 
+    async def wait_under(self, checkpoint: bytes) -> None:
+        """As wait(), for all that a checkpoint of this log, a note, covers."""
+        if self._wait_s is not None:
+            await self.wait(Checkpoint.parse(parse_note(checkpoint).text).size)
+
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
@@ -160,10 +165,9 @@ class Replicated:
         """As Sequencer.append; raises UnavailableError STANDBY_AWAY or STANDBY_BEHIND."""
         self._standby.check()
         result = await self._sequencer.append(call)
-        if self._standby.is_waited_for:
-            await self._standby.wait(Checkpoint.parse(parse_note(result.checkpoint).text).size)
+        await self._standby.wait_under(result.checkpoint)
         return result
 
 
-async def nobody_waits(_size: int) -> None:
-    """As Standby.wait where there is no standby."""
+async def nobody_waits(_: int | bytes) -> None:
+    """As Standby.wait and wait_under where there is no standby."""

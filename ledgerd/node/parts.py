@@ -163,7 +163,7 @@ class Parts:
             keyring=opened.keyring,
             admission=Admission(self._config.origin, self.workers),
             sequencer=Replicated(self.sequencer, self.standby),
-            replicated=self.standby.wait,
+            replicated=self.standby.wait_under,
             own_cosigned=self.peer.own_cosigned,
             witness=self.peer.witness,
             checker=Checker(opened.store, lambda: opened.keyring.history, clock=now),

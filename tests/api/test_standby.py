@@ -145,6 +145,17 @@ class TestWhatElseLeaves:
         error = await refused(institution.ledger.GetReceipt(asked))
         assert error.reason == "STANDBY_BEHIND"
 
+    async def test_no_receipt_of_an_earlier_one_under_a_newer_checkpoint(
+        self, institution: Client, unsaid: int
+    ) -> None:
+        asked = pb.GetReceiptRequest(index=unsaid - 1)
+        error = await refused(institution.ledger.GetReceipt(asked))
+        assert error.reason == "STANDBY_BEHIND"
+
+    async def test_no_entry_does(self, institution: Client, unsaid: int) -> None:
+        error = await refused(institution.ledger.GetEntry(pb.GetEntryRequest(index=unsaid - 1)))
+        assert error.reason == "STANDBY_BEHIND"
+
     async def test_no_checkpoint_does_that_the_peer_could_cosign(
         self, waiting: Node, unsaid: int
     ) -> None:
