@@ -113,7 +113,8 @@ def carry(border: Border, home: Path) -> None:
         unlink(node)
     carried, hongkong = str(home / "carried.json"), str(border.hongkong.config)
     run(LEDGERD, "peer", "export", carried, "--config", str(border.mainland.config))
-    run(LEDGERD, "peer", "import", carried, "--config", hongkong)
+    # The node does not run: the file lies there for it.
+    run(LEDGERD, "peer", "import", carried, "--config", hongkong, "--wait", "1", code=1)
     run(LEDGERD, "peer", "export", str(home / "answer.json"), "--config", hongkong)
 
 
