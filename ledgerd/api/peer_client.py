@@ -1,4 +1,4 @@
-"""The way to the other node: what PeerService looks like from the caller's end."""
+"""The way to the other node: what a peer calls there, from the caller's end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc
 
 from ledgerd.api.peer_pages import read_page
 from ledgerd_client._proto import service_pb2 as pb
-from ledgerd_client._proto.service_pb2_grpc import PeerServiceStub
+from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub, PeerServiceStub
 from ledgerd_client.transport import CHECKPOINT_METADATA, from_rpc_error, open_channel
 
 # Honest pages have little more than 1 MiB.
@@ -95,6 +95,17 @@ class PeerClient:
             raise from_rpc_error(error) from None
         finally:
             call.cancel()
+
+    async def prove(self, old: int, new: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        stub, metadata, limit = LedgerServiceStub(self._channel), self._metadata(), self._timeout_s
+        one = pb.GetInclusionProofRequest(index=old, size=new)
+        other = pb.GetConsistencyProofRequest(old_size=old, new_size=new)
+        try:
+            inclusion = await stub.GetInclusionProof(one, timeout=limit, metadata=metadata)
+            consistency = await stub.GetConsistencyProof(other, timeout=limit, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        return inclusion.proof, consistency.proof
 
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         request = pb.AddCheckpointRequest(old_size=old_size, proof=proof, checkpoint=note)

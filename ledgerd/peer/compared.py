@@ -11,6 +11,7 @@ from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd_client.core.errors import ForkError, TrustError
 from ledgerd_client.core.evidence import Evidence, fork_evidence
+from ledgerd_client.core.merkle import root_before, verify_consistency
 
 
 class Compared:
@@ -50,11 +51,29 @@ class Compared:
         if verified is None or not first < verified.size < known.size:
             return
         parting = self._replica.parting(first, leaves, known)
-        if parting is None:
+        if parting is not None:
+            self._part(known, verified, *parting)
+
+    def check_proof(
+        self, known: Known, inclusion: Sequence[bytes], consistency: Sequence[bytes]
+    ) -> None:
+        """As Witness.compare_proof."""
+        verified = self._replica.verified
+        if verified is None or known.size <= verified.size:
             return
-        root, proof = parting
+        root, tree = root_before(verified.size, known.size, inclusion), known.checkpoint
+        verify_consistency(verified.size, root, tree.size, tree.root, consistency)
+        if root != verified.checkpoint.root:
+            self._part(known, verified, root, consistency)
+
+    def _part(self, known: Known, verified: Known, root: bytes, proof: Sequence[bytes]) -> None:
+        """Accuse: root is what the tree under known, the larger one, had at verified's size."""
         if self._accuses(fork_evidence(known.note, verified.note, root=root, proof=proof), known):
-            raise ForkError(f"the peer has signed another tree of {verified.size} entries")
+            raise ForkError(
+                f"the peer has signed another tree of {verified.size} entries",
+                action="it is no matter of the network: see `ledgerctl evidence list`, and call"
+                " the other operator",
+            )
 
     def look_at(self, known: Known) -> None:
         """Compare; one that contradicts nothing, and the replay has yet to reach, is kept."""

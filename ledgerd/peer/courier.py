@@ -173,6 +173,9 @@ class CarriedPeer:
             raise NotReadyError("there is no link to the peer", reason="NO_LINK")
         yield pb.ListReplicaResponse()
 
+    async def prove(self, old: int, new: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        raise NotReadyError("there is no link to the peer", reason="NO_LINK")
+
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         cosigned = await self.get_cosigned()
         if (parse_known(cosigned).size if cosigned else 0) != old_size:

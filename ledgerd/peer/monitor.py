@@ -24,7 +24,16 @@ from ledgerd.peer.replica import Replica
 from ledgerd.peer.witness import Witness
 from ledgerd_client._proto import body_pb2, service_pb2
 from ledgerd_client.core.body import parse_body
-from ledgerd_client.core.errors import ChainError, LedgerError, TrustError, UnavailableError
+from ledgerd_client.core.errors import (
+    ChainError,
+    ForkError,
+    InputError,
+    LedgerError,
+    StoreError,
+    TrustError,
+    UnavailableError,
+    VerificationError,
+)
 
 
 class Monitor:
@@ -66,6 +75,8 @@ class Monitor:
         self._mentions = mentions
         # What the round before failed for.
         self._suspect: Suspect | None = None
+        # What this round's headers must come to, once its signature is checked.
+        self._target: Known | None = None
         self._standing = standing
         self._sequencer = sequencer
         self._origin = origin
@@ -113,6 +124,7 @@ class Monitor:
         return asked_at > 0
 
     async def _fetch(self) -> None:
+        self._target = None
         # Before it is asked: whatever the peer recorded until then is under what it answers.
         asked_at = self._clock() if self._asked_at is None else 0
         try:
@@ -125,6 +137,26 @@ class Monitor:
             raise UnavailableError(
                 "the peer's headers took too long; the next round goes on from here"
             ) from None
+        except (InputError, VerificationError) as error:
+            await self._examine(error.reason)
+            raise
+
+    async def _examine(self, reason: str) -> None:
+        """
+        Look whether headers don't verify because the signed tree is another than was replayed.
+
+        Raises ForkError if it is. Where the peer does not show it, its checkpoint is kept.
+        """
+        known, verified = self._target, self._replica.verified
+        if known is None or verified is None or known.size <= verified.size:
+            return
+        try:
+            proofs = await self._client.prove(verified.size, known.size)
+            await self._witness.compare_proof(known, *proofs)
+        except (ForkError, StoreError):
+            raise
+        except LedgerError:
+            await self._witness.keep_refused(known, reason)
 
     async def _take(
         self, messages: AsyncIterator[service_pb2.ListHeadersResponse], asked_at: int
@@ -160,7 +192,7 @@ class Monitor:
         messages: AsyncIterator[service_pb2.ListHeadersResponse],
         asked_at: int,
     ) -> None:
-        known = self._opened(first, asked_at)
+        self._target = known = self._opened(first, asked_at)
         if known is not None:
             await self._witness.compare(known)
             if self._brought is not None and known.size > self._replica.verified_size:

@@ -18,6 +18,13 @@ class PeerClient(Protocol):
 
     def list_replica(self, start: int) -> AsyncGenerator[pb.ListReplicaResponse, None]: ...
 
+    async def prove(self, old: int, new: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """
+        Return what the peer says of its tree of new entries, 0 < old < new, believed by nobody yet.
+
+        The inclusion proof of entry old, and the consistency proof from the first old entries.
+        """
+
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         """Return the cosignature lines."""
 

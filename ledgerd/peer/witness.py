@@ -197,6 +197,21 @@ class Witness:
         """
         await self._store.run(self._compared.check_headers, known, first, leaves)
 
+    async def compare_proof(
+        self, known: Known, inclusion: Sequence[bytes], consistency: Sequence[bytes]
+    ) -> None:
+        """
+        Accuse if known, beyond what is replayed, is over a tree that does not hold what is.
+
+        As the proofs of PeerClient.prove show it of the verified size: raises ForkError when they
+        do, ProofError when they show nothing.
+        """
+        await self._store.run(self._compared.check_proof, known, inclusion, consistency)
+
+    async def keep_refused(self, known: Known, reason: str) -> None:
+        """Keep, durably, a checkpoint that the replay could not come to: it may be half a proof."""
+        await self._store.run(self._refused.keep, reason, known.note)
+
     async def look_at(self, note: bytes) -> None:
         """
         Compare a checkpoint that somebody has seen; one that the replay has yet to reach is kept.

@@ -272,6 +272,22 @@ class TestEveryTreeUpTo64Leaves:
                 proof = merkle.inclusion_proof(node, index, size)
                 merkle.verify_inclusion(LEAVES[index], index, size, proof, ROOTS[size])
 
+    def test_an_inclusion_proof_tells_the_root_of_all_before_it(self) -> None:
+        for size, node in NODES.items():
+            for index in range(1, size):
+                proof = merkle.inclusion_proof(node, index, size)
+                assert merkle.root_before(index, size, proof) == ROOTS[index]
+
+    @pytest.mark.parametrize(("index", "size"), [(0, 2), (-1, 2), (2, 2), (3, 2), (1, 1 << 64)])
+    def test_before_what_is_no_place_is_no_root(self, index: int, size: int) -> None:
+        with pytest.raises(ProofError):
+            merkle.root_before(index, size, [bytes(32)])
+
+    @pytest.mark.parametrize("proof", [[], [bytes(32)] * 3, [bytes(31), bytes(33)]])
+    def test_a_proof_of_another_form_tells_no_root(self, proof: list[bytes]) -> None:
+        with pytest.raises(ProofError):
+            merkle.root_before(2, 4, proof)
+
     def test_no_inclusion_proof_serves_another_place(self) -> None:
         for size, node in NODES.items():
             for index in range(1, size):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from builders import MINUTE, START, Institution, Log, new_body, new_key
+from builders import MINUTE, START, Institution, Log, new_body, new_key, node_of
 from ledger.threaded import InThread
 
 from ledgerd.api.peer import PeerHandlers
@@ -30,8 +30,9 @@ from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
 from ledgerd_client._proto import service_pb2 as pb
+from ledgerd_client.core import merkle
 from ledgerd_client.core.body import AUTHORITY
-from ledgerd_client.core.errors import NotReadyError, UnavailableError
+from ledgerd_client.core.errors import NotFoundError, NotReadyError, UnavailableError
 from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, Kind
 from ledgerd_client.core.note import COSIGNATURE_V1, ED25519, Signer, Verifier
 from ledgerd_client.core.opening import open_log_checkpoint
@@ -103,6 +104,10 @@ class Wire:
     async def get_cosigned(self) -> bytes:
         return self.reached.peer.witness.vouched()
 
+    async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+        reader = self.reached.reader
+        return reader.inclusion_proof(old, new)[1], reader.consistency_proof(old, new)[1]
+
 
 async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
@@ -128,6 +133,9 @@ class FakePeer:
     cut_after: int | None = None
     change: Callable[[pb.ListHeadersResponse], None] | None = None
     starts: list[int] = field(default_factory=list)
+    # Of whose tree it gives proofs, by default its log's.
+    proves: Log | None = None
+    proves_nothing: bool = False
 
     async def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]:
         self.starts.append(start)
@@ -148,6 +156,15 @@ class FakePeer:
 
     async def get_cosigned(self) -> bytes:
         return b""
+
+    async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
+        if self.proves_nothing:
+            raise NotFoundError("not by this peer")
+        leaves = (self.proves or self.log).leaves[:new]
+        if not old < new <= len(leaves):
+            raise NotFoundError("there are no such trees")
+        node = node_of(leaves)
+        return merkle.inclusion_proof(node, old, new), merkle.consistency_proof(node, old, new)
 
 
 def listed(first: int, entries: Iterable[tuple[bytes, bytes]]) -> pb.ListHeadersResponse:

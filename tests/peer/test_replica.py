@@ -365,7 +365,10 @@ class TestFailure:
         spoil(watch)
         with pytest.raises(LedgerError):
             await watch.side.peer.monitor.step()
-        assert watch.side.held() == before
+        held = watch.side.held()
+        # What the peer has signed is kept beside the replica, where nothing else is read from.
+        held[Table.META] = [row for row in held[Table.META] if not row[0].startswith(b"refused/")]
+        assert held == before
 
     @pytest.mark.parametrize("spoil", WRONG_LOGS + WRONG_STREAMS)
     async def test_nothing_is_cosigned(self, watch: Watch, spoil: Bad) -> None:

@@ -10,6 +10,7 @@ tree does not reach the sibling, there is none and the node is its own parent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from hashlib import sha256
 from typing import Self
 
@@ -115,6 +116,22 @@ def verify_inclusion(
         computed = sha256(_NODE + pair).digest()
         sides >>= 1
     _check_root(computed, root)
+
+
+def root_before(index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """
+    The root of the first `index` leaves, as an inclusion proof of leaf `index` has it on its left.
+
+    Nothing is verified: whoever gave the proof may say anything. Raises ProofError when the proof
+    is not as long as the sizes say, or nothing is before the leaf.
+    """
+    if not 0 < index < size <= U64_MAX:
+        raise ProofError(f"nothing is before leaf {index} in a tree of {size}")
+    _check_hashes(proof)
+    count, sides = _way_up(0, index, size)
+    _check_count(proof, count)
+    left = [sibling for place, sibling in enumerate(proof) if sides >> place & 1]
+    return reduce(lambda computed, sibling: node_hash(sibling, computed), left)
 
 
 def verify_consistency(
