@@ -31,6 +31,12 @@ _FOR_GOOD: Final = frozenset(("ROLLED_BACK", "REPLACED"))
 _MARK_INTERVAL_S = 1.0
 
 
+def forget_shown(directory: Path) -> None:
+    """Let a log that goes on by a LOSS start without what was shown to the one before it."""
+    for name in (SHOWN_FILE, REPLACED_FILE):
+        (directory / name).unlink(missing_ok=True)
+
+
 class Standing:
     """
     What is known against appending. Belongs to one event loop.

@@ -19,7 +19,7 @@ from ledgerd.init import rule_set_of
 from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.standing import REPLACED_FILE, SHOWN_FILE
+from ledgerd.ledger.standing import forget_shown
 from ledgerd.peer.ports import PeerClient
 from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.spent import Spent
@@ -235,8 +235,7 @@ def _finish(config: Config, keys: NodeKeys, clock: Clock) -> int:
     with closing(LmdbStore.open(config.store, readonly=True)) as store:
         mark = HighWater(store.instance, Reader(store).head().size)
     write_mark(config.data, mark)
-    for shown in (SHOWN_FILE, REPLACED_FILE):
-        (config.data / shown).unlink(missing_ok=True)
+    forget_shown(config.data)
     with closing(LmdbStore.open(config.peer_store, readonly=True)) as peer:
         Spent(config.data).keep(peer.instance)
     history = _history(config)

@@ -11,6 +11,7 @@ from ledgerd.credentials import NEXT, NodeKeys, beside, key_path, load_trust
 from ledgerd.ledger.head import FOLLOWS_KEY, Head, follows_another
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
+from ledgerd.ledger.standing import forget_shown
 from ledgerd.ledger.writer import Writer
 from ledgerd.mirror.store import MirrorStore
 from ledgerd.peer.anchors import Anchored, newest_anchor, put_anchored
@@ -226,6 +227,7 @@ class StoppedStandby:
         spent.keep(self._store.peer.instance)
         spent.spend(history.node_keys(pb.ROLE_COSIGNER)[-2].public)
         put_in_place(self._config, keys.in_force(history))
+        forget_shown(self._config.data)
         with self._store.log.write() as transaction:
             transaction.delete(Table.META, FOLLOWS_KEY)
         return Reader(self._store.log).head().size

@@ -19,6 +19,7 @@ from recovery.scene import Scene
 from stateful.node import MortalNode
 
 from ledgerd.config import Standby
+from ledgerd.ledger.standing import REPLACED_FILE
 from ledgerd.mirror.store import MirrorStore
 from ledgerd.peer.replaced import find_foreign_loss
 from ledgerd.recovery import restoring
@@ -136,6 +137,13 @@ class TestPromoted:
     async def test_takes_them_once_the_peer_has_cosigned_the_loss(
         self, following: Following
     ) -> None:
+        await following.take_over()
+        await following.meet()
+        assert following.refusal() == ""
+
+    async def test_takes_them_where_an_older_node_was_replaced(self, following: Following) -> None:
+        """Its directory was emptied of the store alone, to make it the next standby."""
+        (following.config.data / REPLACED_FILE).write_bytes(b"a LOSS")
         await following.take_over()
         await following.meet()
         assert following.refusal() == ""
