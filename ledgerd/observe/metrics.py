@@ -95,6 +95,9 @@ _VITALS: Final = {
     "failures": _alone("peer_failures_total", "Rounds with the peer that failed."),
     "replica_full": _alone("replica_full", "1 when the replica has reached its quota."),
     "latched": _alone("evidence_latched", "1 when evidence against the peer waits."),
+    "disagrees": _alone(
+        "peer_disagrees", "1 when what one node shows of a log does not verify at the other."
+    ),
     "spent": _alone("cosigner_spent", "1 when the cosigner key signs nothing more."),
     "audit_ok": _alone("audit_ok", "0 when the newest audit found something wrong."),
     "audited_at": _alone("audit_finished_timestamp_seconds", "When the newest audit ended."),

@@ -62,6 +62,8 @@ _DO: Final[Mapping[str, str]] = MappingProxyType(
         "STALLED": "look at the disk and its log; the watchdog ends the node",
         "CLOCK_JUMPED": "see that the clock is right and NTP does not step; tell the authority",
         "EVIDENCE": "copy it to both authorities (ledgerctl evidence get), call the other operator",
+        "PEER_DISAGREES": "not the network: see ledgerctl evidence list here and there, call the"
+        " other operator",
         "COSIGNER_SPENT": "have the authority rotate it (ledgerd rotate --key cosigner)",
         "REPLICA_FULL": "raise limits.replica_quota_bytes, or make room, and restart the node",
         "PEER_SILENT": "see network and monitor_failed, or carry a file; call the other operator",
@@ -105,16 +107,18 @@ def _of_time(vitals: Vitals) -> Iterator[Trouble]:
 
 
 def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
+    why = f" ({vitals.failing})" if vitals.failing else ""
     if vitals.latched:
-        yield Trouble("EVIDENCE", PEER, "the peer has signed what no honest log signs")
+        yield Trouble("EVIDENCE", PEER, f"the peer has signed what no honest log signs{why}")
+    elif vitals.disagrees:
+        yield Trouble("PEER_DISAGREES", PEER, f"what the nodes show does not go together{why}")
     if vitals.spent:
         yield Trouble("COSIGNER_SPENT", PEER, "this node cosigns nothing more with its key")
     if vitals.replica_full:
         yield Trouble("REPLICA_FULL", PEER, "there is no room for more of the peer's headers")
     silent = (vitals.at - vitals.fetched_at) / _SECOND
-    if silent > PEER_SILENT_S:
+    if silent > PEER_SILENT_S and not vitals.disagrees:
         since = f"for {silent:.0f} s" if vitals.fetched_at else "yet"
-        why = f" ({vitals.failing})" if vitals.failing else ""
         yield Trouble("PEER_SILENT", PEER, f"nothing of the peer was verified {since}{why}")
     if vitals.cosign_lag_s > NOT_COSIGNED_S:
         waits = f"{vitals.size - vitals.cosigned_size} entries wait"

@@ -10,6 +10,10 @@ from ledgerd.store.base import Room
 
 # Appends are taken.
 OPEN: Final = "OPEN"
+# Why a round with the peer fails that has come to an answer, and to one that can't be.
+_DISAGREEING: Final = frozenset(
+    ("FORK", "BAD_CHAIN", "BAD_ROOT", "BAD_PROOF", "BAD_SIGNATURE", "EVIDENCE")
+)
 
 
 class CertificateEnd(NamedTuple):
@@ -78,6 +82,11 @@ class Vitals:
     disk_free: int
     disk_reserve: int
     certificates: tuple[CertificateEnd, ...]
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the nodes are heard, and what one shows of a log does not verify at the other."""
+        return self.failing in _DISAGREEING
 
 
 @dataclass(frozen=True, slots=True)

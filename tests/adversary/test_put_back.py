@@ -105,7 +105,9 @@ class TestANodeThatWasPutBackAndWentOn:
     def test_is_told_as_a_fork_by_its_peer(self, forked: Border) -> None:
         code, status = until(forked, "hongkong", lambda one: one["failing"] == "FORK")
         assert code == 1
-        assert "EVIDENCE" in [each["trouble"] for each in status["troubles"]]
+        troubles = {each["trouble"]: each["says"] for each in status["troubles"]}
+        assert "FORK" in troubles["EVIDENCE"]
+        assert "PEER_SILENT" not in troubles
 
     def test_says_itself_that_it_was_put_back(self, forked: Border) -> None:
         code, _ = until(forked, "mainland", lambda one: one["state"] == "ROLLED_BACK")
