@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ledgerd.observe.vitals import OPEN, CertificateEnd, Vitals
+from ledgerd.peer.replay import PEER_CLOCK_AHEAD
 
 # What a trouble keeps from working: parts that a health check may ask for.
 APPEND: Final = "append"
@@ -53,7 +54,7 @@ class Trouble(NamedTuple):
 
 _DO: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "ROLLED_BACK": "stop the node, keep this store, restore the newest copy there is",
+        "ROLLED_BACK": "stop the node, keep this store, restore a newer copy; else recover",
         "REPLACED": "stop the node, keep its store: the log goes on at another one",
         "APPENDS_REFUSED": "reach the peer, or carry a file to it; see that data can be written",
         "STANDBY_AWAY": "see the standby's systemctl status; start it, or promote it if it is time",
@@ -65,7 +66,7 @@ _DO: Final[Mapping[str, str]] = MappingProxyType(
         "PEER_DISAGREES": "not the network: see ledgerctl evidence list here and there, call the"
         " other operator",
         "COSIGNER_SPENT": "have the authority rotate it (ledgerd rotate --key cosigner)",
-        "REPLICA_FULL": "raise limits.replica_quota_bytes, or make room, and restart the node",
+        "REPLICA_FULL": "make room; or raise limits.replica_quota_bytes, and restart the node",
         "PEER_SILENT": "see network and monitor_failed, or carry a file; call the other operator",
         "NOT_COSIGNED": "see submit_failed, or carry files; call the other operator; back up",
         "ANCHOR_LATE": "see the peer's troubles first, then timing.anchor_interval_s",
@@ -117,7 +118,9 @@ def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
     if vitals.replica_full:
         yield Trouble("REPLICA_FULL", PEER, "there is no room for more of the peer's headers")
     silent = (vitals.at - vitals.fetched_at) / _SECOND
-    if silent > PEER_SILENT_S and not vitals.disagrees:
+    # No outage that may end by itself: a clock is wrong, here or there.
+    away = silent > PEER_SILENT_S or vitals.failing == PEER_CLOCK_AHEAD
+    if away and not vitals.disagrees:
         since = f"for {silent:.0f} s" if vitals.fetched_at else "yet"
         yield Trouble("PEER_SILENT", PEER, f"nothing of the peer was verified {since}{why}")
     if vitals.cosign_lag_s > NOT_COSIGNED_S:

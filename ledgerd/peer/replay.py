@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.tree import TileWriter, frontier
@@ -27,6 +27,9 @@ from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
 from ledgerd_client.core.keys import key_id
 from ledgerd_client.core.merkle import Frontier
 from ledgerd_client.core.node_keys import ROTATING_ROLES
+
+# Of entries from more than five minutes in the future.
+PEER_CLOCK_AHEAD: Final = "PEER_CLOCK_AHEAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class PageReplay:
         if staged.last_time > latest:
             raise ChainError(
                 "the peer's newest entries are more than 5 minutes ahead of our clock",
-                reason="PEER_CLOCK_AHEAD",
+                reason=PEER_CLOCK_AHEAD,
                 action="check the clocks of both nodes",
             )
         return staged

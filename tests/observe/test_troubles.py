@@ -79,6 +79,7 @@ TROUBLES: list[tuple[dict[str, Any], str, str]] = [
     ({"replica_full": True}, "REPLICA_FULL", PEER),
     ({"fetched_at": NOW - 301 * SECOND}, "PEER_SILENT", PEER),
     ({"fetched_at": 0}, "PEER_SILENT", PEER),
+    ({"failing": "PEER_CLOCK_AHEAD"}, "PEER_SILENT", PEER),
     ({"cosigned_size": 9, "cosign_lag_s": 601}, "NOT_COSIGNED", PEER),
     ({"overdue_s": 1801}, "ANCHOR_LATE", ""),
     ({"certificates": ends_in(13)}, "CERTIFICATE_ENDS_SOON", ""),
