@@ -11,7 +11,7 @@ from ledgerd_client.core.header import Header
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.transfer import Ticket
 from ledgerd_client.outbox import Outbox, OutboxRecord
-from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST, from_refusal
+from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST, STANDBY_BEHIND, from_refusal
 
 MAX_RECORDS = 1_000
 # Of bodies, key ids and signatures; the message has a dozen bytes more for each record.
@@ -64,7 +64,7 @@ def keep_failure(
 def may_be_stored(error: LedgerError) -> bool:
     """Whether records may be in the log although sending them ended in error."""
     if isinstance(error, UnavailableError):
-        return error.reason == REPLY_LOST
+        return error.reason in {REPLY_LOST, STANDBY_BEHIND}
     return not isinstance(error, InputError | RefusedError) and error.reason != KEPT_FILE
 
 

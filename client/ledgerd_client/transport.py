@@ -41,7 +41,7 @@ from ledgerd_client.core.trust import Trust
 
 __all__ = [
     "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "PEER_CHECKPOINT_METADATA",
-    "REPLY_LOST",
+    "REPLY_LOST", "STANDBY_BEHIND",
     "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "connect", "from_refusal",
     "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
 ]  # fmt: skip
@@ -49,6 +49,8 @@ __all__ = [
 # UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.
 UNREACHABLE = "UNREACHABLE"
 REPLY_LOST = "REPLY_LOST"
+# The node has stored the records, and its standby has not.
+STANDBY_BEHIND = "STANDBY_BEHIND"
 
 # Of a stream in which something comes every ten seconds.
 _SILENCE_S = 30
@@ -65,7 +67,7 @@ class Transport(Protocol):
 
     Methods raise LedgerError and nothing else: the error that the node stated, or UnavailableError.
     For `append` the reasons of the latter are a promise: REPLY_LOST whenever the node may have
-    stored the records although no answer came.
+    stored the records although no answer came, STANDBY_BEHIND when it has, on its own disk alone.
     """
 
     # The largest checkpoint of the node that the caller has verified, a signed note; b"" for none.

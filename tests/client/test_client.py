@@ -40,7 +40,7 @@ from ledgerd_client.keyfile import KeyFile, write_key_file
 from ledgerd_client.outbox import Outbox, OutboxRecord, State
 from ledgerd_client.payload import Payload
 from ledgerd_client.testing import HONG_KONG
-from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST
+from ledgerd_client.transport import MAX_REQUEST_BYTES, REPLY_LOST, STANDBY_BEHIND
 
 
 def terms_of(declared: Declared) -> pb.Terms:
@@ -554,6 +554,17 @@ class TestALostReply:
         async with world.client() as ledger:
             declared = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
         assert (declared.index, transfers(world)) == (2, 1)
+
+    async def test_a_record_that_the_standby_lacks_stays_queued(self, world: World) -> None:
+        way = world.detour()
+        behind = UnavailableError("on this node's disk alone", reason=STANDBY_BEHIND)
+        way.lies["append"] = raising(behind)
+        async with world.client(transport=way) as ledger:
+            with pytest.raises(UnavailableError) as told:
+                await world.time.finish(ledger.declare(PAYLOAD, **STATEMENT))
+        assert (told.value.reason, len(rows(world, "queued")), transfers(world)) == (
+            "FATE_UNKNOWN", 1, 1,
+        )  # fmt: skip
 
     async def test_a_record_that_may_have_been_sent_is_never_dropped(self, world: World) -> None:
         async with losing_all_replies(world) as ledger:
