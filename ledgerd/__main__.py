@@ -55,7 +55,8 @@ app = typer.Typer(
     Keep one side's ledger of cross-boundary transfers, and verify the other side's.
 
     Exit codes: 0 done, or stopped by a signal; 1 refused or failed; 2 wrong usage, configuration or
-    input; 70 the store failed under a node, or is none that it may serve.
+    input; 70 the store failed under a node or standby, or is none that it may have, or what a
+    standby was sent does not verify.
     """,
 )
 

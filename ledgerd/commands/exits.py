@@ -10,16 +10,18 @@ from ledgerd_client.core.errors import InputError, LedgerError
 FAILED: Final = 1
 # Wrong usage, configuration or input.
 BAD_INPUT: Final = 2
-# EX_SOFTWARE of sysexits.h: the store failed under a node, or is none that it may serve.
+# EX_SOFTWARE of sysexits.h: the store failed under a node, or is none that it may serve; what a
+# standby was sent does not verify.
 STORE_FAILED: Final = 70
 
-# The process that has the store ends, and the one that was killed is not there any more.
-_PASSES: Final = frozenset(("ALREADY_SERVED", "WRITER_KILLED"))
+# The process that has the store ends, as does the other standby, and the one that was killed is not
+# there any more.
+_PASSES: Final = frozenset(("ALREADY_SERVED", "SECOND_STANDBY", "WRITER_KILLED"))
 
 
 def node_exit(error: LedgerError) -> int:
     """
-    With what a node ends that cannot begin, or go on.
+    With what a node ends that cannot begin, or go on, and a standby.
 
     FAILED alone says that the next start may go well, and the service manager tries it.
     """

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ledgerd.commands.exits import STORE_FAILED
+from ledgerd.commands.exits import STORE_FAILED, node_exit
 from ledgerd_client.core.errors import LedgerError, StoreError
 
 
@@ -20,6 +20,16 @@ def store_watched() -> Iterator[None]:
     except StoreError as error:
         explain(error)
         raise typer.Exit(STORE_FAILED) from None
+
+
+@contextmanager
+def ending_as_a_node() -> Iterator[None]:
+    """Say what ends the block, and exit as node_exit has it: the service manager goes by that."""
+    try:
+        yield
+    except LedgerError as error:
+        explain(error)
+        raise typer.Exit(node_exit(error)) from None
 
 
 def explain(error: LedgerError) -> None:

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledgerd.commands.exits import node_exit
 from ledgerd.commands.options import NODE_TOML, ConfigFile
-from ledgerd.commands.saying import explain
-from ledgerd_client.core.errors import LedgerError
+from ledgerd.commands.saying import ending_as_a_node
 
 if TYPE_CHECKING:
     from ledgerd.config import Config
@@ -53,8 +51,5 @@ async def _serve(config: Config, path: Path, *, throwaway: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     load = functools.partial(Config.load, path)
-    try:
+    with ending_as_a_node():
         await run(config, stop=stop, ready=ready, reload=reload, load=load, throwaway=throwaway)
-    except LedgerError as error:
-        explain(error)
-        raise typer.Exit(node_exit(error)) from None

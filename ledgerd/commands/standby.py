@@ -15,7 +15,7 @@ import typer
 
 from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
-from ledgerd.commands.saying import explain, store_watched
+from ledgerd.commands.saying import ending_as_a_node, explain
 
 if TYPE_CHECKING:
     from ledgerd.standby.promoting import Asked
@@ -43,7 +43,7 @@ def standby(
     configure_logs("warning")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     loaded = Config.load(config)
-    with store_watched(), Progress(console=Console(stderr=True), transient=True) as bar:
+    with ending_as_a_node(), Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("following", total=None)
         asyncio.run(
             _stand_by(

@@ -14,6 +14,7 @@ from ledgerd_client.core import errors
         errors.UnavailableError("the port is taken", reason="CANNOT_LISTEN"),
         errors.BusyError("the disk is nearly full", reason="DISK_FULL"),
         errors.NotReadyError("another serves", reason="ALREADY_SERVED"),
+        errors.NotReadyError("another follows", reason="SECOND_STANDBY"),
         errors.StoreError("the writer was killed", reason="WRITER_KILLED"),
     ],
     ids=lambda error: error.reason,
@@ -41,7 +42,9 @@ def test_what_was_given_wrongly_ends_with_2(error: errors.LedgerError) -> None:
         errors.StoreError("none", reason="NO_STORE"),
         errors.StoreError("the writer died", reason="WRITER_DIED"),
         errors.NotReadyError("it follows another", reason="STANDBY"),
+        errors.NotReadyError("a LOSS was taken", reason="PROMOTION_BEGUN"),
         errors.TrustError("by another authority"),
+        errors.ChainError("not what was signed"),
     ],
     ids=lambda error: error.reason,
 )

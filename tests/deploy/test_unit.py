@@ -120,9 +120,12 @@ class TestTheNode:
 class TestTheStandby:
     UNIT = DEPLOY / "ledgerd-standby.service"
 
-    @pytest.mark.parametrize("code", [FAILED, BAD_INPUT, STORE_FAILED])
+    @pytest.mark.parametrize("code", [BAD_INPUT, STORE_FAILED])
     def test_is_not_tried_again_where_somebody_must_look(self, code: int) -> None:
         assert str(code) in setting(self.UNIT, "RestartPreventExitStatus").split()
+
+    def test_is_tried_again_after_what_may_pass(self) -> None:
+        assert str(FAILED) not in setting(self.UNIT, "RestartPreventExitStatus").split()
 
     def test_has_as_long_as_it_takes_for_its_first_copy(self) -> None:
         assert setting(self.UNIT, "TimeoutStartSec") == "infinity"

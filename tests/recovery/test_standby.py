@@ -7,8 +7,11 @@ LOSS, decides, and the other one stops and says why.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -24,6 +27,7 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.peer.replaced import find_foreign_loss
 from ledgerd.recovery import restoring
 from ledgerd.standby.following import check_log_key_elsewhere, stand_by
+from ledgerd.store.lock import DirectoryLock
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -111,6 +115,13 @@ class TestNotPromoted:
         with pytest.raises(NotReadyError) as caught:
             restoring.restore(scene.node.config, following.config.store, **scene.how)
         assert caught.value.reason == "STANDBY"
+
+    async def test_its_unit_tries_again_while_another_process_has_it(
+        self, scene: Scene, following: Following
+    ) -> None:
+        with DirectoryLock(following.config.data):
+            code, said = await stood_by(following)
+        assert (code, said.count("ALREADY_SERVED")) == (1, 1)
 
 
 class TestPromoted:
@@ -208,6 +219,12 @@ class TestPromoted:
         with pytest.raises(NotReadyError) as caught:
             await stand_by(config, once=True, progress=lambda *_: None, say=lambda _error: None)
         assert caught.value.reason == "PROMOTION_BEGUN"
+
+    async def test_cut_short_it_is_left_alone_by_its_unit(
+        self, following: Following, cut_short: Approval
+    ) -> None:
+        code, said = await stood_by(following)
+        assert (code, said.count("PROMOTION_BEGUN")) == (70, 1)
 
     async def test_cut_short_it_asks_for_no_other_loss(
         self, following: Following, cut_short: Approval
@@ -354,6 +371,16 @@ class TestWhoeverSaysThatTheLogGoesOnElsewhere:
 def scene_size(scene: Scene) -> int:
     note = scene.peer.peer.replica.newest()[1]
     return Checkpoint.parse(parse_note(note).text).size
+
+
+async def stood_by(following: Following) -> tuple[int | None, str]:
+    """With what the command ends that its unit runs, and what it says."""
+    toml = following.home / "node.toml"
+    toml.write_text(f'{toml.read_text()}\n[standby]\nprimary = "127.0.0.1:1"\n')
+    command = [Path(sys.executable).with_name("ledgerd"), "standby", "--config", toml]
+    process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    _, said = await process.communicate()
+    return process.returncode, said.decode()
 
 
 class _GoneError(Exception):
