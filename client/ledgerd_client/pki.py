@@ -33,7 +33,7 @@ from ledgerd_client.core.errors import FieldError, MalformedError, SignatureErro
 from ledgerd_client.identity import SpiffeId
 
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*")
-_CLOCKS_BEHIND = timedelta(minutes=5)
+CLOCKS_BEHIND = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Validity:
     @classmethod
     def starting(cls, now: datetime, life: timedelta) -> Self:
         """For life, from a little before now: some machine's clock is behind."""
-        start = now.replace(microsecond=0) - _CLOCKS_BEHIND
+        start = now.replace(microsecond=0) - CLOCKS_BEHIND
         return cls(start, start + life)
 
     @classmethod

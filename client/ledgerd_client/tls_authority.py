@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ledgerd_client.core.errors import FieldError, MalformedError
 from ledgerd_client.identity import PEER
 from ledgerd_client.pki import (
+    CLOCKS_BEHIND,
     Certificate,
     CertificateRequest,
     TlsKey,
@@ -111,9 +112,12 @@ def _check_life(validity: Validity, limit: timedelta, within: Validity | None = 
     if within and not (
         within.not_before <= validity.not_before and validity.not_after <= within.not_after
     ):
+        early = validity.not_before < within.not_before
+        later = f"wait until {within.not_before + CLOCKS_BEHIND}, if this machine's clock is right"
+        fewer = "ask for fewer (--days), or make a new TLS authority and trust files with it"
         raise FieldError(
             f"the TLS authority is valid from {within.not_before} to {within.not_after}",
-            action="ask for fewer (--days), or make a new TLS authority and trust files with it",
+            action=later if early else fewer,
         )
 
 

@@ -34,11 +34,11 @@ class Listener(Enum):
 
 
 class Owned(NamedTuple):
-    """A file or directory, its permissions (st_mode & 0o777) and its owner (uid)."""
+    """A file or directory, its permissions (st_mode & 0o777) and its owner's name."""
 
     path: Path
     mode: int
-    owner: int
+    owner: str
 
 
 def dates(validity: Validity, now: datetime) -> Result:
@@ -94,19 +94,24 @@ def room(free: int, reserve: int, free_inodes: int, inodes: int) -> Result:
 def descriptors(used: int, limit: int) -> Result:
     found = f"{used} of {limit} are in use"
     if used + SPARE_DESCRIPTORS > limit:
-        return wrong(found, "raise LimitNOFILE of the unit, and see who has so many connections")
+        return wrong(
+            f"{found}: fewer than {SPARE_DESCRIPTORS} are left",
+            "raise LimitNOFILE of the unit (`ulimit -n` without one), or see who has so many"
+            " connections",
+        )
     return well(found)
 
 
 def ownership(data: Owned, others: Iterable[Owned]) -> Result:
-    """Whoever owns the data directory is the node's user, who must own all of it."""
+    """The node's user, whichever of two it is, must own the data directory and all else."""
     if data.mode & 0o077:
         return wrong(f"{data.path} is open to others than its owner", f"chmod 700 {data.path}")
     for each in others:
         if each.owner != data.owner:
             return wrong(
                 f"{each.path} is of user {each.owner}, {data.path} of user {data.owner}",
-                f"chown {data.owner} {each.path}",
+                f"if the node runs as {data.owner}: chown {data.owner} {each.path}; if as"
+                f" {each.owner}: chown -R {each.owner} {data.path}",
             )
     return well(f"all of user {data.owner}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import ssl
 import stat
@@ -58,7 +59,15 @@ def time_fsyncs(directory: Path) -> list[float]:
 def owned(path: Path) -> Owned:
     """Raises OSError."""
     found = path.stat()
-    return Owned(path, stat.S_IMODE(found.st_mode), found.st_uid)
+    return Owned(path, stat.S_IMODE(found.st_mode), _name_of(found.st_uid))
+
+
+def _name_of(user: int) -> str:
+    """Its number, where it has no name."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def descriptors_of(process: str) -> Descriptors:

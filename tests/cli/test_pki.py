@@ -276,6 +276,11 @@ class TestIssuing:
         found = issued.x509.extensions.get_extension_for_class(x509.BasicConstraints)
         assert found.value.ca is False
 
+    def test_before_the_authority_begins_is_to_wait(self, authority: TlsAuthority) -> None:
+        with pytest.raises(FieldError) as refused:
+            authority.issue(request(), validity(start=NOW - timedelta(hours=1)))
+        assert refused.value.action.startswith("wait until 2026-03-01 12:30:15")
+
     @pytest.mark.parametrize(
         "life", [timedelta(), timedelta(days=-1), MAX_CERTIFICATE_LIFE + timedelta(seconds=1)]
     )

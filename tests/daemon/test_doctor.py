@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from nodes import LIFE, Side, free_port, make_sides, serve
 
 from ledgerd.credentials import NodeFiles
 from ledgerd.doctor.examining import CHECKS, examine
+from ledgerd.doctor.judging import descriptors
 from ledgerd.doctor.result import Result, Verdict
 from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.store.format import FORMAT_KEY
@@ -222,7 +224,11 @@ class TestDoctor:
         os.chown(sides[0].config.keys.cosigner, 1, 1)
         results = examine(sides[0].config)
         assert wrong(results) == ["permissions"]
-        assert str(sides[0].config.keys.cosigner) in results["permissions"].found
+        key, data, us = sides[0].config.keys.cosigner, sides[0].config.data, getpass.getuser()
+        assert str(key) in results["permissions"].found
+        assert results["permissions"].action == (
+            f"if the node runs as {us}: chown {us} {key}; if as daemon: chown -R daemon {data}"
+        )
 
     def test_takes_keys_that_are_credentials(
         self, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -242,6 +248,9 @@ class TestDoctor:
             with few_descriptors():
                 verdicts = await asyncio.to_thread(lambda: run(sides[0], code=1))
         assert named(verdicts) == ["descriptors"]
+
+    def test_says_that_few_descriptors_are_left(self) -> None:
+        assert descriptors(37, 200).found == "37 of 200 are in use: fewer than 256 are left"
 
     @needs_strace
     def test_names_a_slow_disk(self, sides: Sides) -> None:
