@@ -97,7 +97,7 @@ class Recovery:
         peer itself has come back by a LOSS since, and shows another end of its log.
         """
         async with aclosing(client.list_replica(self.own.size)) as messages:
-            note = await self._come_up(self.own, messages)
+            note = await come_up(self.own, messages, self._clock())
         peer = self._meet_peer()
         try:
             await self._fetch_peer(client, peer)
@@ -114,7 +114,7 @@ class Recovery:
 
     async def _fetch_peer(self, client: PeerClient, peer: Replica) -> None:
         async with aclosing(client.list_headers(peer.size)) as messages:
-            await self._come_up(peer, messages)
+            await come_up(peer, messages, self._clock())
 
     async def _begin_anew(self, peer: Replica, left: Known) -> None:
         """Forget the peer's log; if no LOSS has ended it, our witness meets what we have seen."""
@@ -128,33 +128,39 @@ class Recovery:
             first = await anext(messages, None)
         return parse_known(first.checkpoint).size if first and first.checkpoint else 0
 
-    async def _come_up(self, replica: Replica, messages: AsyncIterator[_Listed]) -> bytes:
-        first = await anext(messages, None)
-        if first is None or not first.checkpoint:
-            raise NotReadyError(
-                f"the peer has nothing of {replica.origin}: there is nothing to come back to",
-                reason="NOTHING_COSIGNED",
-                action="ask the authority for a new log, under a new origin",
-            )
-        target = parse_known(first.checkpoint, self._clock())
-        shorter = target.size <= replica.verified_size
-        if shorter and replica.root(target.size) != target.checkpoint.root:
-            raise ChainError(f"the peer shows another log of {replica.origin} than before")
-        if target.size < replica.verified_size:
-            raise NotReadyError(
-                f"the peer shows {target.size} entries of {replica.origin}, it showed"
-                f" {replica.verified_size}",
-                reason="PEER_BEHIND",
-                action="wait until the peer is what it was before",
-            )
-        if target.size > replica.verified_size:
-            async with aclosing(_pages(replica.size, first, messages, target.size)) as pages:
-                await replica.follow(pages, target)
-        return first.checkpoint
-
     def _keep(self, note: bytes) -> None:
         with self.own_store.write() as transaction:
             put_newest_cosigned(transaction, note)
+
+
+async def come_up(replica: Replica, messages: AsyncIterator[_Listed], fetched_at: int = 0) -> bytes:
+    """
+    Bring a replica up to what the peer lists; return the checkpoint that it showed first.
+
+    Raises NotReadyError NOTHING_COSIGNED or PEER_BEHIND, and what a replay raises.
+    """
+    first = await anext(messages, None)
+    if first is None or not first.checkpoint:
+        raise NotReadyError(
+            f"the peer has nothing of {replica.origin}: there is nothing to come back to",
+            reason="NOTHING_COSIGNED",
+            action="ask the authority for a new log, under a new origin",
+        )
+    target = parse_known(first.checkpoint, fetched_at)
+    shorter = target.size <= replica.verified_size
+    if shorter and replica.root(target.size) != target.checkpoint.root:
+        raise ChainError(f"the peer shows another log of {replica.origin} than before")
+    if target.size < replica.verified_size:
+        raise NotReadyError(
+            f"the peer shows {target.size} entries of {replica.origin}, it showed"
+            f" {replica.verified_size}",
+            reason="PEER_BEHIND",
+            action="wait until the peer is what it was before",
+        )
+    if target.size > replica.verified_size:
+        async with aclosing(_pages(replica.size, first, messages, target.size)) as pages:
+            await replica.follow(pages, target)
+    return first.checkpoint
 
 
 async def _pages(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from typing import Final
 
+from ledgerd.clock import now
 from ledgerd.config import Config
 from ledgerd.credentials import NEXT, NodeKeys, beside, key_path, load_trust
 from ledgerd.ledger.head import FOLLOWS_KEY, Head, follows_another
@@ -17,9 +19,9 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.peer.anchors import Anchored, newest_anchor, put_anchored
 from ledgerd.peer.notes import parse_known, stripped
 from ledgerd.peer.ports import PeerClient
+from ledgerd.peer.recovery import come_up
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.spent import Spent
-from ledgerd.peer.stored import stored_replica
 from ledgerd.peer.submit import put_newest_cosigned
 from ledgerd.peer.witness import put_cosigned
 from ledgerd.signing import put_in_place
@@ -29,7 +31,8 @@ from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
 from ledgerd_client.core.body import AUTHORITY
-from ledgerd_client.core.checkpoint import Checkpoint
+from ledgerd_client.core.chain import SignatureCheck, check_signatures
+from ledgerd_client.core.checkpoint import Checkpoint, OpenedCheckpoint
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError, NotReadyError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import key_id
@@ -149,12 +152,17 @@ class StoppedStandby:
         """
         See that all that the peer has cosigned is here; return its note of that, b"" for none.
 
-        Raises NotReadyError STANDBY_BEHIND, or PEER_FORGOT when the peer can't say.
+        A key of the peer's that is not known here is looked for in its own log. Raises
+        NotReadyError STANDBY_BEHIND, or PEER_FORGOT when the peer can't say.
         """
         note = await client.get_cosigned()
         size = 0
         if note:
-            opened = open_log_checkpoint(note, self.history, self._replica().verified_history())
+            opened = self._opened(note)
+            if not opened.cosigned:
+                # By a key, perhaps, that the old node never told this standby of.
+                await self._fetch_peer(client)
+                opened = self._opened(note)
             known = opened.checkpoint
             if known.size > self.head.size:
                 raise _behind(
@@ -168,10 +176,11 @@ class StoppedStandby:
             anchored = self._store.anchored(snapshot).note
         if (note and not size) or (anchored and parse_known(anchored).size > size):
             raise NotReadyError(
-                "the peer has lost what it cosigned: it can't say what it knew of this log",
+                "the peer has lost what it cosigned: it can't say what it knew of this log, and"
+                " cosigns again only once it has replayed the log from the old node",
                 reason="PEER_FORGOT",
-                action="have its cosigner key rotated there (COSIGNER_SPENT), and ask again when it"
-                " cosigns",
+                action="bring the old node, or its disk, back and have it serve until the peer"
+                " cosigns again; without it the authority begins a new log, under a new origin",
             )
         return stripped(note, (*opened.signed, *opened.cosigned)) if size else b""
 
@@ -232,10 +241,22 @@ class StoppedStandby:
             transaction.delete(Table.META, FOLLOWS_KEY)
         return Reader(self._store.log).head().size
 
+    def _opened(self, note: bytes) -> OpenedCheckpoint:
+        return open_log_checkpoint(note, self.history, self._replica().verified_history())
+
+    async def _fetch_peer(self, client: PeerClient) -> None:
+        replica = self._replica()
+        async with aclosing(client.list_headers(replica.size)) as messages:
+            await come_up(replica, messages)
+
     def _replica(self) -> Replica:
         origin = self.history.need_genesis().peer_origin
         authority = load_trust(self._config).authority(origin)
-        return stored_replica(self._store.peer, origin, authority)
+        return Replica(self._store.peer, origin, authority, check=_check_signatures, clock=now)
+
+
+async def _check_signatures(checks: list[SignatureCheck]) -> None:
+    await asyncio.to_thread(check_signatures, checks)
 
 
 def _behind(message: str) -> NotReadyError:

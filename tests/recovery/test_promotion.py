@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -91,6 +91,20 @@ class TestTheRequest:
         await scene.node.close()
         scene.node.wire.other = _Forgetful()  # type: ignore[assignment] # all that is asked of it
         assert (await refused(following)).reason == "PEER_FORGOT"
+
+    async def test_is_made_where_the_peer_cosigns_by_a_key_that_the_standby_never_heard_of(
+        self, scene: Scene, following: Following
+    ) -> None:
+        """The old node died before it had replayed the rotation, or told the standby."""
+        await scene.declare()
+        await following.step()
+        await scene.peer.rotate("cosigner")
+        await scene.peer.peer.monitor.step()
+        with suppress(LedgerError):  # it does not know the key either
+            await scene.node.peer.submitter.step()
+        size = scene.size
+        await scene.node.close()
+        assert (await following.request()).end.size == size
 
     async def test_is_not_made_on_the_machine_of_a_node(
         self, scene: Scene, following: Following
