@@ -17,6 +17,7 @@ from ledgerd.credentials import NEXT, beside, key_path, key_setting, load_trust
 from ledgerd.doctor import judging, looking
 from ledgerd.doctor.judging import Listener
 from ledgerd.doctor.result import Result, Verdict, unknown, well, wrong
+from ledgerd.ledger.head import follows_another
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import Standing
 from ledgerd.named_files import LOST_KEY, naming, read_certificate, read_tls_key
@@ -49,11 +50,22 @@ class Patient:
         return read_certificate(self.config)
 
     @cached_property
+    def is_standby(self) -> bool:
+        """Whether the store follows another; what is wrong with the store is said elsewhere."""
+        try:
+            with self.open() as store, store.snapshot() as snapshot:
+                return follows_another(snapshot)
+        except (LedgerError, OSError):
+            return False
+
+    @cached_property
     def publics(self) -> dict[int, list[bytes]]:
         """Of each role: the public halves of the keys that are there."""
         publics: dict[int, list[bytes]] = {}
         for role in _ROLES:
             path = key_path(self.config, role)
+            if self.is_standby and role != pb.ROLE_ENTRY and not path.exists():
+                continue
             coming = beside(path, NEXT)
             held = [path, coming] if coming.exists() else [path]
             publics[role] = [self._public(role, each) for each in held]
@@ -137,7 +149,17 @@ def _origin(patient: Patient) -> Result:
 def _owner(patient: Patient) -> Result:
     with patient.open() as store:
         history = patient.history(store)
-    for role, held in patient.publics.items():
+    publics = dict(patient.publics)
+    if patient.is_standby:
+        nodes = {key.public for key in history.node_keys(pb.ROLE_LOG)}
+        if nodes & set(publics.get(pb.ROLE_LOG, ())):
+            return wrong(
+                f"{key_path(patient.config, pb.ROLE_LOG)} is the log key of the node that this"
+                " standby follows",
+                "remove it from this machine: a promoted standby gets a key of its own",
+            )
+        publics = {pb.ROLE_ENTRY: publics[pb.ROLE_ENTRY]}
+    for role, held in publics.items():
         if history.key_in_force(role).public not in held:
             return wrong(
                 f"the log has another key in force than is in {key_path(patient.config, role)}",
@@ -147,6 +169,8 @@ def _owner(patient: Patient) -> Result:
 
 
 def _standing(patient: Patient) -> Result:
+    if patient.is_standby:
+        return well("a standby appends nothing")
     with patient.open() as store:
         history = patient.history(store)
         standing = Standing.found(patient.config.data, store, history)
@@ -157,10 +181,15 @@ def _standing(patient: Patient) -> Result:
 
 def _lock(patient: Patient) -> Result:
     data = patient.config.data
+    if patient.is_standby:
+        holder = served_by(data)
+        return well(f"process {holder} follows the node" if holder else "the standby does not run")
     return judging.lock(served_by(data), patient.listener, data)
 
 
 def _port(patient: Patient) -> Result:
+    if patient.is_standby:
+        return well("nobody calls a standby")
     return judging.port(patient.listener, patient.config.listen, "listen")
 
 

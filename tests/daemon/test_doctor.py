@@ -23,6 +23,7 @@ from ledgerd.credentials import NodeFiles
 from ledgerd.doctor.examining import CHECKS, examine
 from ledgerd.doctor.judging import descriptors
 from ledgerd.doctor.result import Result, Verdict
+from ledgerd.ledger.head import FOLLOWS_KEY
 from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.store.format import FORMAT_KEY
 from ledgerd.store.lmdb import LmdbStore
@@ -304,6 +305,37 @@ class TestAFileThatIsWrong:
             NodeFiles.load(sides[0].config, throwaway=False)
         assert refused.value.message.startswith(f"{setting}: {sides[0].directory / file}: ")
         assert cure in refused.value.action
+
+
+class TestAStandby:
+    """Its operator must not be sent for the log key of the node that it follows."""
+
+    @pytest.fixture
+    def standby(self, sides: Sides) -> Side:
+        side = sides[0]
+        with closing(LmdbStore.open(side.config.store)) as store, store.write() as transaction:
+            transaction.put(Table.META, FOLLOWS_KEY, bytes(48))
+        side.config.keys.cosigner.unlink()
+        return side
+
+    def test_needs_the_entry_key_alone(self, standby: Side) -> None:
+        standby.config.keys.log.unlink()
+        assert wrong(examine(standby.config)) == []
+
+    def test_needs_that_one(self, standby: Side) -> None:
+        standby.config.keys.log.unlink()
+        standby.config.keys.entry.unlink()
+        assert wrong(examine(standby.config)) == ["keys"]
+
+    def test_must_not_have_the_log_key(self, standby: Side) -> None:
+        results = examine(standby.config)
+        assert wrong(results) == ["owner"]
+        assert "remove it" in results["owner"].action
+
+    def test_runs_where_nobody_listens(self, standby: Side) -> None:
+        standby.config.keys.log.unlink()
+        with DirectoryLock(standby.config.data):
+            assert wrong(examine(standby.config)) == []
 
 
 class TestProgram:
