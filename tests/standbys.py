@@ -33,20 +33,20 @@ class Standby:
         toml.touch(mode=0o644)
         toml.write_text(f'{text}\n[standby]\nprimary = "{address(config)}"\n')
         config.write_text(f"{text}\n[standby]\nwait = {str(wait).lower()}\nwait_s = 2\n")
-        asked, given = str(home / "tls.json"), str(home / "tls.approval")
-        run(LEDGERD, "rotate", "--config", str(toml), "--key", "tls", "--request", asked)
+        made = cls(border, Node(toml, command="standby", options=()))
+        made.certify("tls")
+        return made
+
+    def certify(self, name: str) -> None:
+        """Have the authority issue a certificate, and put it in its place; name: of the files."""
+        toml = str(self.node.config)
+        asked, given = (str(self.node.config.with_name(name + end)) for end in (".json", ".given"))
+        run(LEDGERD, "rotate", "--config", toml, "--key", "tls", "--request", asked)
         run(
-            LEDGERCTL,
-            "authority",
-            "certify-node",
-            asked,
-            *authority(border),
-            "--out",
-            given,
-            "--yes",
-        )
-        run(LEDGERD, "rotate", "--config", str(toml), "--approval", given)
-        return cls(border, Node(toml, command="standby", options=()))
+            LEDGERCTL, "authority", "certify-node", asked, *authority(self.border),
+            "--out", given, "--yes",
+        )  # fmt: skip
+        run(LEDGERD, "rotate", "--config", toml, "--approval", given)
 
     def promote(self) -> float:
         """The operator's command and the authority's; how long it took until the node is ready."""

@@ -21,10 +21,20 @@ _SILENCE_S: Final = REST_S + 25
 class StandbyClient:
     """A Way to the node, over one channel; raises LedgerError and nothing else."""
 
-    def __init__(self, channel: grpc.aio.Channel, held: Callable[[], bytes]) -> None:
-        """held: the newest checkpoint that is on our disk with everything under it, or b""."""
-        self._channel = channel
-        self._stub = StandbyServiceStub(channel)
+    def __init__(
+        self,
+        open_with: Callable[[bytes, bytes], grpc.aio.Channel],
+        certificate: bytes,
+        key: bytes,
+        held: Callable[[], bytes],
+    ) -> None:
+        """
+        Open a channel with a certificate and its key, PEM.
+
+        held: the newest checkpoint that is on our disk with everything under it, or b"".
+        """
+        self._open_with = open_with
+        self._channel = open_with(certificate, key)
         self._held = held
 
     @classmethod
@@ -38,13 +48,22 @@ class StandbyClient:
         held: Callable[[], bytes],
     ) -> Self:
         """Open a channel, as open_channel does; the node need not be there yet."""
-        return cls(
-            open_channel(endpoint, authorities=authorities, certificate=certificate, key=key), held
-        )
+        trusted = tuple(authorities)
+
+        def open_with(certificate: bytes, key: bytes) -> grpc.aio.Channel:
+            return open_channel(endpoint, authorities=trusted, certificate=certificate, key=key)
+
+        return cls(open_with, certificate, key, held)
+
+    async def renew(self, *, certificate: bytes, key: bytes) -> None:
+        """Go over to another certificate; a call that goes on fails, and is made again."""
+        before = self._channel
+        self._channel = self._open_with(certificate, key)
+        await before.close()
 
     async def follow(self, request: pb.FollowRequest) -> AsyncGenerator[pb.FollowResponse, None]:
         asked = pb.ReplicateRequest(origin=request.origin, start=request.start, held=self._held())
-        call = self._stub.Replicate(asked)
+        call = StandbyServiceStub(self._channel).Replicate(asked)
         try:
             while True:
                 async with asyncio.timeout(_SILENCE_S):

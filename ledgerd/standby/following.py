@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from typing import Final
 
@@ -19,6 +19,7 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.observe.notify import Notifier
 from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import load_history
+from ledgerd.standby.renewal import Renewal
 from ledgerd.standby.stopped import check_entry_key
 from ledgerd.standby.telling import Course
 from ledgerd_client._proto import body_pb2 as pb
@@ -50,12 +51,14 @@ async def stand_by(
     Follow the node at standby.primary until cancelled, or until in step with it, `once`.
 
     What it says that it holds is on the disk, verified, under the node's signed checkpoint. say is
-    told what keeps it from following, once for each reason; the service manager, how it gets on.
-    Raises InputError for files and
-    settings, LOG_KEY_HERE among them; VerificationError for what does not verify; StoreError;
-    NotReadyError ALREADY_SERVED or PROMOTION_BEGUN.
+    told what keeps it from following, once for each reason; the service manager, how it gets on. A
+    certificate that is replaced is taken within seconds.
+
+    Raises InputError for files and settings, LOG_KEY_HERE among them; VerificationError for what
+    does not verify; StoreError; NotReadyError ALREADY_SERVED or PROMOTION_BEGUN.
     """
     trust, notifier = load_trust(config), Notifier.from_environment()
+    made_at = NodeTls.made_at(config.tls)
     tls = NodeTls.load(config, trust)
     if config.standby.primary is None:
         raise FieldError(
@@ -99,6 +102,7 @@ async def stand_by(
         await follow(
             follower,
             course,
+            before=Renewal(config, trust, client, made_at=made_at, say=say).look,
             check_keys=lambda: check_keys(config, store, trust, say),
             once=once,
             say=say,
@@ -109,17 +113,21 @@ async def follow(
     follower: Follower,
     course: Course,
     *,
+    before: Callable[[], Awaitable[None]],
     check_keys: Callable[[], None],
     once: bool,
     say: Callable[[LedgerError], None],
 ) -> None:
     """
-    Follow as stand_by does; check_keys is asked when in step for the first time.
+    Follow as stand_by does; before is done before each step.
+
+    check_keys is asked when in step for the first time.
 
     Which keys must not be here, a directory that was empty tells only then.
     """
     failures, told = 0, ""
     while True:
+        await before()
         try:
             await follower.step()
         except (UnavailableError, RefusedError) as error:

@@ -171,7 +171,7 @@ class TestTheWayToIt:
 
     async def test_carries_the_peers_log_too(self, waiting: Node, standby: Follower) -> None:
         """Of which this node has heard nothing."""
-        way = StandbyClient(standby.client.channel, lambda: b"")
+        way = StandbyClient(lambda *_: standby.client.channel, b"", b"", lambda: b"")
         request = pb.FollowRequest(origin=waiting.peer.origin)
         pages = [page async for page in way.follow(request)]
         assert [page.checkpoint for page in pages] == [b""]

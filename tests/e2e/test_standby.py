@@ -82,7 +82,8 @@ class Scene:
     """
     The primary's data is kept at `old`, for the day it comes back; seconds: until all went on.
 
-    served: whether anybody listened at the node's address while only the standby ran.
+    served: whether anybody listened at the node's address while only the standby ran. renewed: what
+    the standby had said soon after its certificate was replaced.
     """
 
     border: Border
@@ -94,6 +95,7 @@ class Scene:
     after: dict[str, int]
     seconds: float
     served: bool
+    renewed: str
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         standby.node.launch()
         border.start()
         standby.node.wait_for("READY=1")
+        standby.certify("renewed")
+        renewed = until(standby.node.tail, lambda said: "SECOND_STANDBY" in said)
         load = Exporter(border)
         killed = []
         for call in KILLED_AT if shutil.which("strace") else ():
@@ -131,8 +135,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         load.stop()
         print(f"\nfrom the disk's death to the next receipt: {seconds:.1f} s")  # noqa: T201
         yield Scene(
-            border, standby, scratch / "old", killed, before, load.acknowledged, seconds, served
-        )
+            border, standby, scratch / "old", killed, before, load.acknowledged, seconds, served,
+            renewed,
+        )  # fmt: skip
     finally:
         if load is not None:
             load.close()
@@ -172,6 +177,10 @@ def recorded(config: Path) -> dict[str, list[int]]:
 class TestUntilThen:
     def test_the_standby_serves_no_method_to_anybody(self, scene: Scene) -> None:
         assert not scene.served
+
+    def test_it_goes_over_to_a_certificate_that_is_put_in_its_place(self, scene: Scene) -> None:
+        """For the node it is another standby at first; under load it is then followed by that."""
+        assert "SECOND_STANDBY" in scene.renewed
 
 
 @needs_strace

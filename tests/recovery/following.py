@@ -82,6 +82,10 @@ async def check(checks: list[SignatureCheck]) -> None:
     check_signatures(checks)
 
 
+async def nothing() -> None:
+    """Before a step."""
+
+
 @dataclass
 class Following:
     """A standby of the scene's node, in a directory of its own; promoted: the node on it."""
@@ -127,6 +131,7 @@ class Following:
                 await follow(
                     follower,
                     Course(follower, Notifier.from_environment()),
+                    before=nothing,
                     check_keys=lambda: check_log_key_elsewhere(self.config, store, trust),
                     once=True,
                     say=lambda _error: None,
