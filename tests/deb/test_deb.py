@@ -242,10 +242,14 @@ class TestRemoval:
         # A disk of their own: the place that it is mounted at can't be deleted.
         machine.sh("mkdir -p /var/lib/ledgerd-backup")
         machine.sh("mount -t tmpfs tmpfs /var/lib/ledgerd-backup; touch /var/lib/ledgerd-backup/a")
-        said = machine.sh("yes | DEBIAN_FRONTEND=teletype dpkg --purge ledgerd")
+        machine.sh("mkdir /var/lib/ledgerd/disk; mount -t tmpfs tmpfs /var/lib/ledgerd/disk")
+        machine.sh("touch /var/lib/ledgerd/disk/other")
+        said = machine.sh("yes | DEBIAN_FRONTEND=teletype dpkg --purge ledgerd 2>&1")
         assert "Delete the ledger, its keys and its configuration?" in said
         assert "Delete the backups of the ledger, too?" in said
-        machine.sh("test ! -e /var/lib/ledgerd; test ! -e /etc/ledgerd")
+        assert "/var/lib/ledgerd/disk" in said
+        assert machine.sh("find /var/lib/ledgerd -type f").split() == ["/var/lib/ledgerd/disk/other"]
+        machine.sh("test ! -e /etc/ledgerd")
         assert machine.sh("ls /var/lib/ledgerd-backup") == ""
 
     def test_a_purge_leaves_backups_where_only_these_are_to_stay(
