@@ -73,6 +73,9 @@ async def committed(standby: Follower, record: pb.Record, by: Client) -> asyncio
     before = standby.start
     appending = asyncio.create_task(by.append(record))
     while standby.start == before:
+        if appending.done():  # refused: the standby had been away for a moment too long
+            appending.exception()
+            appending = asyncio.create_task(by.append(record))
         await standby.take()
     # Whatever was answered by now has come.
     await by.ledger.GetInfo(pb.GetInfoRequest())
