@@ -40,7 +40,9 @@ class Standby:
     def certify(self, name: str) -> None:
         """Have the authority issue a certificate, and put it in its place; name: of the files."""
         toml = str(self.node.config)
-        asked, given = (str(self.node.config.with_name(name + end)) for end in (".json", ".approval"))
+        asked, given = (
+            str(self.node.config.with_name(name + end)) for end in (".json", ".approval")
+        )
         run(LEDGERD, "rotate", "--config", toml, "--key", "tls", "--request", asked)
         run(
             LEDGERCTL, "authority", "certify-node", asked, *authority(self.border),

@@ -248,7 +248,9 @@ class TestRemoval:
         assert "Delete the ledger, its keys and its configuration?" in said
         assert "Delete the backups of the ledger, too?" in said
         assert "/var/lib/ledgerd/disk" in said
-        assert machine.sh("find /var/lib/ledgerd -type f").split() == ["/var/lib/ledgerd/disk/other"]
+        assert machine.sh("find /var/lib/ledgerd -type f").split() == [
+            "/var/lib/ledgerd/disk/other"
+        ]
         machine.sh("test ! -e /etc/ledgerd")
         assert machine.sh("ls /var/lib/ledgerd-backup") == ""
 
