@@ -46,10 +46,6 @@ class Standby:
         self._news = asyncio.Event()
 
     @property
-    def is_waited_for(self) -> bool:
-        return self._wait_s is not None
-
-    @property
     def is_looked_for(self) -> bool:
         """Whether there should be one: it is waited for, or has asked since the start."""
         return self._wait_s is not None or self._who is not None
