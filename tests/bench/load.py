@@ -8,6 +8,7 @@ Prints one JSON object: records a second, or latencies in seconds.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -88,26 +89,35 @@ async def closed_loop(
     prepared = requests(settings, total // size, size)
     # A rate is taken of a warm node: a tenth more goes ahead.
     warm = requests(settings, max(in_flight, total // size // 10), size)
+    _stand_still()
     async with connect(settings) as channel:
         call = channel.unary_unary(APPEND)
         await _drain(call, iter(warm), in_flight)
         started = time.perf_counter()
-        await _drain(call, iter(prepared), in_flight)
-        elapsed = time.perf_counter() - started
+        elapsed = await _drain(call, iter(prepared), in_flight) - started
         # What was answered was stored: the first outcome of a repeated call is a receipt.
         answer = pb.AppendResponse.FromString(await call(prepared[-1]))
     assert answer.outcomes[0].WhichOneof("result") == "repeated", answer.outcomes[0]
-    return {"rate": len(prepared) * size / elapsed}
+    return {"rate": (len(prepared) - in_flight + 1) * size / elapsed}
+
+
+def _stand_still() -> None:
+    """Have no collector pass over what was prepared while calls are timed."""
+    gc.freeze()
+    gc.disable()
 
 
 async def _drain(
     call: grpc.aio.UnaryUnaryMultiCallable, waiting: Iterator[bytes], in_flight: int
-) -> None:
-    async def work() -> None:
+) -> float:
+    """Send all; return when the first caller had none left: until then, so many were in flight."""
+
+    async def work() -> float:
         for request in waiting:
             await call(request)
+        return time.perf_counter()
 
-    await asyncio.gather(*(work() for _ in range(in_flight)))
+    return min(await asyncio.gather(*(work() for _ in range(in_flight))))
 
 
 async def paced(settings: Settings, rate: float, seconds: float) -> dict[str, float]:
@@ -117,6 +127,7 @@ async def paced(settings: Settings, rate: float, seconds: float) -> dict[str, fl
     A call that the node would refuse, because too many of this caller wait, is sent later.
     """
     prepared = requests(settings, int(rate * seconds), 1)
+    _stand_still()
     latencies: list[float] = []
     async with connect(settings) as channel:
         call = channel.unary_unary(APPEND)

@@ -18,9 +18,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from bench import anchors, floors, reading
@@ -72,14 +73,16 @@ def main() -> None:
 def measure(borders: dict[str, Border], scratch: Path) -> dict[str, Row]:
     columns = SpinnerColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("floors")
-        machine = Floors.take(borders[""], scratch)
+        task = progress.add_task("starting")
         for border in borders.values():
             border.mainland.start()
             agree(border)
         taken: dict[str, list[float]] = {}
-        # By turns, so that what the machine does meanwhile meets both alike.
-        for prefix, border in [*borders.items()] * ROUNDS:
+        machine: list[Floors] = []
+        # By turns, so that what the machine does meanwhile meets floors and both nodes alike.
+        for turn, (prefix, border) in enumerate([*borders.items()] * ROUNDS):
+            progress.update(task, description="floors")
+            machine.append(Floors.take(border, scratch / f"floor-{turn}"))
             for name, (arguments, what) in LOADS.items():
                 progress.update(task, description=f"{prefix}{name}: {what}")
                 taken.setdefault(prefix + name, []).append(load(border, *arguments)["rate"])
@@ -92,11 +95,11 @@ def measure(borders: dict[str, Border], scratch: Path) -> dict[str, Row]:
                 found = list(ledger.findings(open_only=False))
             assert not found, f"the load is not clean: {found[0]}"
             assert border.mainland.stop() == 0, border.mainland.tail()
-    return rows_of({name: statistics.median(each) for name, each in taken.items()}, machine)
+    value = {name: statistics.median(each) for name, each in taken.items()}
+    return rows_of(value, Floors(*map(statistics.median, zip(*machine, strict=True))))
 
 
-@dataclass(frozen=True, slots=True)
-class Floors:
+class Floors(NamedTuple):
     """What the machine can do at all: verifications/s, commit in s, echo calls/s and one in s."""
 
     verify: float
@@ -107,8 +110,8 @@ class Floors:
     @classmethod
     def take(cls, border: Border, scratch: Path) -> Floors:
         settings = Settings.from_file(border.client(EXPORTER))
-        (scratch / "floor").mkdir()
-        verify, commit = floors.ed25519_rate(), floors.lmdb_commit(scratch / "floor")
+        scratch.mkdir()
+        verify, commit = floors.ed25519_rate(), floors.lmdb_commit(scratch)
         tls = tls_files(border)
         bare = floors.echo(lambda: credentials(settings), tls, one(settings), REPLY_BYTES)
         return cls(verify, commit, *asyncio.run(bare))

@@ -7,6 +7,7 @@ algorithm is 1, Ed25519 (RFC 8032). Secrets live in SigningKey and in nothing el
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -92,6 +93,8 @@ def verify(public: bytes, message: bytes, signature: bytes) -> None:
         raise SignatureError("signature does not verify") from None
 
 
+# A log's few keys are looked at again for every checkpoint that is signed or read.
+@lru_cache(maxsize=1024)
 def check_public_key(public: bytes) -> None:
     """
     Refuse a public key that is no canonical point of the prime-order group.
