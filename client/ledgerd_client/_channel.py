@@ -1,14 +1,18 @@
-"""Channels to a node: mutually authenticated, with limits on what one message holds."""
+"""Channels to a node: mutually authenticated, with limits on messages and on silence."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
+from ledgerd_client._status import from_rpc_error
 from ledgerd_client.config import LOCAL_ENDPOINT, Settings
 from ledgerd_client.core.errors import InputError, UnavailableError
 from ledgerd_client.core.trust import Trust
@@ -24,6 +28,8 @@ MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 # Of one message that a node takes: 1,000 records of 4 KiB, which is several times what they have.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
+# Of a stream in which something comes every ten seconds.
+_SILENCE_S = 30
 # A socket of this machine answers at once.
 _PROBE_S = 5
 
@@ -37,6 +43,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
 
 
 def open_channel(
@@ -92,6 +101,31 @@ def connect(settings: Settings, trust: Trust) -> grpc.aio.Channel:
         key=key,
         use_proxy=settings.use_proxy,
     )
+
+
+async def read_stream(
+    call: grpc.aio.UnaryStreamCall[_Request, _Response],
+    kind: type[_Response],
+    silence_s: float = _SILENCE_S,
+) -> AsyncGenerator[_Response, None]:
+    """
+    What comes in a stream: its end is the node's to say; that it is there, its signs of life say.
+
+    Raises the error that the node stated, or UnavailableError. The call is over when this is.
+    """
+    try:
+        while True:
+            async with asyncio.timeout(silence_s):
+                response = await call.read()
+            if not isinstance(response, kind):  # the end of the stream
+                return
+            yield response
+    except TimeoutError:
+        raise UnavailableError("the node has fallen silent") from None
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from None
+    finally:
+        call.cancel()
 
 
 def _check_listening(path: str) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
-from ledgerd_client._channel import CHECKPOINT_METADATA
+from ledgerd_client._channel import CHECKPOINT_METADATA, read_stream
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import RegulatorServiceStub
 from ledgerd_client._status import from_rpc_error
-from ledgerd_client.core.errors import UnavailableError
 
-# Of a stream in which something comes every ten seconds.
-_SILENCE_S = 30
 # How much longer an answer may take that is worked out over the whole log.
 _SCAN_FACTOR = 30
 
@@ -76,11 +72,11 @@ class GrpcRegulatorTransport:
         return await self._call(self._stub.Summarize, request, timeout_s)
 
     def tail(self, request: pb.TailRequest) -> AsyncGenerator[pb.TailResponse, None]:
-        return self._stream(self._stub.Tail(request, metadata=self._metadata()), pb.TailResponse)
+        return read_stream(self._stub.Tail(request, metadata=self._metadata()), pb.TailResponse)
 
     def follow(self, request: pb.FollowRequest) -> AsyncGenerator[pb.FollowResponse, None]:
         call = self._stub.Follow(request, metadata=self._metadata())
-        return self._stream(call, pb.FollowResponse)
+        return read_stream(call, pb.FollowResponse)
 
     async def _call(
         self,
@@ -92,24 +88,6 @@ class GrpcRegulatorTransport:
             return await method(request, timeout=timeout_s, metadata=self._metadata())
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
-
-    async def _stream(
-        self, call: grpc.aio.UnaryStreamCall[_Request, _Response], kind: type[_Response]
-    ) -> AsyncGenerator[_Response, None]:
-        # Its end is the node's to say; that it is there, its signs of life say.
-        try:
-            while True:
-                async with asyncio.timeout(_SILENCE_S):
-                    response = await call.read()
-                if not isinstance(response, kind):  # the end of the stream
-                    return
-                yield response
-        except TimeoutError:
-            raise UnavailableError("the node has fallen silent") from None
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            call.cancel()
 
     def _metadata(self) -> grpc.aio.Metadata:
         known = self._known_checkpoint()

@@ -23,6 +23,7 @@ from ledgerd_client._channel import (
     PEER_CHECKPOINT_METADATA,
     connect,
     open_channel,
+    read_stream,
     read_tls_pair,
 )
 from ledgerd_client._proto import service_pb2 as pb
@@ -43,7 +44,7 @@ __all__ = [
     "CHECKPOINT_METADATA", "MAX_MESSAGE_BYTES", "MAX_REQUEST_BYTES", "PEER_CHECKPOINT_METADATA",
     "REPLY_LOST", "STANDBY_BEHIND",
     "STATUS_METADATA", "UNREACHABLE", "GrpcTransport", "Transport", "connect", "from_refusal",
-    "from_rpc_error", "open_channel", "read_tls_pair", "to_status",
+    "from_rpc_error", "open_channel", "read_stream", "read_tls_pair", "to_status",
 ]  # fmt: skip
 
 # UnavailableError.reason: the request certainly did not reach the node, or perhaps it did.
@@ -52,8 +53,6 @@ REPLY_LOST = "REPLY_LOST"
 # The node has stored the records, and its standby has not.
 STANDBY_BEHIND = "STANDBY_BEHIND"
 
-# Of a stream in which something comes every ten seconds.
-_SILENCE_S = 30
 # A little more than that second and gRPC's jitter.
 _NEXT_ATTEMPT_S = 1.5
 
@@ -168,24 +167,11 @@ class GrpcTransport:
     async def list_findings(self, request: pb.ListFindingsRequest) -> pb.ListFindingsResponse:
         return await self._call(self._stub.ListFindings, request)
 
-    async def tail_findings(
+    def tail_findings(
         self, request: pb.TailFindingsRequest
     ) -> AsyncIterator[pb.TailFindingsResponse]:
-        # The node ends it, and is known to be there by its signs of life.
-        stream = self._stub.TailFindings(request, metadata=self._metadata())
-        try:
-            while True:
-                async with asyncio.timeout(_SILENCE_S):
-                    response = await stream.read()
-                if not isinstance(response, pb.TailFindingsResponse):  # the end of the stream
-                    return
-                yield response
-        except TimeoutError:
-            raise UnavailableError("the node has fallen silent") from None
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            stream.cancel()
+        call = self._stub.TailFindings(request, metadata=self._metadata())
+        return read_stream(call, pb.TailFindingsResponse)
 
     async def close(self) -> None:
         await self._channel.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from typing import Final, Self
 
 import grpc
@@ -11,8 +11,7 @@ import grpc
 from ledgerd.ledger.replicated import REST_S
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import StandbyServiceStub
-from ledgerd_client.core.errors import UnavailableError
-from ledgerd_client.transport import from_rpc_error, open_channel
+from ledgerd_client.transport import open_channel, read_stream
 
 # Beyond the rest of a call in which nothing happens.
 _SILENCE_S: Final = REST_S + 25
@@ -64,19 +63,9 @@ class StandbyClient:
     async def follow(self, request: pb.FollowRequest) -> AsyncGenerator[pb.FollowResponse, None]:
         asked = pb.ReplicateRequest(origin=request.origin, start=request.start, held=self._held())
         call = StandbyServiceStub(self._channel).Replicate(asked)
-        try:
-            while True:
-                async with asyncio.timeout(_SILENCE_S):
-                    response = await call.read()
-                if not isinstance(response, pb.ReplicateResponse):  # the end of the stream
-                    return
+        async with aclosing(read_stream(call, pb.ReplicateResponse, _SILENCE_S)) as responses:
+            async for response in responses:
                 yield response.page
-        except TimeoutError:
-            raise UnavailableError("the node has fallen silent") from None
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from None
-        finally:
-            call.cancel()
 
     async def close(self) -> None:
         await self._channel.close()
