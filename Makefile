@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MEMORY := $(shell exec 2>/dev/null; [ "$$(df --output=avail /dev/shm | tail -n 1)" -gt 4000000 ] && echo /dev/shm)
 test mutants adversary client-only: export TMPDIR ?= $(MEMORY)
 
-.PHONY: help setup demo test lint proto lock bench bench-reading scenarios mutants client-only \
+.PHONY: help setup demo test lint proto lock bench bench-reading bench-scale scenarios mutants client-only \
 	standby adversary stateful model interop deb deb-test fuzz \
 	release audit-deps
 
@@ -53,6 +53,9 @@ bench: setup  ## the machine's floors and our ratios, into build/bench.json
 
 bench-reading: setup  ## pages, proofs and reports at a million entries, over ten thousand; into build/bench.json
 	PYTHONPATH=tests $(BIN)/python -m bench.reading
+
+bench-scale: setup  ## appends, memory and disk at ten million entries, over ten thousand; 25 GB, half an hour
+	PYTHONPATH=tests $(BIN)/python -m bench.scale
 
 scenarios: setup  ## a year on both nodes, 200,000 transfers: every rule finds what was planted, and nothing else
 	PYTHONPATH=tests $(BIN)/python -m scenarios.run

@@ -120,7 +120,7 @@ def make(directory: Path, entries: int, progress: Callable[[int], None]) -> None
                     peer.add(event)
             own = [event for event in stretch if event.author.id in authors]
             clock.now = max(clock.now, stretch[-1].at)
-            node.writer.commit([[unsigned(event, authors[event.author.id]) for event in own]])
+            node.writer.commit([[taken(event, authors[event.author.id]) for event in own]])
             node.place(node.anchor(len(peer.known)))
             progress(node.size)
 
@@ -136,17 +136,17 @@ def body_of(event: Event) -> bytes:
     )
 
 
-def unsigned(event: Event, author: Institution) -> Admitted:
+def taken(event: Event, author: Institution) -> Admitted:
+    return unsigned(body_of(event), author.key.key_id, author.admitted_at)
+
+
+def unsigned(body: bytes, key_id: bytes, admitted_at: int) -> Admitted:
     """A record as it leaves admission, which did not look at its signature."""
-    body = body_of(event)
     _, facts = read_facts(body)
     digest = sha256(body).digest()
-    key = author.key.key_id
-    signature = bytes(SIGNATURE_SIZE)
-    tail = header_tail(
-        facts.kind, digest, author.admitted_at, key, signature, encode_halves(facts.halves)
-    )
-    return Admitted(facts, body, digest, key, author.admitted_at, tail)
+    signature, halves = bytes(SIGNATURE_SIZE), encode_halves(facts.halves)
+    tail = header_tail(facts.kind, digest, admitted_at, key_id, signature, halves)
+    return Admitted(facts, body, digest, key_id, admitted_at, tail)
 
 
 def parse_checkpoint(note: bytes) -> Checkpoint:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import grpc
-from bench import anchors, floors, reading
+from bench import anchors, floors, reading, replay
 from bench.load import CONTRACT, RECIPIENT, requests
 from bench.report import Row, show
 from border import Border
@@ -90,13 +90,16 @@ def measure(borders: dict[str, Border], scratch: Path) -> dict[str, Row]:
             pace = str(taken[f"{prefix}append_single"][-1] / 2)
             p99 = load(border, "paced", pace, PACED_SECONDS)["p99"]
             taken.setdefault(f"{prefix}append_p99", []).append(p99)
+        value = {name: statistics.median(each) for name, each in taken.items()}
+        floor = Floors(*map(statistics.median, zip(*machine, strict=True)))
+        progress.update(task, description="replay of what was appended, by the other side's node")
+        rows = rows_of(value, floor) | replay.measure(borders[""], EXPORTER, floor.verify)
         for border in borders.values():
             with LedgerClient.from_file(border.client(EXPORTER)) as ledger:
                 found = list(ledger.findings(open_only=False))
             assert not found, f"the load is not clean: {found[0]}"
             assert border.mainland.stop() == 0, border.mainland.tail()
-    value = {name: statistics.median(each) for name, each in taken.items()}
-    return rows_of(value, Floors(*map(statistics.median, zip(*machine, strict=True))))
+    return rows
 
 
 class Floors(NamedTuple):
