@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Self
+from typing import ClassVar, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY, BY_AUTHORITY, kind_of, parse_body
@@ -16,20 +16,20 @@ from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.trust import OriginTrust
 from ledgerd_client.enrolment import ROLE_NUMBERS
 from ledgerd_client.identity import PEER
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.pki import Certificate
-
-FORMAT = "ledgerd-approval/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(JsonFile):
     """
     What an authority decided: a record for the log (GENESIS or KEY), a certificate, or both.
 
     certificate is PEM. What is not there is empty: an operator's approval has no record, a
     revocation no certificate. It holds no secret.
     """
+
+    FORMAT: ClassVar = "ledgerd-approval/v1"
 
     origin: str
     role: str
@@ -50,16 +50,6 @@ class Approval:
         approval = cls(origin, role, subject, record.body, record.key_id, record.signature, pem)
         approval.check()
         return approval
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file, believing nothing yet; raises MalformedError, or as check does."""
-        approval = parse_json(FORMAT, cls, data)
-        approval.check()
-        return approval
-
-    def format(self) -> bytes:
-        return format_json(FORMAT, self)
 
     @property
     def record(self) -> SignedRecord:

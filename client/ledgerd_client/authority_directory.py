@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.authority import Authority
 from ledgerd_client.core.errors import InputError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.trust import Trust
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.keyfile import read_file, read_key_file, read_secret, write_new
 from ledgerd_client.tls_authority import TlsAuthority
 
-SETTINGS: Final = "ledgerd-authority/v1"
-
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class _Settings(JsonFile):
     """What the directory says of the authority, beside its keys."""
+
+    FORMAT: ClassVar = "ledgerd-authority/v1"
 
     origin: str
     domain: str
@@ -33,17 +33,17 @@ def save_authority(authority: Authority, directory: Path) -> None:
 
     Raises InputError when one is there already, or cannot be written.
     """
-    settings = Settings(authority.origin, authority.domain)
+    settings = _Settings(authority.origin, authority.domain)
     write_new(directory / "authority.key", authority.key_file.format(), mode=0o600)
     write_new(directory / "tls-ca.key", authority.tls.key.pem, mode=0o600)
     write_new(directory / "tls-ca.crt", authority.tls.pem, mode=0o644)
     write_new(directory / "trust.txt", Trust.of([authority.trust]).format(), mode=0o644)
-    write_new(directory / "authority.json", format_json(SETTINGS, settings), mode=0o644)
+    write_new(directory / "authority.json", settings.format(), mode=0o644)
 
 
 def load_authority(directory: Path) -> Authority:
     """Read what save_authority wrote; raises InputError."""
-    settings = parse_json(SETTINGS, Settings, read_file(directory / "authority.json"))
+    settings = _Settings.parse(read_file(directory / "authority.json"))
     tls = TlsAuthority.parse(
         read_file(directory / "tls-ca.crt"), read_secret(directory / "tls-ca.key")
     )

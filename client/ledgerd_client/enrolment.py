@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Self
+from typing import ClassVar, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import codes
@@ -23,12 +23,9 @@ from ledgerd_client.core.fields import check_id, check_institution, check_size, 
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.keys import PUBLIC_SIZE, SigningKey
 from ledgerd_client.identity import INSTITUTION, OPERATOR, PEER, REGULATOR
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.pki import CertificateRequest
 from ledgerd_client.possession import check_asker
-
-REQUEST = "ledgerd-enrolment-request/v1"
-GENESIS_REQUEST = "ledgerd-genesis-request/v1"
 
 ROLE_NUMBERS: Mapping[str, pb.Role.ValueType] = MappingProxyType(
     {INSTITUTION: pb.ROLE_INSTITUTION, REGULATOR: pb.ROLE_REGULATOR}
@@ -38,13 +35,15 @@ _NODE_KEY_TAG = b"ledgerd/node-key/v1\n"
 
 
 @dataclass(frozen=True, slots=True)
-class EnrolmentRequest:
+class EnrolmentRequest(JsonFile):
     """
     An institution, regulator or operator asks to be let in; csr is PEM.
 
     An operator signs no records: its public_key and possession are empty. place and sector are an
     institution's, else 0; group is empty unless it is an institution of a group.
     """
+
+    FORMAT: ClassVar = "ledgerd-enrolment-request/v1"
 
     origin: str
     role: str
@@ -75,16 +74,6 @@ class EnrolmentRequest:
         )  # fmt: skip
         request.check()
         return request
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file; raises MalformedError, or as check does."""
-        request = parse_json(REQUEST, cls, data)
-        request.check()
-        return request
-
-    def format(self) -> bytes:
-        return format_json(REQUEST, self)
 
     @property
     def certificate_request(self) -> CertificateRequest:
@@ -134,8 +123,10 @@ class EnrolmentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class GenesisRequest:
+class GenesisRequest(JsonFile):
     """A new node asks for its GENESIS and certificate; csr (PEM) names it, as a peer, by hosts."""
+
+    FORMAT: ClassVar = "ledgerd-genesis-request/v1"
 
     origin: str
     log_key: bytes
@@ -168,16 +159,6 @@ class GenesisRequest:
         )
         request.check()
         return request
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file; raises MalformedError, or as check does."""
-        request = parse_json(GENESIS_REQUEST, cls, data)
-        request.check()
-        return request
-
-    def format(self) -> bytes:
-        return format_json(GENESIS_REQUEST, self)
 
     @property
     def certificate_request(self) -> CertificateRequest:

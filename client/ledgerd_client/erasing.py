@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import make
@@ -14,14 +14,14 @@ from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.remains import open_order, order_digest
 from ledgerd_client.core.supervision import check_order
 from ledgerd_client.core.trust import OriginTrust
-from ledgerd_client.jsonfile import format_json, parse_json
-
-FORMAT = "ledgerd-erasure/v1"
+from ledgerd_client.jsonfile import JsonFile
 
 
 @dataclass(frozen=True, slots=True)
-class SignedOrder:
+class SignedOrder(JsonFile):
     """An encoded ErasureOrder for origin's log, and the authority's signature."""
+
+    FORMAT: ClassVar = "ledgerd-erasure/v1"
 
     origin: str
     order: bytes
@@ -56,14 +56,6 @@ class SignedOrder:
         check_order(order)
         encoded = encode_message(order)
         return cls(origin, encoded, key.sign(order_digest(origin, encoded)))
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file, believing nothing yet; raises MalformedError."""
-        return parse_json(FORMAT, cls, data)
-
-    def format(self) -> bytes:
-        return format_json(FORMAT, self)
 
     def open(self, trust: OriginTrust) -> pb.ErasureOrder:
         """

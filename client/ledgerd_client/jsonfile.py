@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import Field, asdict, fields
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from ledgerd_client.core.encoding import U64_MAX, encode_base64, parse_base64
 from ledgerd_client.core.errors import MalformedError
@@ -23,6 +23,27 @@ if TYPE_CHECKING:
 MAX_BYTES = 256 * 1024
 
 T = TypeVar("T", bound="DataclassInstance")
+
+
+class JsonFile:
+    """What a dataclass is that is such a file; FORMAT says of what, and the version."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    FORMAT: ClassVar[str]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the file, believing nothing yet; raises MalformedError, or as check does."""
+        value = parse_json(cls.FORMAT, cls, data)
+        value.check()
+        return value
+
+    def format(self) -> bytes:
+        return format_json(self.FORMAT, self)
+
+    def check(self) -> None:
+        """Raise unless what it says goes together."""
 
 
 def format_json(form: str, value: DataclassInstance) -> bytes:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import parse_note
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.possession import check_asker, node_key_digest
-
-FORMAT = "ledgerd-loss-request/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class LossRequest:
+class LossRequest(JsonFile):
     """
     Where the log is to end, and the keys that it goes on with; the node holds them.
 
     checkpoint: a note, with the peer's cosignature; missing: bodies below it that nobody returned.
     """
+
+    FORMAT: ClassVar = "ledgerd-loss-request/v1"
 
     checkpoint: bytes
     log_key: bytes
@@ -40,16 +40,6 @@ class LossRequest:
         keys = (pb.ROLE_LOG, log_key), (pb.ROLE_COSIGNER, cosigner_key)
         said = [key.sign(node_key_digest(origin, role, key.public)) for role, key in keys]
         return cls(checkpoint, log_key.public, said[0], cosigner_key.public, said[1], missing)
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file; raises MalformedError, or as check does."""
-        request = parse_json(FORMAT, cls, data)
-        request.check()
-        return request
-
-    def format(self) -> bytes:
-        return format_json(FORMAT, self)
 
     @property
     def end(self) -> Checkpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import ClassVar, Self
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import FieldError
@@ -13,10 +13,8 @@ from ledgerd_client.core.fields import check_size
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.key_events import SUBJECTS
 from ledgerd_client.core.keys import KEY_ID_SIZE, SigningKey
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.possession import check_asker, node_key_digest
-
-FORMAT = "ledgerd-node-key-request/v1"
 
 NODE_KEY_ROLES: Mapping[str, pb.Role.ValueType] = MappingProxyType(
     {"log": pb.ROLE_LOG, "entry": pb.ROLE_ENTRY, "cosigner": pb.ROLE_COSIGNER}
@@ -24,12 +22,14 @@ NODE_KEY_ROLES: Mapping[str, pb.Role.ValueType] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class NodeKeyRequest:
+class NodeKeyRequest(JsonFile):
     """
     The next key of a node, which it holds, and the one that it is to replace.
 
     name: `log`, `entry` or `cosigner`; lost is 1 when the present key can't sign any more, else 0.
     """
+
+    FORMAT: ClassVar = "ledgerd-node-key-request/v1"
 
     origin: str
     name: str
@@ -47,16 +47,6 @@ class NodeKeyRequest:
         request = cls(origin, name, key.public, key.sign(digest), previous_key_id, int(lost))
         request.check()
         return request
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read the file; raises MalformedError, or as check does."""
-        request = parse_json(FORMAT, cls, data)
-        request.check()
-        return request
-
-    def format(self) -> bytes:
-        return format_json(FORMAT, self)
 
     def key_event(self) -> pb.KeyEvent:
         """The ROTATE event that this asks for."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from hashlib import file_digest
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
@@ -25,7 +25,7 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import FieldError, InputError, LedgerError, StoreError
 from ledgerd_client.core.note import parse_note
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 from ledgerd_client.keyfile import open_now, open_private, read_file
 
 OWN: Final = "own"
@@ -35,7 +35,6 @@ SUMS: Final = "SHA256SUMS"
 # Names of backups and files that are not whole yet, or no more, begin so.
 UNFINISHED: Final = ".unfinished-"
 
-_FORMAT: Final = "ledgerd-backup/v1"
 _HEAD: Final = b"ledgerd-entries/v1\n"
 # No honest page is nearly as large.
 _MAX_PAGE: Final = 64 << 20
@@ -44,11 +43,13 @@ _ENTRIES: Final = re.compile(r"(own|peer)-(\d{20})-(\d{20})\.entries")
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(JsonFile):
     """
     Of which logs, up to where, and made when (µs). Checkpoints are notes; that of the peer's is b""
     when nothing of it was replayed yet.
     """
+
+    FORMAT: ClassVar = "ledgerd-backup/v1"
 
     origin: str
     checkpoint: bytes
@@ -56,14 +57,11 @@ class Manifest:
     peer_checkpoint: bytes
     made_at: int
 
-    def format(self) -> bytes:
-        return format_json(_FORMAT, self)
-
     @classmethod
     def read(cls, backup: Path) -> Self:
         """Read the manifest of a backup; raises StoreError BAD_BACKUP."""
         try:
-            return parse_json(_FORMAT, cls, read_file(backup / MANIFEST))
+            return cls.parse(read_file(backup / MANIFEST))
         except InputError as error:
             raise bad_backup(f"{backup / MANIFEST}: {error.message}") from error
 

@@ -8,25 +8,24 @@ from typing import ClassVar, Self
 
 from ledgerd.synced import replace_file
 from ledgerd_client.core.errors import LedgerError
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 
 
-class _Result:
-    """A dataclass of str and int that is kept as JSON in a node's data directory."""
+class _Result(JsonFile):
+    """A file in a node's data directory."""
 
     __slots__ = ()
     FILE: ClassVar[str]
-    FORMAT: ClassVar[str]
 
     def write(self, data: Path) -> None:
         """Put it into a node's data directory, durably; raises StoreError."""
-        replace_file(data / self.FILE, format_json(self.FORMAT, self))  # type: ignore[arg-type] # each is a dataclass
+        replace_file(data / self.FILE, self.format())
 
     @classmethod
     def read(cls, data: Path) -> Self | None:
         """The one in a node's data directory; None where there is none that can be read."""
         try:
-            return parse_json(cls.FORMAT, cls, (data / cls.FILE).read_bytes())  # type: ignore[type-var] # as above
+            return cls.parse((data / cls.FILE).read_bytes())
         except (OSError, LedgerError):
             return None
 
