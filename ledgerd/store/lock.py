@@ -28,8 +28,8 @@ class DirectoryLock:
     The kernel keeps it (flock on `serve.lock`) and drops it however the process ends, kill -9
     included, so a file left behind means nothing. Given to a process that is being spawned, it is
     held until both have ended: a commit that outlives its node keeps the next one waiting.
-    Entering raises NotReadyError "ALREADY_SERVED", naming the holder's process id, or StoreError:
-    DATA_EXPOSED, or when the directory cannot be locked at all.
+    Entering raises NotReadyError "ALREADY_SERVED", naming the holder's process id, or the one that
+    ended without it getting free, or StoreError: DATA_EXPOSED, or when it cannot be locked at all.
     """
 
     def __init__(self, directory: Path, descriptor: int = -1) -> None:
@@ -169,8 +169,15 @@ def _holder(path: Path) -> str:
 
 
 def _held(path: Path) -> NotReadyError:
+    holder = _holder(path)
+    if _lives(holder):
+        return NotReadyError(
+            f"{path.parent} is already served by process {holder}",
+            reason="ALREADY_SERVED",
+            action="stop that process first, or give this one a directory of its own",
+        )
     return NotReadyError(
-        f"{path.parent} is already served by process {_holder(path)}",
+        f"process {holder}, which served {path.parent}, has ended, and another one holds {path}",
         reason="ALREADY_SERVED",
-        action="stop that process first, or give this one a directory of its own",
+        action="let it end its commit, or stop it: `lslocks` names it",
     )

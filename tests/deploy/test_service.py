@@ -12,6 +12,11 @@ pytestmark = [
 ]
 
 
+LOCK = "/var/lib/ledgerd/data/serve.lock"
+# As a node does: whoever holds it says its number in it.
+LOCKED = f"exec 9<>{LOCK}; flock 9; echo -n $$ >&9; exec sleep infinity"
+
+
 class TestStart:
     def test_it_is_active_once_it_answers(self, service: Systemd) -> None:
         assert show(service, "StatusText").startswith(f"{ORIGIN}: takes appends; ")
@@ -37,6 +42,22 @@ class TestRestart:
         hung = show(service, "MainPID")
         service.run("kill", "-STOP", hung)
         wait_restarted(service, hung)
+
+    def test_while_another_process_has_its_data_it_is_tried_again(self, service: Systemd) -> None:
+        """Each start ends with 1; the first one after that process has ended goes well."""
+        drop_in(service, "[Service]\nRestartSec=100ms\n")
+        service.run("systemctl", "stop", "ledgerd")
+        service.run("systemd-run", "--unit=other", "bash", "-ec", LOCKED)
+        service.wait_until("bash", "-c", f"flock -n {LOCK} true || echo locked", gives="locked")
+        service.run("systemctl", "start", "ledgerd", code=1)
+        service.wait_until(
+            "bash", "-c", "(($(systemctl show -P NRestarts ledgerd) > 0)) && echo yes", gives="yes"
+        )
+        said = service.run("journalctl", "-u", "ledgerd", "-o", "cat", "-n", "20")
+        service.run("systemctl", "stop", "other")
+        service.wait_until("systemctl", "is-active", "ledgerd", gives="active")
+        assert "(ALREADY_SERVED)" in said
+        assert "status=1/FAILURE" in said
 
     def test_with_a_wrong_configuration_it_is_not_tried_again(self, service: Systemd) -> None:
         service.run("systemctl", "stop", "ledgerd")

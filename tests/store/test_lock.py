@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,21 @@ class TestDirectoryLock:
             DirectoryLock(tmp_path),
         ):
             pass
+
+    def test_a_holder_that_is_gone_is_not_told_to_hold_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it left holds the lock still: whose number is not in the file."""
+        monkeypatch.setattr("ledgerd.store.lock._PATIENCE_S", 0.0)
+        with subprocess.Popen(["true"]) as dead:
+            pass
+        with started(HOLDING, tmp_path):
+            (tmp_path / "serve.lock").write_text(str(dead.pid))
+            with (
+                pytest.raises(NotReadyError, match=f"process {dead.pid}, .* has ended"),
+                DirectoryLock(tmp_path),
+            ):
+                pass
 
     def test_a_refused_process_does_not_disturb_the_holder(self, tmp_path: Path) -> None:
         with started(HOLDING, tmp_path) as process:
