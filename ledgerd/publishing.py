@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -229,15 +229,12 @@ def _directory(out: Path) -> Iterator[None]:
     """The directory, there and held by this process alone; its errors as ours."""
     try:
         out.mkdir(exist_ok=True)
-        with ExitStack() as held:
-            try:
-                held.enter_context(hold(out, alone=True))
-            except NotReadyError as error:
-                raise NotReadyError(
-                    f"another process publishes into {out}",
-                    reason="ALREADY_SERVED",
-                    action="let one process publish into a directory",
-                ) from error
+        busy = NotReadyError(
+            f"another process publishes into {out}",
+            reason="ALREADY_SERVED",
+            action="let one process publish into a directory",
+        )
+        with hold(out, alone=True, busy=busy):
             yield
     except OSError as error:
         raise StoreError(

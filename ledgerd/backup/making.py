@@ -259,15 +259,12 @@ def _directory(to: Path) -> Iterator[None]:
     """The directory, there and held by this process alone; its errors as ours."""
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with ExitStack() as held:
-            try:
-                held.enter_context(hold(to, alone=True))
-            except NotReadyError as error:
-                raise NotReadyError(
-                    f"another process backs up into {to}",
-                    reason="ALREADY_SERVED",
-                    action="let one end before the next begins",
-                ) from error
+        busy = NotReadyError(
+            f"another process backs up into {to}",
+            reason="ALREADY_SERVED",
+            action="let one end before the next begins",
+        )
+        with hold(to, alone=True, busy=busy):
             yield
     except OSError as error:
         raise StoreError(

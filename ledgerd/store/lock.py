@@ -62,19 +62,22 @@ class DirectoryLock:
 
 
 @contextmanager
-def hold(directory: Path, *, alone: bool = False) -> Iterator[None]:
+def hold(
+    directory: Path, *, alone: bool = False, busy: NotReadyError | None = None
+) -> Iterator[None]:
     """
     Hold of a store's directory while the block lasts: alone, or beside all who don't want it alone.
 
     It is of the directory itself, by whatever path it is reached, and leaves no file in it. The
-    kernel drops it however the process ends. Raises NotReadyError ALREADY_SERVED, and OSError.
+    kernel drops it however the process ends. Raises NotReadyError ALREADY_SERVED, or busy, and
+    OSError.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _in_use(directory) from None
+            raise busy or _in_use(directory) from None
         yield
     finally:
         os.close(descriptor)
