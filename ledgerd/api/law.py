@@ -7,35 +7,27 @@ as far as headers tell.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing
 from functools import partial
-from time import monotonic
 
 from ledgerd.api.encode import Views, encode_finding
 from ledgerd.api.errors import Context
-from ledgerd.api.identity import Caller, current_caller
+from ledgerd.api.identity import current_caller
 from ledgerd.api.paging import make_token, read_token, size_of_page
+from ledgerd.api.streams import TAIL_PAGE, Batch, Streams
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.reader import Reader
 from ledgerd_client._proto import body_pb2, service_pb2_grpc
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import encode_message
-from ledgerd_client.core.errors import BusyError, FieldError, LedgerError, TooLargeError
+from ledgerd_client.core.errors import FieldError, LedgerError, TooLargeError
 from ledgerd_client.core.transfer import check_contract_id
 
 # Of one call of Check.
 MAX_BODIES = 100
 MAX_BODIES_BYTES = 1 << 20
-# How long one tail lasts; its caller goes on from where it got to.
-TAIL_S = 300
-_LOOK_EVERY_S = 1.0
-_SIGN_OF_LIFE_S = 10.0
-_TAIL_PAGE = 100
-_TAILS_OF_ONE = 4
 
 
 class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
@@ -46,12 +38,11 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
         self._checker = checker
         self._views = views
         self._in_thread = in_thread
-        self._tails: Counter[Caller] = Counter()
-        self._stopping = asyncio.Event()
+        self._streams = Streams()
 
     def end_tails(self) -> None:
         """Let the streams that are under way end; none begins after this."""
-        self._stopping.set()
+        self._streams.end()
 
     async def Check(self, request: pb.CheckRequest, context: Context) -> pb.CheckResponse:
         bodies = list(request.bodies)
@@ -86,35 +77,23 @@ class LawHandlers(service_pb2_grpc.LedgerServiceServicer):
     ) -> AsyncGenerator[pb.TailFindingsResponse, None]:
         """Ends after TAIL_S, and when the node stops."""
         caller = current_caller()
-        if self._tails[caller] >= _TAILS_OF_ONE:
-            raise BusyError("too many tails at once", reason="TOO_MANY_TAILS")
-        self._tails[caller] += 1
-        try:
-            async for reply in self._tail(caller, getattr(request, "from")):
-                yield reply
-        finally:
-            self._tails[caller] -= 1
 
-    async def _tail(
-        self, caller: Caller, start: int
-    ) -> AsyncGenerator[pb.TailFindingsResponse, None]:
-        began = heard = monotonic()
-        while monotonic() < began + TAIL_S and not self._stopping.is_set():
-            page = await self._in_thread(self._reader.new_findings, caller.id, start, _TAIL_PAGE)
-            for found in page.findings:
-                yield pb.TailFindingsResponse(finding=encode_finding(found), size=found.index + 1)
+        async def look(start: int) -> Batch[pb.TailFindingsResponse]:
+            page = await self._in_thread(self._reader.new_findings, caller.id, start, TAIL_PAGE)
+            replies = (
+                pb.TailFindingsResponse(finding=encode_finding(found), size=found.index + 1)
+                for found in page.findings
+            )
             start = max(start, page.size) if page.next is None else page.next
-            if page.findings:
-                heard = monotonic()
-            elif monotonic() >= heard + _SIGN_OF_LIFE_S:
-                heard = monotonic()
-                yield pb.TailFindingsResponse(size=start)
-            if page.next is None:
-                await self._rest()
+            return Batch(replies, start, page.next is not None)
 
-    async def _rest(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)
+        tail = self._streams.tail(
+            look, getattr(request, "from"), lambda size: pb.TailFindingsResponse(size=size)
+        )
+        with self._streams.one(caller):
+            async with aclosing(tail):
+                async for reply in tail:
+                    yield reply
 
     def _view_contract(self, institution: str, contract_id: str) -> pb.GetContractResponse:
         answer = self._reader.contract(institution, contract_id)

@@ -6,12 +6,9 @@ Before each batch the grant is looked at anew: when it ends, so does the stream.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from time import monotonic
-from typing import Final
 
 from google.protobuf.message import Message
 
@@ -22,21 +19,11 @@ from ledgerd.api.errors import Context
 from ledgerd.api.following import newest_from, source_of
 from ledgerd.api.identity import Caller, current_caller
 from ledgerd.api.peer import STREAM_S
+from ledgerd.api.streams import TAIL_PAGE, Batch, Streams
 from ledgerd.ledger.answers import Asked, EntryPage, Part
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto import service_pb2_grpc
-from ledgerd_client.core.errors import (
-    BusyError,
-    FieldError,
-    UnavailableError,
-)
-
-# How long one tail lasts; its caller goes on from where it got to.
-TAIL_S: Final = 300
-_LOOK_EVERY_S: Final = 1.0
-_SIGN_OF_LIFE_S: Final = 10.0
-_TAIL_PAGE: Final = 100
-_STREAMS_OF_ONE: Final = 4
+from ledgerd_client.core.errors import FieldError, UnavailableError
 
 
 class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
@@ -44,12 +31,11 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._streams: Counter[Caller] = Counter()
-        self._stopping = asyncio.Event()
+        self._streams = Streams()
 
     def end_tails(self) -> None:
         """Let the streams that are under way end; none begins after this."""
-        self._stopping.set()
+        self._streams.end()
 
     # -- what all methods share -------------------------------------------------------------
 
@@ -78,38 +64,36 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
         parts = read_parts(request.parts)
         if Part.PROOF in parts:
             raise FieldError("a tail has no proofs: there is no checkpoint that it is as of")
-        with self._one_stream(caller):
+        with self._streams.one(caller):
             asker = self.asker(caller)
             asked = self.read(request.query, asker)
             at = await self._desk.settle(b"")
             start = (await self._desk.in_thread(self._desk.answers.search, asked, at.size)).first
             await self.record(asker, "Tail", request, at.size)
-            async for reply in self._tail(caller, request.query, start, parts):
-                yield reply
+            async with aclosing(self._tail(caller, request.query, start, parts)) as tail:
+                async for reply in tail:
+                    yield reply
 
-    async def _tail(
+    def _tail(
         self, caller: Caller, query: pb.Query, start: int, parts: frozenset[Part]
-    ) -> AsyncIterator[pb.TailResponse]:
-        began = heard = monotonic()
-        while monotonic() < began + TAIL_S and not self._stopping.is_set():
+    ) -> AsyncGenerator[pb.TailResponse, None]:
+        async def look(start: int) -> Batch[pb.TailResponse]:
             asked = self.read(query, self.asker(caller))
             size, page = await self._desk.in_thread(self._batch, asked, start, parts)
-            for found in page.entries:
-                yield pb.TailResponse(entry=encode_entry(found), size=found.index + 1)
+            replies = (
+                pb.TailResponse(entry=encode_entry(found), size=found.index + 1)
+                for found in page.entries
+            )
             start = size if page.next is None else page.next
-            if page.entries:
-                heard = monotonic()
-            elif monotonic() >= heard + _SIGN_OF_LIFE_S:
-                heard = monotonic()
-                yield pb.TailResponse(size=start)
-            if page.next is None:
-                await self._rest()
+            return Batch(replies, start, page.next is not None)
+
+        return self._streams.tail(look, start, lambda size: pb.TailResponse(size=size))
 
     def _batch(self, asked: Asked, start: int, parts: frozenset[Part]) -> tuple[int, EntryPage]:
         answers = self._desk.answers
         size = answers.settle(b"").size
         search = answers.search(asked._replace(first=start), size)
-        return size, answers.page(search, None, _TAIL_PAGE, parts)
+        return size, answers.page(search, None, TAIL_PAGE, parts)
 
     async def Follow(
         self, request: pb.FollowRequest, context: Context
@@ -117,7 +101,7 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
         """Ends at the newest checkpoint, and after STREAM_S."""
         caller, desk = current_caller(), self._desk
         source = source_of(desk, request.origin)
-        with self._one_stream(caller):
+        with self._streams.one(caller):
             until = monotonic() + STREAM_S
             size, note = await newest_from(desk, source, request.start)
             if await desk.in_thread(source.has_news, request.start, size):
@@ -126,7 +110,7 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
                 await self.record(self.asker(caller), "Follow", whole, size)
             start = request.start
             yield pb.FollowResponse(checkpoint=note, first=start)
-            while start < size and not self._stopping.is_set():
+            while start < size and not self._streams.ending:
                 clauses = tuple(grant_clauses(self.asker(caller)))
                 entries = await desk.in_thread(source.page, start, size, clauses)
                 yield pb.FollowResponse(first=start, entries=entries)
@@ -136,19 +120,3 @@ class StreamHandlers(service_pb2_grpc.RegulatorServiceServicer):
                         "the stream has lasted long enough; go on in another",
                         reason="STREAM_TOO_LONG",
                     )
-
-    # -- how they are kept within bounds ----------------------------------------------------
-
-    @contextmanager
-    def _one_stream(self, caller: Caller) -> Iterator[None]:
-        if self._streams[caller] >= _STREAMS_OF_ONE:
-            raise BusyError("too many streams at once", reason="TOO_MANY_TAILS")
-        self._streams[caller] += 1
-        try:
-            yield
-        finally:
-            self._streams[caller] -= 1
-
-    async def _rest(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), _LOOK_EVERY_S)

@@ -8,7 +8,7 @@ import pytest
 from api.office import CAC, Office
 from ledger.world import World
 
-from ledgerd.api import tailing
+from ledgerd.api import streams
 from ledgerd.projections.erased import ErasedBody, erase
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
@@ -28,8 +28,8 @@ from ledgerd_client.core.supervision import KIND_NUMBERS as KINDS
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for news all the time, and not for ever."""
-    monkeypatch.setattr(tailing, "_LOOK_EVERY_S", 0.001)
-    monkeypatch.setattr(tailing, "TAIL_S", 10)
+    monkeypatch.setattr(streams, "_LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(streams, "TAIL_S", 10)
 
 
 @pytest.fixture
@@ -112,20 +112,20 @@ class TestATail:
     async def test_shows_signs_of_life_with_the_size_looked_through(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tailing, "_SIGN_OF_LIFE_S", 0.0)
+        monkeypatch.setattr(streams, "_SIGN_OF_LIFE_S", 0.0)
         reply = await anext(office.tail(kinds=[KINDS["loss"]]))
         assert (reply.HasField("entry"), reply.size) == (False, office.node.size)
 
     async def test_ends_after_a_while(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tailing, "TAIL_S", 0.05)
+        monkeypatch.setattr(streams, "TAIL_S", 0.05)
         assert [r.entry.index async for r in office.tail()] == list(range(office.node.size))
 
     async def test_is_gone_on_with_where_it_ended(
         self, world: World, office: Office, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tailing, "TAIL_S", 0.05)
+        monkeypatch.setattr(streams, "TAIL_S", 0.05)
         sizes = [reply.size async for reply in office.tail()]
         index = world.mainland.place(world.transfer())
         assert await take(office.tail(first=sizes[-1]), 1) == [index]

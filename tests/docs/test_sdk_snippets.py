@@ -43,7 +43,7 @@ REASON = re.compile(r'(?m)(?:\breason=|\bdefault_reason = |^_?[A-Z_]+ = )"([A-Z]
 TOOLS = {"approval", "authority", "enrolment", "erasing", "export", "pki", "tls_authority"}
 NODE = (
     "api/errors", "api/identity", "api/law", "api/ledger", "api/encode", "api/roles",
-    "ledger/reader", "ledger/sequencer", "ledger/standing",
+    "api/streams", "ledger/reader", "ledger/sequencer", "ledger/standing",
 )  # fmt: skip
 # Given for files that tools make, for key events, which are told as NOT_TRUSTED, and for proofs
 # beyond the end, which the SDK does not ask for; and to regulators (regulators.md), and operators.
