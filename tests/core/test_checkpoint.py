@@ -101,6 +101,7 @@ class TestText:
         "nothing": "",
         "no last newline": TEXT[:-1],
         "an extension line": f"{TEXT}extension\n",
+        "an extension line without its newline": f"{TEXT}extension",
         "an empty line": f"{TEXT}\n",
         "an empty first line": f"\n{TEXT}",
         "carriage returns": TEXT.replace("\n", "\r\n"),

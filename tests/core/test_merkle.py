@@ -283,6 +283,11 @@ class TestEveryTreeUpTo64Leaves:
         with pytest.raises(ProofError):
             merkle.root_before(index, size, [bytes(32)])
 
+    def test_before_the_place_after_the_last_leaf_is_no_root(self) -> None:
+        # As many hashes as the way up from there would have in a tree that goes on.
+        with pytest.raises(ProofError):
+            merkle.root_before(2, 2, [bytes(32)] * 2)
+
     @pytest.mark.parametrize("proof", [[], [bytes(32)] * 3, [bytes(31), bytes(33)]])
     def test_a_proof_of_another_form_tells_no_root(self, proof: list[bytes]) -> None:
         with pytest.raises(ProofError):
@@ -489,6 +494,12 @@ class TestAbsurdSizes:
 
     @pytest.mark.parametrize("size", HUGE[:4])
     @pytest.mark.parametrize("back", [1, 2, 2**40])
+    def test_an_inclusion_proof_tells_the_root_before_it(self, size: int, back: int) -> None:
+        proof = merkle.inclusion_proof(self.node, size - back, size)
+        assert merkle.root_before(size - back, size, proof) == merkle.root(self.node, size - back)
+
+    @pytest.mark.parametrize("size", HUGE[:4])
+    @pytest.mark.parametrize("back", [1, 2, 2**40])
     def test_consistency_is_proved_in_a_tree_of_any_u64_size(self, size: int, back: int) -> None:
         old_root, new_root = merkle.root(self.node, size - back), merkle.root(self.node, size)
         proof = merkle.consistency_proof(self.node, size - back, size)
@@ -614,6 +625,18 @@ class TestFlippedBits:
         changed, path = rest[: len(leaves)], rest[len(leaves) :]
         with pytest.raises(ProofError):
             merkle.verify_range(changed, first, size, path, root)
+
+
+class TestBeyondTheLastLeaf:
+    """A log that lies may have any 32 bytes for a leaf's hash, those of a node too."""
+
+    def test_what_hangs_below_a_leaf_is_not_in_the_tree(self) -> None:
+        first, hidden = LEAVES[:2], LEAVES[2:4]
+        root = node_hash(node_hash(*first), node_hash(*hidden))
+        # A tree of three leaves, the last of which is the hash over two others.
+        merkle.verify_inclusion(node_hash(*hidden), 2, 3, [node_hash(*first)], root)
+        with pytest.raises(ProofError):
+            merkle.verify_inclusion(hidden[1], 3, 3, [hidden[0], node_hash(*first)], root)
 
 
 class TestMovedBytes:

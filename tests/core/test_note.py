@@ -25,7 +25,6 @@ from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.note import (
     COSIGNATURE_V1,
     ED25519,
-    MAX_NOTE_SIZE,
     Note,
     Signature,
     Signer,
@@ -43,6 +42,8 @@ WITNESS_KEYS = VECTORS["policy_file"]["witness_ed25519_test_keys"]
 GOOD_VKEY = NOTES["cases"][1]["vkey"]
 
 TEXT = "log.example\nsome text\n"
+# In bytes: more is no note, to be read or written.
+LARGEST = 65_536
 
 
 def signer(name: str = "log.example", algorithm: int = ED25519) -> Signer:
@@ -199,6 +200,7 @@ class TestParsing:
         "no signatures": "a\n\n",
         "no empty line": f"a\n{LINE}",
         "no text": f"\n{LINE}",
+        "signatures alone": LINE,
         "line cut short": f"a\n\n{LINE[:-1]}",
         "line after the signatures": f"a\n\n{LINE}b\n",
         "carriage return": f"a\r\n\n{LINE}",
@@ -239,11 +241,11 @@ class TestParsing:
             parse_note(f"a\n\n{self.LINE * 101}".encode())
 
     def test_64_kib_are_read(self) -> None:
-        text = "a" * (MAX_NOTE_SIZE - len(f"\n\n{self.LINE}".encode()))
+        text = "a" * (LARGEST - len(f"\n\n{self.LINE}".encode()))
         assert parse_note(f"{text}\n\n{self.LINE}".encode()).text == text + "\n"
 
     def test_a_byte_more_is_refused(self) -> None:
-        text = "a" * (MAX_NOTE_SIZE + 1 - len(f"\n\n{self.LINE}".encode()))
+        text = "a" * (LARGEST + 1 - len(f"\n\n{self.LINE}".encode()))
         with pytest.raises(TooLargeError):
             parse_note(f"{text}\n\n{self.LINE}".encode())
 
@@ -269,7 +271,7 @@ class TestSignatureLines:
 
     def test_too_long_a_text_is_refused(self) -> None:
         with pytest.raises(TooLargeError):
-            parse_signature_lines(f"\u2014 x {'MTIz' * (MAX_NOTE_SIZE // 4)}\n")
+            parse_signature_lines(f"\u2014 x {'MTIz' * (LARGEST // 4)}\n")
 
 
 class TestValues:
@@ -292,7 +294,7 @@ class TestValues:
 
     def test_note_too_large_to_be_read_is_not_written(self) -> None:
         with pytest.raises(TooLargeError):
-            note_by(self.LINE, text="a" * MAX_NOTE_SIZE + "\n").format()
+            note_by(self.LINE, text="a" * LARGEST + "\n").format()
 
     @pytest.mark.parametrize(
         ("name", "key_id", "signature"),
