@@ -40,7 +40,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # ships no t
 
     def tell(self, troubles: Iterable[Trouble]) -> None:
         """Take over how the parts do."""
-        hurt = {trouble.part for trouble in troubles}
+        hurt = {part for trouble in troubles for part in trouble.parts}
         told = {part: part not in hurt for part in PARTS} | {"": not hurt & _WHOLE}
         if self._stopping or told.items() <= self._serving.items():
             return

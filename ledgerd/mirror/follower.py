@@ -123,13 +123,15 @@ class Follower:
 
         Raises VerificationError for what is not as it should be: what came before it is kept, and
         the Head stays where the last root came out. Raises UnavailableError and RefusedError as the
-        node does, InputError GRANT_TOO_NARROW; the next step then goes on from here.
+        node does, InputError GRANT_TOO_NARROW, and BusyError DISK_FULL, before it asks for anything
+        if it can; the next step then goes on from here.
         """
         await self._come_up()
         while self._awaits:
             await self._come_up()
 
     async def _come_up(self) -> None:
+        self._store.check_room()
         request = pb.FollowRequest(start=self._held.size)
         async with aclosing(self._way.follow(request)) as stream:
             target = self._target(await self._newest(stream))
@@ -222,7 +224,8 @@ class Follower:
         """In the writing thread: verify, apply and commit."""
         verifier, self._verifier = self._verifier or self._load(), None
         first = verifier.replay.size
-        with self._store.log.write() as transaction:
+        size = sum(len(given.header) + len(given.body) for given in batch)
+        with self._store.write(size) as transaction:
             rows = [(u64(index), given) for index, given in enumerate(batch, first)]
             transaction.put_many(Table.HEADERS, ((key, given.header) for key, given in rows))
             transaction.put_many(
@@ -249,7 +252,7 @@ class Follower:
     def _reach(self, target: Known) -> None:
         """In the writing thread: compare with the checkpoint that it should have come to."""
         self._verifier = verifier = self._verifier or self._load()
-        with self._store.log.write() as transaction:
+        with self._store.write() as transaction:
             head, anchored = self._arrive(transaction, verifier, self._held, target)
         self.head, self._anchored = head, anchored
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.ledger.head import FOLLOWS_KEY, Head, follows_another
-from ledgerd.peer.store import PeerStore
+from ledgerd.peer.store import PeerStore, disk_full
 from ledgerd.projections.registry import key_entries
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.lmdb import LmdbStore
@@ -43,17 +44,40 @@ class MirrorStore:
     WRONG_ORIGIN for a directory that holds another log.
     """
 
-    def __init__(self, directory: Path, origin: str, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        origin: str,
+        random: Callable[[int], bytes],
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> None:
+        """reserve_bytes are kept free on the disk, by what either store takes in."""
         with ExitStack() as stack:
             _make_directory(directory)
             stack.enter_context(DirectoryLock(directory))
             self.log = stack.enter_context(closing(_open(directory / "store", random)))
             self._check_origin(directory, origin)
             self._check_follows(directory)
-            peer = PeerStore(_open(directory / "peer", random))
+            peer = PeerStore(_open(directory / "peer", random), reserve_bytes=reserve_bytes)
             self.peer = stack.enter_context(closing(peer))
             self._stack = stack.pop_all()
         self.origin = origin
+        self._reserve = reserve_bytes
+
+    def check_room(self, size: int = 0) -> None:
+        """See that so many bytes can be added; raises BusyError DISK_FULL, and it passes."""
+        free = self.log.free_bytes()
+        if free < self._reserve + size:
+            raise disk_full(free)
+
+    @contextmanager
+    def write(self, size: int = 0) -> Iterator[Transaction]:
+        """As Store.write, of the log, for so many bytes of entries; raises as check_room does."""
+        # Before it: in a commit, a full disk ends the process.
+        self.check_room(size)
+        with self.log.write() as transaction:
+            yield transaction
 
     def held(self, snapshot: Snapshot) -> Head:
         """How far the log is held, verified but for the root; without a checkpoint."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ledgerd.observe.vitals import OPEN, CertificateEnd, Vitals
 from ledgerd.peer.replay import PEER_CLOCK_AHEAD
+from ledgerd.peer.store import REPLICA_RESERVES
 
 # What a trouble keeps from working: parts that a health check may ask for.
 APPEND: Final = "append"
@@ -47,6 +48,11 @@ class Trouble(NamedTuple):
     says: str
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What it hurts: a disk without room for records has none for the peer's log."""
+        return (self.part, PEER) if self.code == "DISK_FULL" else (self.part,)
+
+    @property
     def do(self) -> str:
         """What to do first; the runbook has the rest."""
         return _DO[self.code]
@@ -59,14 +65,14 @@ _DO: Final[Mapping[str, str]] = MappingProxyType(
         "APPENDS_REFUSED": "reach the peer, or carry a file to it; see that data can be written",
         "STANDBY_AWAY": "see the standby's systemctl status; start it, or promote it if it is time",
         "STANDBY_BEHIND": "see the standby's systemctl status, its disk and the network to it",
-        "DISK_FULL": "make room beside data: appends go on by themselves",
+        "DISK_FULL": "make room beside data: what waits for it goes on by itself",
         "STALLED": "look at the disk and its log; the watchdog ends the node",
         "CLOCK_JUMPED": "see that the clock is right and NTP does not step; tell the authority",
         "EVIDENCE": "copy it to both authorities (ledgerctl evidence get), call the other operator",
         "PEER_DISAGREES": "not the network: see ledgerctl evidence list here and there, call the"
         " other operator",
         "COSIGNER_SPENT": "have the authority rotate it (ledgerd rotate --key cosigner)",
-        "REPLICA_FULL": "make room; or raise limits.replica_quota_bytes, and restart the node",
+        "REPLICA_FULL": "raise limits.replica_quota_bytes, and restart the node",
         "PEER_SILENT": "see network and monitor_failed, or carry a file; call the other operator",
         "NOT_COSIGNED": "see submit_failed, or carry files; call the other operator; back up",
         "ANCHOR_LATE": "see the peer's troubles first, then timing.anchor_interval_s",
@@ -115,8 +121,11 @@ def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
         yield Trouble("PEER_DISAGREES", PEER, f"what the nodes show does not go together{why}")
     if vitals.spent:
         yield Trouble("COSIGNER_SPENT", PEER, "this node cosigns nothing more with its key")
+    if vitals.disk_reserve <= vitals.disk_free < REPLICA_RESERVES * vitals.disk_reserve:
+        few = f"{vitals.disk_free} bytes are free"
+        yield Trouble("DISK_FULL", PEER, f"{few}: the peer's log is not followed any more")
     if vitals.replica_full:
-        yield Trouble("REPLICA_FULL", PEER, "there is no room for more of the peer's headers")
+        yield Trouble("REPLICA_FULL", PEER, "the peer's headers have filled their quota")
     silent = (vitals.at - vitals.fetched_at) / _SECOND
     # No outage that may end by itself: a clock is wrong, here or there.
     away = silent > PEER_SILENT_S or vitals.failing == PEER_CLOCK_AHEAD
@@ -145,7 +154,8 @@ def _of_later(vitals: Vitals) -> Iterator[Trouble]:
         yield Trouble("ANCHOR_LATE", "", f"a deadline passed {late}, and no anchor has judged it")
     for end in vitals.certificates:
         yield from _of_certificate(end, (end.at - vitals.at) / _SECOND)
-    if vitals.disk_reserve <= vitals.disk_free < _LOW * vitals.disk_reserve:
+    full, low = (times * vitals.disk_reserve for times in (REPLICA_RESERVES, _LOW))
+    if full <= vitals.disk_free < low:
         yield Trouble("DISK_LOW", "", f"{vitals.disk_free} bytes are free")
     # Of a node that never was, the alerts say it: a new one, or a trial, need not be.
     if vitals.backed_up_at and vitals.at - vitals.backed_up_at > BACKUP_OLD_S * _SECOND:

@@ -70,6 +70,7 @@ class Vitals:
     # Rounds that failed since the start, and why the newest one did: "" if it went well.
     failures: int
     failing: str
+    # Of its quota; of the disk, disk_free says it.
     replica_full: bool
     latched: bool
     # The cosigner key signs nothing more.

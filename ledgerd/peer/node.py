@@ -25,7 +25,7 @@ from ledgerd.peer.ports import PeerClient, Standing
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.rounds import Rounds
 from ledgerd.peer.spent import Spent, spent_error
-from ledgerd.peer.store import PeerStore
+from ledgerd.peer.store import REPLICA_FULL, PeerStore
 from ledgerd.peer.submit import OwnCosigned, Submitter
 from ledgerd.peer.witness import Witness
 from ledgerd.store.base import Room
@@ -186,13 +186,14 @@ class PeerSide:
     def status(self) -> PeerStatus:
         """At this moment, in any thread."""
         verified, rounds = self.replica.verified, (self._following, self._submitting)
+        full = self._store.full
         return PeerStatus(
             shown_size=self.monitor.shown_size,
             replayed_size=self.replica.verified_size,
             cosigned_size=self.witness.cosigned_size,
             own_cosigned_size=self.own_cosigned.size,
             fetched_at=verified.fetched_at if verified else 0,
-            replica_full=self._store.full,
+            replica_full=full is not None and full.reason == REPLICA_FULL,
             latched=self.accusations.latched,
             spent=self._spent.key() == self._cosigner.verifier.public,
             failures=sum(one.failures for one in rounds),

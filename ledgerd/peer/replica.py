@@ -28,7 +28,6 @@ from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.chain import SignatureCheck
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
-    BusyError,
     ChainError,
     InputError,
     RefusedError,
@@ -288,12 +287,8 @@ class Replica:
             return PageReplay.load(snapshot, self.origin, self._authority)
 
     def _commit(self, replay: PageReplay, staged: Staged) -> None:
-        if self._store.full:
-            raise BusyError(
-                "the replica has used up its quota, or the disk is nearly full",
-                reason="REPLICA_FULL",
-                action="make room on the disk; a node's quota is limits.replica_quota_bytes",
-            )
+        if (full := self._store.full) is not None:
+            raise full
         head = Head(staged.end, staged.last_time, staged.last_leaf, self._head.checkpoint)
         with self._store.write() as transaction:
             replay.put(transaction, staged)

@@ -12,13 +12,16 @@ from typing import Final, Self, TypeVar, TypeVarTuple, Unpack
 from ledgerd.ledger.committer import RESERVE_BYTES
 from ledgerd.store.base import COMMIT_FAILED, Snapshot, Store, Transaction
 from ledgerd.store.lmdb import LmdbStore
-from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.errors import BusyError, StoreError
 
 Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
 
 # More than any page of headers takes, copied tree pages included: it must not fill up in a commit.
 _LEAST_RESERVE: Final = 16 << 20
+# Of the ledger's reserve, so much is kept free by the replica: on a disk of both it stops first.
+REPLICA_RESERVES: Final = 2
+REPLICA_FULL: Final = "REPLICA_FULL"
 
 
 class PeerStore:
@@ -68,7 +71,7 @@ class PeerStore:
                 raise
             store = LmdbStore.create(path, instance=random(16), map_size=quota)
             is_new = True
-        reserve = max(2 * ledger_reserve, _LEAST_RESERVE)
+        reserve = max(REPLICA_RESERVES * ledger_reserve, _LEAST_RESERVE)
         made = cls(store, reserve_bytes=min(reserve, quota // 4), on_fatal=on_fatal)
         made.is_new = is_new
         return made
@@ -83,8 +86,19 @@ class PeerStore:
         return self._store.instance
 
     @property
-    def full(self) -> bool:
-        return self._store.free_bytes() < self._reserve
+    def full(self) -> BusyError | None:
+        """Why the replica grows no more: DISK_FULL or, of the quota, REPLICA_FULL; None: it may."""
+        free = self._store.free_bytes()
+        if free >= self._reserve:
+            return None
+        room = self._store.room()
+        if room.limit - room.used - room.free >= self._reserve:
+            return disk_full(free)
+        return BusyError(
+            "the replica has used up its quota",
+            reason=REPLICA_FULL,
+            action="raise limits.replica_quota_bytes, and restart the node",
+        )
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         return self._store.snapshot()
@@ -111,3 +125,12 @@ class PeerStore:
         """Finish what the thread was given, and close the store."""
         self._writer.shutdown()
         self._store.close()
+
+
+def disk_full(free: int) -> BusyError:
+    """What is said of a disk that has so many bytes free, and takes in no more of a log."""
+    return BusyError(
+        f"{free} bytes are free on the disk, too little to follow a log",
+        reason="DISK_FULL",
+        action="make room on this machine's disk: it goes on by itself",
+    )

@@ -51,8 +51,8 @@ async def stand_by(
     Follow the node at standby.primary until cancelled, or until in step with it, `once`.
 
     What it says that it holds is on the disk, verified, under the node's signed checkpoint. say is
-    told what keeps it from following, once for each reason; the service manager, how it gets on. A
-    certificate that is replaced is taken within seconds.
+    told what keeps it from following, a full disk among it, once for each reason; the service
+    manager, how it gets on. A certificate that is replaced is taken within seconds.
 
     Raises InputError for files and settings, LOG_KEY_HERE among them; VerificationError for what
     does not verify; StoreError; NotReadyError ALREADY_SERVED or PROMOTION_BEGUN.
@@ -67,8 +67,10 @@ async def stand_by(
             action="give its host:port as standby.primary",
         )
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(closing(MirrorStore(config.data, config.origin, os.urandom)))
-
+        reserve = config.limits.reserve_bytes
+        store = stack.enter_context(
+            closing(MirrorStore(config.data, config.origin, os.urandom, reserve_bytes=reserve))
+        )
         store.check_not_promoted()
         check_log_key_elsewhere(config, store, trust)
         workers = Workers(config.limits.workers)

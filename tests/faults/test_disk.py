@@ -1,11 +1,15 @@
-"""P1: a disk that has no room, before a commit and in one, and one that fails after it said yes."""
+"""
+P1: a disk that has no room, before a commit and in one, and one that fails after it said yes.
+
+The standby's, too: it goes on by itself, as the node does.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from border import PATIENCE
 from faults.disks import Mount, moved_to, needs_mounts
 from faults.trial import Trial
 from institutions import until
+from standbys import Standby
 
 pytestmark = [pytest.mark.timeout(300), needs_mounts]
 
@@ -51,6 +56,30 @@ def test_the_disk_is_full(trial: Trial) -> None:
                 assert trial.node.process.poll() is None
             trial.loader.finish()
             trial.again(f"{left} bytes left")
+        trial.finish()
+
+
+def test_the_disk_of_the_standby_is_full(tmp_path: Path) -> None:
+    """It stops following and says so; the node misses it, and with room it goes on by itself."""
+    with ExitStack() as stack:
+        trial = stack.enter_context(Trial(tmp_path))
+        keep_free(trial, 4 * MIB)
+        standby = Standby.make(trial.border, tmp_path / "standby", wait=True)
+        data = standby.node.config.parent / "data"
+        data.mkdir(mode=0o700)
+        stack.enter_context(moved_to(data, "-t", "tmpfs", "-o", "size=64M,mode=0700", "tmpfs"))
+        stack.enter_context(closing(standby.node))
+        standby.node.launch()
+        trial.border.start()
+        standby.node.wait_for("READY=1")
+        assert standby.node.process is not None
+        for times, left in enumerate((2 * MIB, 0), 1):
+            with filled(data, left):
+                until(trial.is_batch_lost, bool)
+                until(standby.node.tail, lambda said, n=times: said.count("(DISK_FULL)") == n)
+                assert standby.node.process.poll() is None
+            trial.loader.finish()
+        assert standby.node.stop() == 0
         trial.finish()
 
 

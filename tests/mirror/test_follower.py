@@ -24,6 +24,7 @@ from ledgerd_client.core.checkpoint import (
 )
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
+    BusyError,
     ForbiddenError,
     ForkError,
     InputError,
@@ -502,6 +503,39 @@ class TestErasure:
         body = law.mainland.reader.entry(erased)[1]
         mirror.served.change = change_entry(erased, remains=remains_of(body), erased_by=1, body=b"")
         assert isinstance(await error_of(mirror), AuditError)
+
+
+class TestAFullDisk:
+    """It is noticed before a commit: in one it is the end of the process."""
+
+    async def test_is_told_before_anything_is_asked_for(self, mirror: Mirror) -> None:
+        """The node then knows that this one does not follow."""
+        async with mirror.open() as (store, follower):
+            store._reserve = 1 << 62
+            with pytest.raises(BusyError) as caught:
+                await follower.step()
+        assert (caught.value.reason, mirror.served.starts) == ("DISK_FULL", [])
+
+    async def test_is_told_when_it_fills_while_entries_come(
+        self, law: LawWorld, mirror: Mirror
+    ) -> None:
+        async with mirror.open() as (store, follower):
+            before = store._reserve
+            mirror.served.meanwhile = lambda: setattr(store, "_reserve", 1 << 62)
+            with pytest.raises(BusyError):
+                await follower.step()
+            assert follower.size == 0
+            store._reserve = before
+            await follower.step()
+            assert differing(rows_of(store.log), law.mainland) == []
+
+    async def test_has_room_for_what_is_committed_at_once_beside_the_reserve(
+        self, mirror: Mirror
+    ) -> None:
+        async with mirror.open() as (store, _):
+            store._reserve = store.log.free_bytes() - (1 << 30)
+            with store.write(), pytest.raises(BusyError):
+                store.check_room(2 << 30)
 
 
 class TestTheGrant:

@@ -68,6 +68,7 @@ TROUBLES: list[tuple[dict[str, Any], str, str]] = [
     ({"standby_away_s": 61, "standby_lag_s": 301}, "STANDBY_AWAY", ""),
     ({"standby_size": 9, "standby_lag_s": 301}, "STANDBY_BEHIND", ""),
     ({"disk_free": RESERVE - 1}, "DISK_FULL", APPEND),
+    ({"disk_free": 2 * RESERVE - 1}, "DISK_FULL", PEER),
     ({"stalled_s": 11}, "STALLED", FRESH),
     ({"recorded_at": NOW + 6 * SECOND}, "CLOCK_JUMPED", FRESH),
     ({"latched": True}, "EVIDENCE", PEER),
@@ -136,6 +137,12 @@ class TestANodeThatIsWell:
     @pytest.mark.parametrize("changes", EDGES, ids=str)
     def test_up_to_the_edge(self, changes: dict[str, Any]) -> None:
         assert troubles(replace(WELL, **changes)) == []
+
+
+class TestADiskWithoutRoomForRecords:
+    def test_has_none_for_the_peers_log(self) -> None:
+        (told,) = troubles(replace(WELL, disk_free=RESERVE - 1))
+        assert set(told.parts) == {APPEND, PEER}
 
 
 class TestEveryCode:

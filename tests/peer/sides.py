@@ -25,7 +25,7 @@ from ledgerd.ledger.writer import Writer
 from ledgerd.peer.node import PeerSide
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.signing import OwnEntries
-from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.base import Room, Snapshot, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
@@ -377,6 +377,9 @@ class FaultyStore:
 
     def free_bytes(self) -> int:
         return 0 if self.full else self.store.free_bytes()
+
+    def room(self) -> Room:
+        return self.store.room()
 
     def close(self) -> None:
         self.store.close()

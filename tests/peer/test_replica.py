@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from builders import HONG_KONG_PLACE, MINUTE, Log, new_body, new_border, new_key
 from peer.conftest import Watch
-from peer.sides import Clock, FakePeer, Side, fork_of
+from peer.sides import Clock, FakePeer, FaultyStore, Side, fork_of
 
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
@@ -514,8 +514,9 @@ class TestQuota:
         watch = Watch(side, peer, border, clock)
         await replayed(watch, entries=20)
         grow(watch, 600)
-        with pytest.raises(BusyError):
+        with pytest.raises(BusyError, match="quota") as caught:
             await side.peer.monitor.step()
+        assert caught.value.reason == "REPLICA_FULL"
         yield watch
         await side.close()
 
@@ -566,3 +567,18 @@ class TestHalves:
         await replayed(watch, entries=1200)
         halves = watch.side.peer.replica.halves(1, 1150, watch.side.log.origin)
         assert [half.header.index for half in halves] == list(range(2, 1150))
+
+
+class TestAFullDisk:
+    """It is called by its own name: what helps is room, not a larger quota."""
+
+    async def test_stops_the_replica(self, watch: Watch) -> None:
+        FaultyStore.under(watch.side).full = True
+        grow(watch, 20)
+        with pytest.raises(BusyError) as caught:
+            await watch.side.peer.monitor.step()
+        assert caught.value.reason == "DISK_FULL"
+
+    async def test_is_no_quota_that_is_used_up(self, watch: Watch) -> None:
+        FaultyStore.under(watch.side).full = True
+        assert not watch.side.peer.status().replica_full
