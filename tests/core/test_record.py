@@ -292,6 +292,25 @@ class TestCommitmentOfAnAck:
             self.facts(border, viewing, outcome=4)
 
 
+class TestTimeOfAnAck:
+    FIVE_MINUTES = 300_000_000
+
+    @pytest.mark.parametrize("outcome", [1, 2, 3])
+    def test_nothing_is_received_after_it_is_acknowledged(
+        self, border: Border, outcome: int
+    ) -> None:
+        received_at = START + self.FIVE_MINUTES + 1
+        ack = border.ack(border.transfer(), outcome=outcome, received_at=received_at)
+        with pytest.raises(FieldError, match="received_at") as refused:
+            read_facts(border.recipient.body(ack=ack))
+        assert refused.value.reason == "NOT_YET"
+
+    @pytest.mark.parametrize("later", [-1, FIVE_MINUTES])
+    def test_clocks_may_be_five_minutes_apart(self, border: Border, later: int) -> None:
+        ack = border.ack(border.transfer(), received_at=START + later)
+        assert read_facts(border.recipient.body(ack=ack))[1].outcome == pb.OUTCOME_ACCEPTED
+
+
 class TestAdmission:
     @pytest.fixture
     def record(self, border: Border) -> SignedRecord:

@@ -93,12 +93,14 @@ UNUSUAL: dict[str, dict[str, Any]] = {
     "a time of the seventies": {"of_body": {"occurred_at": 2**48}},
 }
 
+_BEFORE_NOTICE = {name: TERMS[name] for name in (*list(TERMS)[:13], "notice_version", "exemption")}
 _SWAPPED = {"exporter": TERMS["recipient"], "recipient": TERMS["exporter"]}
 WRONG: dict[str, bytes] = {
     "more new than there are": make(subjects_first_this_year=1201),
     "more sensitive new than there are": make(sensitive_first_this_year=81),
     "more than there can be": make(subjects=MAX_COUNT + 1),
     "more sensitive than there can be": make(sensitive_subjects=MAX_COUNT + 1),
+    "more sensitive new than five bytes hold": make(sensitive_first_this_year=2**36),
     "a time beyond all": make(of_body={"occurred_at": MAX_TIME}),
     "not by the exporter": make(of_body={"author": "uscc.91440300MA5WRONG01"}),
     "of another log": make(of_body={"origin": "gba.example/other"}),
@@ -112,6 +114,11 @@ WRONG: dict[str, bytes] = {
     "terms in another order": around(
         ref.encode("terms", {**TERMS, "notice_version": "", "protections": []})
         + encode_field(17, b"3.1")
+    ),
+    "the notice after its version": around(
+        ref.encode("terms", _BEFORE_NOTICE)
+        + encode_field(16, TERMS["notice_digest"])
+        + encode_field(20, TERMS["transmission"])
     ),
     "a body that goes on": make() + varint(200 << 3) + b"\x01",
     "a length of three bytes": make().replace(b"\x92\x01", b"\x92\x01\x80", 1),
