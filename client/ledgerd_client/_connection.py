@@ -6,22 +6,20 @@ import asyncio
 import os
 import random as random_module
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
+from ledgerd_client._lifetime import Lifetime
 from ledgerd_client._results import NodeInfo
 from ledgerd_client._session import IfUnreachable, Session, Submission, open_session
 from ledgerd_client._time import Time, system_now
 from ledgerd_client._values import to_micros
 from ledgerd_client.config import Settings
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
-from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.transport import Transport
 
 
-class Connection:
+class Connection(Lifetime[Session]):
     """An institution's way to a node, open between `async with` and its end."""
 
     def __init__(
@@ -39,11 +37,10 @@ class Connection:
         transport is the caller's to close; by default gRPC as settings say. now gives µs since the
         epoch, UTC; random, in [0, 1), makes jitter and nothing else.
         """
+        super().__init__()
         self._settings = settings
         self._transport = transport
         self._time = Time(now, sleep, random)
-        self._stack = AsyncExitStack()
-        self._session: Session | None = None
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
@@ -52,17 +49,8 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         session = open_session(self._settings, self._transport, self._time)
-        self._session = await self._stack.enter_async_context(session)
+        self._held = await self._stack.enter_async_context(session)
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._session = None
-        await self._stack.__aexit__(kind, error, traceback)
 
     async def flush(self) -> None:
         """
@@ -84,13 +72,6 @@ class Connection:
     async def info(self) -> NodeInfo:
         """What the node says of itself."""
         return await self._opened().view.info()
-
-    def _opened(self) -> Session:
-        if self._session is None:
-            raise NotReadyError(
-                "the client is not open", reason="CLOSED", action="use it in `async with`"
-            )
-        return self._session
 
     def _how(
         self, occurred_at: datetime | None, caller_ref: str | None, if_unreachable: IfUnreachable

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ledgerd_client._asking import Query
@@ -27,12 +26,13 @@ from ledgerd_client._entries import (
     TransferFile,
     author_of,
 )
+from ledgerd_client._lifetime import Lifetime
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._regulator_view import PAGE, RegulatorView
 from ledgerd_client._results import ContractView, NodeInfo
 from ledgerd_client.config import LOCAL_ENDPOINT, Settings
 from ledgerd_client.core.checkpoint import OpenedCheckpoint
-from ledgerd_client.core.errors import FieldError, NotReadyError
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.receipt import Receipt
@@ -64,7 +64,7 @@ def read_settings(
     return replace(settings, endpoint=endpoint, keys=settings.keys_directory / "mirror")
 
 
-class RegulatorClient:
+class RegulatorClient(Lifetime[RegulatorView]):
     """
     A regulator's way to a node, or to a mirror of it. Belongs to one event loop.
 
@@ -76,10 +76,9 @@ class RegulatorClient:
 
     def __init__(self, settings: Settings, *, ways: Ways | None = None) -> None:
         """Nothing is opened before `async with`. ways are the caller's to close."""
+        super().__init__()
         self._settings = settings
         self._ways = ways
-        self._stack = AsyncExitStack()
-        self._view: RegulatorView | None = None
 
     @classmethod
     def from_file(
@@ -104,18 +103,9 @@ class RegulatorClient:
         settings = self._settings
         trust = settings.read_trust()
         ways = self._ways or self._connect(trust)
-        self._view = RegulatorView(*ways, trust, settings.origin, settings.keys_directory)
-        await self._view.open()
+        self._held = RegulatorView(*ways, trust, settings.origin, settings.keys_directory)
+        await self._held.open()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._view = None
-        await self._stack.__aexit__(kind, error, traceback)
 
     async def entries(
         self, query: Query, *, at: bytes = b"", proof: bool = False, limit: int | None = None
@@ -226,10 +216,3 @@ class RegulatorClient:
         return transport, GrpcRegulatorTransport(
             channel, timeout_s, lambda: transport.known_checkpoint
         )
-
-    def _opened(self) -> RegulatorView:
-        if self._view is None:
-            raise NotReadyError(
-                "the client is not open", reason="CLOSED", action="use it in `async with`"
-            )
-        return self._view
