@@ -100,7 +100,8 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _text(value: object) -> str:
+def json_text(value: object) -> str:
+    """A string of a file; raises TypeError or UnicodeEncodeError for what is none."""
     if not isinstance(value, str):
         raise TypeError
     value.encode()  # JSON can spell half a surrogate pair, which is no text
@@ -114,5 +115,5 @@ def _number(value: object) -> int:
 
 
 _PARSERS: Mapping[str, Callable[[object], object]] = MappingProxyType(
-    {"str": _text, "int": _number, "bytes": lambda value: parse_base64(_text(value))}
+    {"str": json_text, "int": _number, "bytes": lambda value: parse_base64(json_text(value))}
 )

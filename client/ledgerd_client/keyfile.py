@@ -187,7 +187,7 @@ def write_new(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
         except OSError:
             path.unlink()  # half a key would stand in the way of a whole one
             raise
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError:
         raise _is_there(path) from None
     except (OSError, ValueError) as error:  # as in _read
@@ -237,7 +237,8 @@ def _write_durably(descriptor: int, data: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on the disk; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

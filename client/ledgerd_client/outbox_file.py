@@ -20,6 +20,7 @@ from ledgerd_client.core.errors import (
     NotReadyError,
     StoreError,
 )
+from ledgerd_client.keyfile import sync_directory
 
 State: TypeAlias = Literal["queued", "recorded", "done", "refused", "dropped"]
 
@@ -138,7 +139,7 @@ def _make(path: Path) -> None:
             _write_empty(made)
             with suppress(FileExistsError):
                 os.link(made, path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise InputError(
             f"no outbox can be made at {path}: {error.strerror}",
@@ -152,14 +153,6 @@ def _write_empty(path: Path) -> None:
         db.executescript(_SCHEMA)
         db.execute("INSERT INTO meta VALUES (?)", (secrets.token_bytes(32),))
         db.execute("PRAGMA journal_mode = WAL")  # stays with the file
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

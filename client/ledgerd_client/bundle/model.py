@@ -13,6 +13,7 @@ from ledgerd_client.core.fields import DIGEST_SIZE
 from ledgerd_client.core.header import check_origin
 from ledgerd_client.core.keys import SIGNATURE_SIZE
 from ledgerd_client.core.receipt import Receipt
+from ledgerd_client.jsonfile import json_text
 
 FORM: Final = "ledgerd-bundle/v1"
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -150,6 +151,4 @@ class Bundle:
 
 
 def _text(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise TypeError
-    return value.encode()
+    return json_text(value).encode()

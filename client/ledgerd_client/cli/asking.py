@@ -89,6 +89,12 @@ async def checkpoint_at(client: RegulatorClient, at: Path | None) -> OpenedCheck
     return None if at is None else await client.open(read_note(at))
 
 
+async def note_at(client: RegulatorClient, at: Path | None) -> bytes:
+    """As checkpoint_at, signed; b"" for the newest."""
+    checkpoint = await checkpoint_at(client, at)
+    return checkpoint.note if checkpoint else b""
+
+
 def parse_hex(text: str, size: int, what: str) -> bytes:
     """Read a name of so many bytes; raises FieldError."""
     try:

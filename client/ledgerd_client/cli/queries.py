@@ -16,7 +16,7 @@ from ledgerd_client.cli.asking import (
     Config,
     Mirror,
     ask_as_regulator,
-    checkpoint_at,
+    note_at,
     parse_hex,
 )
 from ledgerd_client.cli.entry_text import emit_entry, fields_of, group_text
@@ -92,8 +92,7 @@ async def _found(
     *,
     tail: bool,
 ) -> AsyncGenerator[FoundEntry, None]:
-    checkpoint = await checkpoint_at(client, at)
-    note = checkpoint.note if checkpoint else b""
+    note = await note_at(client, at)
     found = client.tail(query) if tail else client.entries(query, at=note, proof=proof, limit=limit)
     async with aclosing(found):
         async for entry in found:
@@ -115,8 +114,7 @@ def transfer(
     wanted = parse_hex(ref, 32, "ref")
 
     async def get(client: RegulatorClient) -> TransferFile:
-        checkpoint = await checkpoint_at(client, at)
-        return await client.transfer(wanted, checkpoint.note if checkpoint else b"")
+        return await client.transfer(wanted, await note_at(client, at))
 
     file = ask_as_regulator(config, mirror, get)
     emit(fields_of(file), as_json=as_json)
@@ -140,9 +138,7 @@ def summary(
     """
 
     async def count(client: RegulatorClient) -> list[dict[str, object]]:
-        checkpoint = await checkpoint_at(client, at)
-        note = checkpoint.note if checkpoint else b""
-        groups = (await client.summarize(query, by, note)).groups
+        groups = (await client.summarize(query, by, await note_at(client, at))).groups
         return [
             dict(zip(by, group.keys, strict=True))
             | {name: getattr(group, name) for name in _COUNTS}

@@ -17,6 +17,7 @@ from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import U64_MAX
 from ledgerd_client.core.errors import LedgerError, MalformedError
 from ledgerd_client.core.note import parse_note
+from ledgerd_client.jsonfile import json_text
 
 FORM = "ledgerd-report/v1"
 MAX_BYTES = 64 * 1024 * 1024
@@ -116,12 +117,13 @@ class Report:
     @classmethod
     def _read(cls, found: Any) -> Self:
         parameters = {
-            _text(name): tuple(map(_text, values)) for name, values in found["parameters"].items()
+            json_text(name): tuple(map(json_text, values))
+            for name, values in found["parameters"].items()
         }
         tables = tuple(
             Table(
-                _text(table["name"]),
-                tuple(Column(_text(name), _text(unit)) for name, unit in table["columns"]),
+                json_text(table["name"]),
+                tuple(Column(json_text(name), json_text(unit)) for name, unit in table["columns"]),
                 tuple(tuple(map(_cell, row)) for row in table["rows"]),
             )
             for table in found["tables"]
@@ -129,8 +131,8 @@ class Report:
         as_of = found["as_of"]
         if type(as_of) is not int or not 0 <= as_of <= U64_MAX:
             raise TypeError
-        checkpoint = _text(found["checkpoint"]).encode()
-        return cls(_text(found["report"]), parameters, checkpoint, as_of, tables)
+        checkpoint = json_text(found["checkpoint"]).encode()
+        return cls(json_text(found["report"]), parameters, checkpoint, as_of, tables)
 
 
 class Difference(NamedTuple):
@@ -168,14 +170,7 @@ def _encode(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    value.encode()  # JSON can spell half a surrogate pair, which is no text
-    return value
-
-
 def _cell(value: Any) -> Cell:
     if value is None or type(value) is int:
         return value
-    return _text(value)
+    return json_text(value)
