@@ -14,7 +14,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.peer.answer import QUESTION_SIZE
-from ledgerd.peer.carried import Carried, Envelope
+from ledgerd.peer.carried import PART_BYTES, Carried, Envelope
 from ledgerd.peer.exchange import Asked, Exchange, Outcome
 from ledgerd.peer.notes import parse_known
 from ledgerd.store.lmdb import LmdbStore
@@ -26,9 +26,10 @@ _LOOK_EVERY_S: Final = 0.1
 
 
 class Exported(NamedTuple):
-    """Headers from start up to size, and how much of the peer's log is cosigned in it."""
+    """Headers from start up to stop, of size, and how much of the peer's log is cosigned in it."""
 
     start: int
+    stop: int
     size: int
     cosigned: int
 
@@ -39,11 +40,13 @@ def export_to_peer(
     *,
     clock: Callable[[], int],
     random: Callable[[int], bytes],
+    start: int | None = None,
 ) -> Exported:
     """
     Write what this node says to its peer; it may serve. Headers come from where the peer is.
 
-    Raises InputError, StoreError.
+    Or from start on. A file holds some of them; the next one goes on from there. Raises InputError,
+    StoreError.
     """
     check_free(out)
     exchange = _exchange(config)
@@ -56,9 +59,10 @@ def export_to_peer(
             to=_peer_origin(config, store),
             question=random(QUESTION_SIZE),
             now=clock(),
+            start=start,
         )
     write_new(out, carried.format(), mode=0o644)
-    return Exported(carried.start, carried.stop, _size(carried.cosigned))
+    return Exported(carried.start, carried.stop, carried.size, _size(carried.cosigned))
 
 
 def say(
@@ -70,19 +74,31 @@ def say(
     to: str,
     question: bytes,
     now: int,
+    start: int | None = None,
+    part: int = PART_BYTES,
 ) -> Carried:
     """
     Make what goes to the peer now (µs), and remember the question in it.
 
-    peer: how far the peer's log is replayed here. Raises StoreError.
+    peer: how far the peer's log is replayed here. start: where its headers begin, by default where
+    the peer's newest file says that it is; they end after as many bytes as a part has. Raises
+    FieldError BEYOND_THE_END for a start beyond the log, StoreError.
     """
-    came = exchange.newest()
-    # Before the head: the file must hold all that the answer is about.
+    # Before the head: the last part must hold all that the answer is about.
     answer, head = exchange.answer(), reader.head()
-    start = min(came.carried.envelope.held, head.size) if came else 0
-    pages = list(_pages(reader, start, head.size, head.checkpoint))
+    if start is None:
+        came = exchange.newest()
+        start = min(came.carried.envelope.held, head.size) if came else 0
+    elif start > head.size:
+        raise FieldError(
+            f"the log has {head.size} entries, and none from {start} on",
+            reason="BEYOND_THE_END",
+            action="go on where the file before this one ends: its export said it",
+        )
+    pages = list(_part(_pages(reader, start, head.size, head.checkpoint), part))
     exchange.ask(question, Asked(now, _size(peer.checkpoint) if peer else 0))
-    return Carried(Envelope(origin, to, peer.size if peer else 0, question), answer, pages)
+    held, stop = peer.size if peer else 0, pages[-1].first + len(pages[-1].headers)
+    return Carried(Envelope(origin, to, held, stop, question), answer, pages)
 
 
 def _size(note: bytes) -> int:
@@ -126,7 +142,8 @@ def wait_taken(config: Config, handed: Handed, timeout_s: float, *, cosigned: bo
         if outcome is not None and outcome.file == handed.digest:
             if outcome.reason:
                 raise RefusedError(outcome.message, reason=outcome.reason, action=outcome.action)
-            if not cosigned or _is_answered(exchange, handed.carried):
+            # What is not whole yet is not cosigned, and it is answered all the same.
+            if handed.carried.is_part or not cosigned or _is_answered(exchange, handed.carried):
                 return outcome
         if time.monotonic() > end:
             raise UnavailableError(
@@ -169,6 +186,16 @@ def _peer_head(config: Config) -> Head | None:
 def _peer_origin(config: Config, store: LmdbStore) -> str:
     authority = load_trust(config).authority(config.origin)
     return Keyring(store, config.origin, authority).history.need_genesis().peer_origin
+
+
+def _part(pages: Iterator[pb.ListHeadersResponse], size: int) -> Iterator[pb.ListHeadersResponse]:
+    """The first one, and more while they have fewer bytes."""
+    taken = 0
+    for page in pages:
+        yield page
+        taken += page.ByteSize()
+        if taken >= size:
+            return
 
 
 def _pages(

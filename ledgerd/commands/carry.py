@@ -19,11 +19,16 @@ peer = typer.Typer(no_args_is_help=True, help="Reach the peer by files, where no
 def export(
     out: Annotated[Path, typer.Argument(help="The file to carry to the other side.")],
     config: ConfigFile = NODE_TOML,
+    start: Annotated[
+        int | None,
+        typer.Option(min=0, help="Go on at this entry: the last file before this one ends there."),
+    ] = None,
 ) -> None:
     """
     Write what this node would say to its peer: its newest checkpoint, headers, and the cosignature.
 
-    No bodies but those that nodes share. The node may run.
+    No bodies but those that nodes share. What is too much for one file is left for the next; both
+    can be carried at once. The node may run.
     """
     from ledgerd.carrying import export_to_peer
     from ledgerd.config import Config
@@ -33,11 +38,17 @@ def export(
         out,
         clock=now,
         random=os.urandom,
+        start=start,
     )
     typer.echo(
-        f"{out}: entries {done.start} to {done.size}, and a cosignature on {done.cosigned} of the"
+        f"{out}: entries {done.start} to {done.stop}, and a cosignature on {done.cosigned} of the"
         " peer's."
     )
+    if done.stop < done.size:
+        typer.echo(
+            f"The log has {done.size} entries: write the next file with --start {done.stop}, or"
+            " once the answer is here."
+        )
 
 
 @peer.command("import")
@@ -66,5 +77,9 @@ def import_(
     outcome = wait_taken(loaded, handed, wait, cosigned=out is not None)
     answers = "what this node asked" if outcome.answers else "no question of this node's"
     typer.echo(f"{file}: replayed up to entry {handed.carried.stop}; it answers {answers}.")
+    if handed.carried.is_part:
+        typer.echo(
+            f"The peer's log has {handed.carried.size} entries: import the file that goes on there."
+        )
     if out is not None:
         export(out, config)

@@ -13,16 +13,23 @@ from typing import Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
+from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
 from ledgerd.peer.answer import QUESTION_SIZE, Answer
 from ledgerd.peer.notes import parse_known
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import MalformedError
 from ledgerd_client.jsonfile import format_json, parse_json
 
+# Of headers and shared bodies: whoever writes ends a file here, and goes on in the next.
+PART_BYTES: Final = 32 << 20
+# Of a whole file. With the counts below it bounds what reading one takes, whoever wrote it.
+MAX_BYTES: Final = 64 << 20
+
 _HEAD: Final = b"ledgerd-carried/v1\n"
 _ENVELOPE: Final = "ledgerd-envelope/v1"
 # Of one message: those of a stream of headers have little more than 1 MiB.
 _MAX_FRAME: Final = 2 << 20
+_MAX_FRAMES: Final = 1024
 _AGAIN: Final = "carry it again: it was cut or changed on its way"
 
 
@@ -31,12 +38,13 @@ class Envelope:
     """
     Whose log it is, and for whom; held: how many entries of the receiver's the sender has replayed.
 
-    asks: fresh, random, 16 bytes. Nobody signed any of it.
+    stop: where the headers in the file end. asks: fresh, random, 16 bytes. Nobody signed any of it.
     """
 
     origin: str
     to: str
     held: int
+    stop: int
     asks: bytes
 
     def __post_init__(self) -> None:
@@ -49,7 +57,8 @@ class Carried(NamedTuple):
     What one side says to the other.
 
     answer: to the newest file of the receiver's that the sender had; None before the first. pages:
-    as of ListHeaders, the first with the checkpoint of the sender's log.
+    as of ListHeaders, the first with the checkpoint of the sender's log. They may end before it:
+    then another file goes on from there.
     """
 
     envelope: Envelope
@@ -73,6 +82,16 @@ class Carried(NamedTuple):
     def checkpoint(self) -> bytes:
         return self.pages[0].checkpoint
 
+    @property
+    def size(self) -> int:
+        """Of the sender's log, by its checkpoint."""
+        return parse_known(self.checkpoint).size
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it ends before its checkpoint."""
+        return self.stop < self.size
+
     def format(self) -> bytes:
         frames = [
             format_json(_ENVELOPE, self.envelope),
@@ -86,27 +105,42 @@ class Carried(NamedTuple):
         """Read a file; raises MalformedError. Nothing of what it says is verified here."""
         try:
             envelope, answer, *pages = _frames(data)
-            read = [pb.ListHeadersResponse.FromString(page) for page in pages]
+            read = list(_pages(pages))
         except (ValueError, DecodeError):
             raise MalformedError("not a whole ledgerd-carried/v1 file", action=_AGAIN) from None
         said = Answer.parse(answer) if answer else None
         carried = cls(parse_json(_ENVELOPE, Envelope, envelope), said, read)
-        # A file that lost its end, at the end of a page.
-        if not read or parse_known(carried.checkpoint).size != carried.stop:
-            raise MalformedError(
-                "the file does not hold the headers up to its checkpoint", action=_AGAIN
-            )
+        # A file that lost its end, at the end of a page; or what nobody writes.
+        if not read or carried.stop != carried.envelope.stop or carried.stop > carried.size:
+            raise MalformedError("the file does not hold the headers that it says", action=_AGAIN)
         return carried
 
 
 def _frames(data: bytes) -> Iterator[bytes]:
     if not data.startswith(_HEAD):
         raise ValueError("another file")
-    place = len(_HEAD)
+    place, count = len(_HEAD), 0
     while place < len(data):
         size = int.from_bytes(data[place : place + 4], "big")
         frame = data[place + 4 : place + 4 + size]
         if size > _MAX_FRAME or len(frame) != size or len(data) < place + 4:
             raise ValueError("cut")
+        if count == _MAX_FRAMES:
+            raise ValueError("too many")
         yield frame
-        place += 4 + size
+        place, count = place + 4 + size, count + 1
+
+
+def _pages(frames: Sequence[bytes]) -> Iterator[pb.ListHeadersResponse]:
+    """In one piece, and none larger than one of a stream."""
+    stop = None
+    for frame in frames:
+        page = pb.ListHeadersResponse.FromString(frame)
+        count = len(page.headers)
+        # Only the first may be empty: it has the checkpoint to bring.
+        if stop is not None and (page.first != stop or not count):
+            raise ValueError("a gap")
+        if count > SHARED_PAGE_HEADERS or len(page.bodies) > count:
+            raise ValueError("no page of a stream")
+        stop = page.first + count
+        yield page

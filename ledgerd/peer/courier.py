@@ -13,9 +13,10 @@ from typing import Final
 
 from ledgerd.ledger.reader import Reader
 from ledgerd.peer.answer import Answer
+from ledgerd.peer.carried import Carried
 from ledgerd.peer.exchange import Came, Exchange, Outcome
 from ledgerd.peer.notes import parse_known
-from ledgerd.peer.replica import Replica
+from ledgerd.peer.replica import HEADERS_CUT, Replica
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import (
@@ -60,6 +61,7 @@ class CarriedPeer:
         self._peer_origin = peer_origin
         self._key = key
         self._is_unconfirmed = is_unconfirmed
+        self._reading = asyncio.Lock()
         # What is replayed in this round; and, once it is, the answer that it has for us.
         self._taken: Came | None = None
         self._heard: Answer | None = None
@@ -86,13 +88,16 @@ class CarriedPeer:
         self._heard = answer
         return asked.at
 
-    def brought(self) -> tuple[int, Sequence[bytes]]:
-        """Hashes of the headers that came in this round's file, and the first one's index."""
-        if self._taken is None:
+    async def brought(self) -> tuple[int, Sequence[bytes]]:
+        """
+        Hashes of the headers that came in this round's file, and the first one's index.
+
+        None of a file that ends before its checkpoint: they come to nothing.
+        """
+        if self._taken is None or self._taken.carried.is_part:
             return 0, []
         carried = self._taken.carried
-        leaves = [leaf_hash(header) for page in carried.pages for header in page.headers]
-        return carried.start, leaves
+        return carried.start, await asyncio.to_thread(_leaves, carried)
 
     def _is_by_peer(self, answer: Answer, replica: Replica) -> bool:
         """Whether the peer says so by its present key, and of a log that is replayed."""
@@ -134,7 +139,8 @@ class CarriedPeer:
     async def _tell(self, file: bytes, error: LedgerError | None) -> None:
         answers = self._heard.question if self._heard and error is None else b""
         outcome = Outcome(file, answers, "", "", "")
-        if error is not None:
+        # Of a part all was replayed that is in it.
+        if error is not None and error.reason != HEADERS_CUT:
             # What is wrong in itself may have been changed on its way.
             is_bad = isinstance(error, VerificationError | InputError)
             action = _AGAIN if is_bad else error.action
@@ -147,7 +153,7 @@ class CarriedPeer:
 
     async def list_headers(self, start: int) -> AsyncGenerator[pb.ListHeadersResponse, None]:
         self._taken = None
-        self._taken = self._need()
+        self._taken = await self._need()
         carried = self._taken.carried
         if start < carried.start:
             raise UnavailableError(
@@ -187,7 +193,7 @@ class CarriedPeer:
 
     async def get_cosigned(self) -> bytes:
         if not self._is_unconfirmed():
-            return self._need().carried.cosigned
+            return (await self._need()).carried.cosigned
         if self._heard is None:
             raise UnavailableError(
                 "nothing was carried here that answers a question which this node has asked since"
@@ -203,9 +209,10 @@ class CarriedPeer:
     async def close(self) -> None:
         """Nothing is open."""
 
-    def _need(self) -> Came:
+    async def _need(self) -> Came:
         try:
-            came = self._exchange.newest()
+            async with self._reading:
+                came = await asyncio.to_thread(self._exchange.newest)
         except LedgerError as error:
             raise UnavailableError(error.message, reason=error.reason) from error
         if came is None:
@@ -213,3 +220,7 @@ class CarriedPeer:
                 "nothing was carried here from the peer", reason="NOT_CARRIED", action=_CARRY
             )
         return came
+
+
+def _leaves(carried: Carried) -> list[bytes]:
+    return [leaf_hash(header) for page in carried.pages for header in page.headers]

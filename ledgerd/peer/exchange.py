@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ledgerd.peer.answer import Answer
-from ledgerd.peer.carried import Carried
+from ledgerd.peer.carried import MAX_BYTES, Carried
 from ledgerd.synced import read_file, replace_file
-from ledgerd_client.core.errors import StoreError
+from ledgerd_client.core.errors import MalformedError, StoreError
 from ledgerd_client.jsonfile import format_json, parse_json
 
 FROM_PEER: Final = "from-peer"
@@ -57,11 +57,14 @@ class Exchange:
     """
     Files from the peer and for it; the directory is made when there is none.
 
-    Files are replaced whole, and are on the disk afterwards. Methods raise StoreError.
+    Files are replaced whole, and are on the disk afterwards. Methods raise StoreError. Those for
+    the newest file from the peer are for one thread at a time.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # What was read last, and of which file.
+        self._newest: tuple[tuple[int, ...], Came] | None = None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -69,8 +72,22 @@ class Exchange:
 
     def newest(self) -> Came | None:
         """The newest file that came from the peer; raises MalformedError too."""
-        data = self._read(FROM_PEER)
-        return Came(Carried.parse(data), sha256(data).digest()) if data else None
+        path = self._directory / FROM_PEER
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        if found.st_size > MAX_BYTES:
+            raise MalformedError(f"{path} has more than {MAX_BYTES} bytes")
+        which = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._newest is None or self._newest[0] != which:
+            # Never two of them at once.
+            self._newest = None
+            data = self._read(FROM_PEER)
+            self._newest = which, Came(Carried.parse(data), sha256(data).digest())
+        return self._newest[1]
 
     def put(self, carried: Carried) -> bytes:
         """Hand over a file; returns its digest."""

@@ -8,7 +8,7 @@ is raised, and the next round tries again. A contradiction is evidence, for good
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
@@ -55,7 +55,7 @@ class Monitor:
         clock: Callable[[], int],
         fetch_s: float,
         asked_at: Callable[[Replica], int] | None = None,
-        brought: Callable[[], tuple[int, Sequence[bytes]]] | None = None,
+        brought: Callable[[], Awaitable[tuple[int, Sequence[bytes]]]] | None = None,
     ) -> None:
         """
         Origin is that of our own log.
@@ -196,7 +196,7 @@ class Monitor:
         if known is not None:
             await self._witness.compare(known)
             if self._brought is not None and known.size > self._replica.verified_size:
-                await self._witness.compare_headers(known, *self._brought())
+                await self._witness.compare_headers(known, *await self._brought())
         target = known or parse_known(first.checkpoint, asked_at)
         self.shown_size = target.size
         if target.size <= self._replica.verified_size:

@@ -42,6 +42,9 @@ from ledgerd_client.core.past import CLOCK_AHEAD
 
 Check = Callable[[list[SignatureCheck]], Awaitable[None]]
 
+# The peer sent less than its checkpoint covers: all of it was replayed.
+HEADERS_CUT: Final = "HEADERS_CUT"
+
 # Headers read in one snapshot, or cut off in one transaction.
 _PAGE: Final = 1000
 _FETCHED_KEY: Final = b"fetched_at"
@@ -300,7 +303,11 @@ class Replica:
     def _reach(self, replay: PageReplay, target: Known, before: int | None) -> None:
         """Compare the replay with the checkpoint that it should have come to."""
         if replay.size < target.size:
-            raise UnavailableError(f"the peer sent {replay.size} of {target.size} headers")
+            raise UnavailableError(
+                f"the peer sent {replay.size} of {target.size} headers",
+                reason=HEADERS_CUT,
+                action="the next round goes on from here; of files, carry the next",
+            )
         if (replay.size, replay.root()) != (target.size, target.checkpoint.root):
             raise ChainError(
                 f"the peer's headers do not hash to its checkpoint of {target.size} entries",

@@ -202,7 +202,7 @@ STREAMS: Final[Mapping[str, tuple[str, Stream]]] = MappingProxyType({
     "loss_below_what_was_cosigned": ("BAD_CHAIN", loss_below_what_was_cosigned),
     "loss_with_another_root": ("BAD_CHAIN", loss_with_another_root),
     "time_ahead_of_our_clock": ("PEER_CLOCK_AHEAD", time_ahead),
-    "cut_stream": ("UNAVAILABLE", cut_stream),
+    "cut_stream": ("HEADERS_CUT", cut_stream),
     "body_of_another_entry": ("BAD_CHAIN", body_of_another_entry),
     "body_missing": ("BAD_CHAIN", body_missing),
     "nothing_at_all": ("UNAVAILABLE", nothing_at_all),

@@ -122,6 +122,11 @@ class TestNoLink:
                    str(border.mainland.config), code=2)  # fmt: skip
         assert "WRONG_ORIGIN" in done.stderr
 
+    def test_a_file_goes_on_where_the_one_before_it_ended(self, courier: Courier) -> None:
+        file, config = courier.home / "from-2.carried", courier.border.mainland.config
+        run(LEDGERD, "peer", "export", str(file), "--config", str(config), "--start", "2")
+        assert Carried.parse(file.read_bytes()).start == 2
+
     def test_an_answer_is_written_over_no_file_and_nothing_is_handed_over(
         self, courier: Courier
     ) -> None:

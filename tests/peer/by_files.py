@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from builders import Log
+from builders import EXPORTER, HONG_KONG, HONG_KONG_PLACE, MAINLAND, Log
 from peer.sides import Clock, Side, listed
+from peer.test_border import RECIPIENT, Both
 
 from ledgerd.carrying import say
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
 from ledgerd.peer.answer import QUESTION_SIZE, Answer
-from ledgerd.peer.carried import Carried, Envelope
+from ledgerd.peer.carried import PART_BYTES, Carried, Envelope
 from ledgerd.peer.courier import CarriedPeer
 from ledgerd.peer.exchange import Exchange
 from ledgerd.peer.notes import parse_known
@@ -40,7 +44,7 @@ class ByFiles(Side):
         )
         return {**super()._peer_options(), "client": self.client, "carried": self.client}
 
-    def say(self) -> Carried:
+    def say(self, *, start: int | None = None, part: int = PART_BYTES) -> Carried:
         """What `ledgerd peer export` writes."""
         with self.peer._store.snapshot() as snapshot:
             peer = Head.find(snapshot)
@@ -52,6 +56,8 @@ class ByFiles(Side):
             to=self.peer_log.origin,
             question=os.urandom(QUESTION_SIZE),
             now=self.clock(),
+            start=start,
+            part=part,
         )
 
     async def take(self, carried: Carried) -> None:
@@ -101,10 +107,14 @@ class Courier:
     ) -> Carried:
         """The peer's log up to a size, and an answer."""
         log = log or self.peer
-        envelope = Envelope(log.origin, self.side.log.origin, 0, os.urandom(QUESTION_SIZE))
-        page = listed(0, log.entries[:size])
-        page.checkpoint = log.checkpoint(size)
-        return Carried(envelope, answer, [page])
+        entries, asks = log.entries[:size], os.urandom(QUESTION_SIZE)
+        envelope = Envelope(log.origin, self.side.log.origin, 0, len(entries), asks)
+        pages = [
+            listed(first, entries[first : first + SHARED_PAGE_HEADERS])
+            for first in range(0, len(entries), SHARED_PAGE_HEADERS)
+        ]
+        pages[0].checkpoint = log.checkpoint(size)
+        return Carried(envelope, answer, pages)
 
     @property
     def replayed(self) -> int:
@@ -119,6 +129,42 @@ class Courier:
     async def bring(self, *files: Carried) -> None:
         for file in files:
             await self.side.take(file)
+
+
+@dataclass
+class BothByFiles(Both):
+    """As Both; what the sides say to each other, a courier has."""
+
+    mainland: ByFiles
+    hong_kong: ByFiles
+
+
+@asynccontextmanager
+async def both_by_files(home: Path) -> AsyncIterator[BothByFiles]:
+    """Two real sides whose files have gone there and back, and institutions that know each other."""
+    clock, logs = Clock(), (Log(MAINLAND), Log(HONG_KONG))
+    sides = []
+    for log, peer in (logs, reversed(logs)):
+        directory = home / log.origin.rpartition("/")[2]
+        directory.mkdir()
+        sides.append(await ByFiles(directory, log, peer, clock, None).open())
+    one, other = sides
+    exporter = await one.enrol(EXPORTER)
+    recipient = await other.enrol(RECIPIENT, place=HONG_KONG_PLACE)
+    both = BothByFiles(one, other, clock, exporter, recipient)
+    await go_round(both)
+    yield both
+    for side in sides:
+        await side.close()
+
+
+async def go_round(both: BothByFiles) -> None:
+    """There and back, and there and back again: with the second answer comes the anchor."""
+    one, other = both.mainland, both.hong_kong
+    for _ in range(2):
+        both.clock.advance(seconds=5)
+        await other.take(one.say())
+        await one.take(other.say())
 
 
 def grow(log: Log, size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from builders import HONG_KONG, MAINLAND, new_key
 from ledgerd.peer.answer import Answer
 from ledgerd.peer.carried import Carried, Envelope
 from ledgerd.peer.courier import CarriedPeer
-from ledgerd.peer.exchange import Exchange
+from ledgerd.peer.exchange import Came, Exchange
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import ConflictError, MalformedError, UnavailableError
@@ -31,12 +32,29 @@ def carried(start: int = 0, *, cosigned: bytes | None = None) -> Carried:
             bodies=[pb.SharedBody(index=start + 3, body=b"x"), pb.SharedBody(index=start + 5, body=b"y")],
         ),
     ]  # fmt: skip
-    return Carried(Envelope(HONG_KONG, MAINLAND, 0, ASKED), answer, pages)
+    return Carried(Envelope(HONG_KONG, MAINLAND, 0, start + 6, ASKED), answer, pages)
 
 
 def note_of(origin: str, size: int) -> bytes:
     key = Signer(origin, ED25519, new_key())
     return sign_checkpoint(Checkpoint(origin, size, bytes(32)), key)
+
+
+def page(first: int, count: int, *, bodies: int = 0) -> pb.ListHeadersResponse:
+    shared = [pb.SharedBody(index=first, body=b"x")] * bodies
+    return pb.ListHeadersResponse(first=first, headers=[b"h"] * count, bodies=shared)
+
+
+class Noting(Exchange):
+    """Remembers in which threads it has looked for a file."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.threads: list[int] = []
+
+    def newest(self) -> Came | None:
+        self.threads.append(threading.get_ident())
+        return super().newest()
 
 
 def client(exchange: Exchange, *, is_unconfirmed: bool = False) -> CarriedPeer:
@@ -77,6 +95,60 @@ class TestTheFile:
     def test_is_refused_when_it_is_another(self) -> None:
         with pytest.raises(MalformedError):
             Carried.parse(b"something else")
+
+    @pytest.mark.parametrize(
+        "pages",
+        [
+            [],
+            [page(3, 3)],
+            [page(0, 513), page(513, 2)],
+            [page(0, 3), page(4, 2)],
+            [page(0, 3), page(3, 0), page(3, 3)],
+            [page(0, 3), page(3, 3, bodies=4)],
+            [page(first, 1) for first in range(1023)],
+        ],
+        ids=["none", "beyond", "large", "gap", "empty", "bodies", "many"],
+    )
+    def test_is_refused_with_pages_that_no_stream_has(
+        self, pages: list[pb.ListHeadersResponse]
+    ) -> None:
+        """However small a file is, so is what is made of it."""
+        note = note_of(HONG_KONG, 5 if len(pages) == 1 else 2000)
+        for each in pages[:1]:
+            each.checkpoint = note
+        stop = pages[-1].first + len(pages[-1].headers) if pages else 0
+        envelope = Envelope(HONG_KONG, MAINLAND, 0, stop, ASKED)
+        with pytest.raises(MalformedError):
+            Carried.parse(Carried(envelope, None, pages).format())
+
+
+class TestTheNewestFile:
+    """A round that has nothing new to read costs nothing, and one that has holds up no append."""
+
+    async def test_is_read_beside_the_loop(self, tmp_path: Path) -> None:
+        exchange = Noting(tmp_path)
+        exchange.put(carried(cosigned=b"note"))
+        peer = client(exchange)
+        await headers(peer, 0)
+        await peer.get_cosigned()
+        assert (len(exchange.threads), threading.get_ident() in exchange.threads) == (2, False)
+
+    def test_is_read_once(self, exchange: Exchange) -> None:
+        exchange.put(carried())
+        assert exchange.newest() is exchange.newest()
+
+    def test_is_the_one_that_took_the_others_place(self, exchange: Exchange) -> None:
+        for file in (carried(), carried(start=3)):
+            exchange.put(file)
+            newest = exchange.newest()
+            assert newest is not None
+            assert newest.carried == file
+
+    def test_is_not_read_when_it_is_too_large(self, exchange: Exchange, tmp_path: Path) -> None:
+        with (tmp_path / "exchange" / "from-peer").open("wb") as file:
+            file.truncate((64 << 20) + 1)
+        with pytest.raises(MalformedError, match="67108864"):
+            exchange.newest()
 
 
 class TestHeaders:

@@ -8,15 +8,14 @@ and edit whatever nobody signed. What he can then do is be late; he accuses and 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from builders import EXPORTER, HONG_KONG, HONG_KONG_PLACE, MAINLAND, Log, new_border, new_key
-from peer.by_files import ByFiles, Courier, grow
+from builders import Log, new_border, new_key
+from peer.by_files import BothByFiles, ByFiles, Courier, both_by_files, go_round, grow
 from peer.sides import DEADLINE_HOURS, Clock, fork_of, listed
-from peer.test_border import RECIPIENT, Both
 
 from ledgerd.peer.exchange import Outcome
 from ledgerd.rules.reconcile import State
@@ -430,40 +429,10 @@ class TestHeadersThatWeHaveOtherwise:
         assert (courier.replayed, courier.side.bundles) == (9, [])
 
 
-@dataclass
-class BothByFiles(Both):
-    """As Both; what the sides say to each other, a courier has."""
-
-    mainland: ByFiles
-    hong_kong: ByFiles
-
-
 @pytest.fixture
 async def both(tmp_path: Path) -> AsyncIterator[BothByFiles]:
-    """Two real sides whose files have gone there and back, and institutions that know each other."""
-    clock, logs = Clock(), (Log(MAINLAND), Log(HONG_KONG))
-    sides = []
-    for log, peer in (logs, reversed(logs)):
-        directory = tmp_path / log.origin.rpartition("/")[2]
-        directory.mkdir()
-        sides.append(await ByFiles(directory, log, peer, clock, None).open())
-    one, other = sides
-    exporter = await one.enrol(EXPORTER)
-    recipient = await other.enrol(RECIPIENT, place=HONG_KONG_PLACE)
-    both = BothByFiles(one, other, clock, exporter, recipient)
-    await go_round(both)
-    yield both
-    for side in sides:
-        await side.close()
-
-
-async def go_round(both: BothByFiles) -> None:
-    """There and back, and there and back again: with the second answer comes the anchor."""
-    one, other = both.mainland, both.hong_kong
-    for _ in range(2):
-        both.clock.advance(seconds=5)
-        await other.take(one.say())
-        await one.take(other.say())
+    async with both_by_files(tmp_path) as both:
+        yield both
 
 
 class TestAnInstitutionThatWasSilent:
