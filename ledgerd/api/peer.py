@@ -51,6 +51,9 @@ class Witness(Protocol):
     def vouched(self) -> bytes:
         """As cosigned(), without our cosignature when more may have been, and forgotten."""
 
+    def seen(self) -> bytes:
+        """The largest checkpoint with the peer's signature that is known here, b"" for none."""
+
     def key_history(self) -> KeyHistory | None:
         """The peer's, as far as it is replayed; None before its GENESIS is."""
 
@@ -115,7 +118,9 @@ class PeerHandlers(service_pb2_grpc.PeerServiceServicer):
     async def GetCosigned(
         self, request: pb.GetCosignedRequest, context: Context
     ) -> pb.GetCosignedResponse:
-        return pb.GetCosignedResponse(checkpoint=self._witness.vouched(), now=self._clock())
+        return pb.GetCosignedResponse(
+            checkpoint=self._witness.vouched(), now=self._clock(), seen=self._witness.seen()
+        )
 
     async def ListHeaders(
         self, request: pb.ListHeadersRequest, context: Context

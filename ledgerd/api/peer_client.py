@@ -120,6 +120,9 @@ class PeerClient:
     async def get_cosigned(self) -> bytes:
         return (await self._ask_cosigned()).checkpoint
 
+    async def get_seen(self) -> bytes:
+        return (await self._ask_cosigned()).seen
+
     async def get_time(self) -> int:
         """The peer's clock, µs; 0 of one that does not say."""
         return (await self._ask_cosigned()).now

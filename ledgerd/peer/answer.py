@@ -7,7 +7,7 @@ an answer says of the moment at which it was made stands under its signature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Self
 
@@ -28,13 +28,15 @@ class Answer:
     """
     When `question` had come, the sender's log held the `size` entries that come to `root`, or more.
 
-    cosigned: what it vouched for of the asker's log then, a note; b"" for nothing.
+    cosigned: what it vouched for of the asker's log then, a note; seen: the largest one under the
+    asker's signature that it knew of; b"" for none.
     """
 
     question: bytes
     size: int
     root: bytes
     cosigned: bytes
+    seen: bytes
     signature: bytes
 
     def __post_init__(self) -> None:
@@ -44,16 +46,21 @@ class Answer:
 
     @classmethod
     def make(
-        cls, key: Signs, to: str, *, question: bytes, head: Checkpoint, cosigned: bytes
+        cls, key: Signs, to: str, *, question: bytes, head: Checkpoint, cosigned: bytes, seen: bytes
     ) -> Self:
         """Sign what the log of head says to another; key is its entry key."""
-        signed = _signed_bytes(head.origin, to, question, head.size, head.root, cosigned)
-        return cls(question, head.size, head.root, cosigned, key.sign(signed))
+        unsigned = cls(question, head.size, head.root, cosigned, seen, b"")
+        return replace(unsigned, signature=key.sign(unsigned.signed_bytes(head.origin, to)))
 
     def verify(self, public: bytes, origin: str, to: str) -> None:
         """Check that the entry key (raw) of origin said this to another; raises SignatureError."""
-        signed = _signed_bytes(origin, to, self.question, self.size, self.root, self.cosigned)
-        verify(public, signed, self.signature)
+        verify(public, self.signed_bytes(origin, to), self.signature)
+
+    def signed_bytes(self, origin: str, to: str) -> bytes:
+        """What the log of origin signs when it says this to another."""
+        names = b"".join(lp8(name.encode()) for name in (origin, to))
+        notes = b"".join(sha256(note).digest() for note in (self.cosigned, self.seen))
+        return _CONTEXT + names + self.question + u64(self.size) + self.root + notes
 
     def format(self) -> bytes:
         return format_json(_FORMAT, self)
@@ -62,10 +69,3 @@ class Answer:
     def parse(cls, data: bytes) -> Self:
         """Read one; raises MalformedError. Nothing of what it says is verified here."""
         return parse_json(_FORMAT, cls, data)
-
-
-def _signed_bytes(
-    origin: str, to: str, question: bytes, size: int, root: bytes, cosigned: bytes
-) -> bytes:
-    names = b"".join(lp8(name.encode()) for name in (origin, to))
-    return _CONTEXT + names + question + u64(size) + root + sha256(cosigned).digest()

@@ -39,6 +39,11 @@ class Compared:
         """As Witness.leave."""
         return self._left.keep(known)
 
+    def largest(self) -> Known | None:
+        """The largest checkpoint here: replayed, or kept until it is. In any thread."""
+        known = (self._replica.verified, self._left.known, self._shown.known)
+        return max((one for one in known if one), key=lambda one: one.size, default=None)
+
     def check(self, known: Known) -> None:
         """As Witness.compare."""
         self.meet_awaited()

@@ -65,8 +65,8 @@ class CarriedPeer:
         # What is replayed in this round; and, once it is, the answer that it has for us.
         self._taken: Came | None = None
         self._heard: Answer | None = None
-        # What was answered last: question, note, and the key that signed.
-        self._said: tuple[bytes, bytes, bytes] | None = None
+        # What was answered last: question, both notes, and the key that signed.
+        self._said: tuple[bytes, bytes, bytes, bytes] | None = None
         self._told: Outcome | None = None
 
     # -- what the monitor asks ------------------------------------------------------------
@@ -110,20 +110,20 @@ class CarriedPeer:
             return False
         return True
 
-    async def reply(self, vouched: bytes, error: LedgerError | None) -> None:
+    async def reply(self, vouched: bytes, seen: bytes, error: LedgerError | None) -> None:
         """
         Answer the file that was taken in this round, and tell whoever brought it what came of it.
 
-        vouched: what we vouch for of the peer's log, once nothing more of it is on its way; error:
-        why the round failed.
+        vouched: what we vouch for of the peer's log, once nothing more of it is on its way; seen:
+        as Witness.seen; error: why the round failed.
         """
         if self._taken is not None:
-            await self._answer(self._taken.carried.envelope.asks, vouched)
+            await self._answer(self._taken.carried.envelope.asks, vouched, seen)
             await self._tell(self._taken.digest, error)
 
-    async def _answer(self, question: bytes, vouched: bytes) -> None:
+    async def _answer(self, question: bytes, vouched: bytes, seen: bytes) -> None:
         key = self._key()
-        said = (question, vouched, key.public)
+        said = (question, vouched, seen, key.public)
         if said == self._said:
             return
         answer = Answer.make(
@@ -132,6 +132,7 @@ class CarriedPeer:
             question=question,
             head=parse_known(self._reader.head().checkpoint).checkpoint,
             cosigned=vouched,
+            seen=seen,
         )
         await asyncio.to_thread(self._exchange.put_answer, answer)
         self._said = said
@@ -202,6 +203,9 @@ class CarriedPeer:
                 action=_CARRY,
             )
         return self._heard.cosigned
+
+    async def get_seen(self) -> bytes:
+        return self._heard.seen if self._heard else b""
 
     async def renew(self, *, certificate: bytes, key: bytes) -> None:
         """Nobody is called."""

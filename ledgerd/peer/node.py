@@ -256,7 +256,7 @@ class PeerSide:
     async def _reply(self, error: LedgerError | None) -> None:
         if self._carried is not None:
             await self.monitor.settled()
-            await self._carried.reply(self.witness.vouched(), error)
+            await self._carried.reply(self.witness.vouched(), self.witness.seen(), error)
 
     async def stop(self) -> None:
         """End the rounds; what the store was given to write is still written."""

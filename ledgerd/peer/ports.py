@@ -31,6 +31,9 @@ class PeerClient(Protocol):
     async def get_cosigned(self) -> bytes:
         """Return the largest checkpoint of ours that the peer cosigned, b"" for none."""
 
+    async def get_seen(self) -> bytes:
+        """Return the largest one with our signature that it knows of, b"" for none."""
+
 
 class Standing(Protocol):
     """Whether this node may append. Belongs to the event loop."""

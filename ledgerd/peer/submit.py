@@ -197,6 +197,8 @@ class Submitter:
 
     async def _confirm(self) -> None:
         note = await self._client.get_cosigned()
+        # It may know of more than it cosigned: say, while evidence waits to be acknowledged.
+        self._standing.shown(await self._client.get_seen())
         if note and not _is_cosigned(note) and self._standing.is_unconfirmed:
             self._standing.shown(note)
             raise NotReadyError(

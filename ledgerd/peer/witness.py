@@ -106,6 +106,15 @@ class Witness:
         parsed, own = parse_note(note), self._cosigner.verifier.name
         return Note(parsed.text, tuple(s for s in parsed.signatures if s.name != own)).format()
 
+    def seen(self) -> bytes:
+        """
+        The largest checkpoint with the peer's signature that is known here, b"" for none.
+
+        Cosigned or not: a peer that was restored must hold it, or it would sign another.
+        """
+        known = self._compared.largest()
+        return known.note if known else b""
+
     def _remembers(self) -> bool:
         if self._resumed:
             return False

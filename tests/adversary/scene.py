@@ -61,6 +61,11 @@ class Scene:
         note = await self.liar.client.get_cosigned()
         return Checkpoint.parse(parse_note(note).text).size if note else 0
 
+    async def seen(self) -> int:
+        """How much of it the honest node knows of."""
+        note = await self.liar.client.get_seen()
+        return Checkpoint.parse(parse_note(note).text).size if note else 0
+
     # -- a lie ------------------------------------------------------------------------------
 
     async def tell(self, headers: Headers) -> str:

@@ -112,15 +112,18 @@ class TestHeadersThatWereChangedAndSignedAnew:
 
 @pytest.mark.parametrize("name", ["two_checkpoints_of_one_size", "signature_wrong"])
 class TestEvidenceThatWaits:
-    async def test_outlives_restarts(self, told: Scene, name: str) -> None:
-        await told.truth(4)
-        known = len(told.honest.bundles)
+    async def tell(self, told: Scene, name: str) -> None:
         if name in FORKS:
             await FORKS[name](told)
         else:
             log = told.copy()
             WRONG_ENTRIES[name][1](log, log.institution(told.border, "sz-hospital"))
             told.liar.script = Script(headers=told.serving(log))
+
+    async def test_outlives_restarts(self, told: Scene, name: str) -> None:
+        await told.truth(4)
+        known = len(told.honest.bundles)
+        await self.tell(told, name)
         await told.caught(known)
         digest, size = await told.waiting(), await told.cosigned()
         told.liar.script = Script()
@@ -132,6 +135,21 @@ class TestEvidenceThatWaits:
         await told.honest.restart()
         await told.truth()
         assert len(told.honest.bundles) == known + 1
+
+    async def test_holds_back_cosignatures_and_not_what_is_known(
+        self, told: Scene, name: str
+    ) -> None:
+        """Should the other node be restored meanwhile, it is told how far its log had come."""
+        await told.truth(4)
+        known = len(told.honest.bundles)
+        await self.tell(told, name)
+        await told.caught(known)
+        told.liar.script = Script()
+        tick(told.log)
+        told.liar.shown += 1
+        await told.until(told.seen, lambda size: size == told.liar.shown)
+        assert await told.cosigned() < told.liar.shown
+        await is_over(told)
 
 
 class TestAnOperator:

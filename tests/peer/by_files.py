@@ -88,6 +88,7 @@ class Courier:
         size: int | None = None,
         *,
         cosigned: bytes = b"",
+        seen: bytes = b"",
         key: Signs | None = None,
         to: str = "",
         log: Log | None = None,
@@ -100,6 +101,7 @@ class Courier:
             question=question,
             head=parse_known(log.checkpoint(size)).checkpoint,
             cosigned=cosigned,
+            seen=seen,
         )
 
     def file(

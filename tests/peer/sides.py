@@ -104,6 +104,9 @@ class Wire:
     async def get_cosigned(self) -> bytes:
         return self.reached.peer.witness.vouched()
 
+    async def get_seen(self) -> bytes:
+        return self.reached.peer.witness.seen()
+
     async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
         reader = self.reached.reader
         return reader.inclusion_proof(old, new)[1], reader.consistency_proof(old, new)[1]
@@ -155,6 +158,9 @@ class FakePeer:
         raise UnavailableError("not in this test")
 
     async def get_cosigned(self) -> bytes:
+        return b""
+
+    async def get_seen(self) -> bytes:
         return b""
 
     async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:

@@ -16,7 +16,7 @@ ORIGIN, TO, SIZE = VECTOR["origin"], VECTOR["to"], VECTOR["size"]
 QUESTION, ROOT, PUBLIC, SIGNATURE = (
     bytes.fromhex(VECTOR[name]) for name in ("question", "root", "public_key", "signature")
 )
-NOTE = VECTOR["cosigned"].encode()
+NOTE, SEEN = VECTOR["cosigned"].encode(), VECTOR["seen"].encode()
 
 
 class Pen:
@@ -31,18 +31,18 @@ class Pen:
 
 class TestAnAnswer:
     def test_verifies(self) -> None:
-        Answer(QUESTION, SIZE, ROOT, NOTE, SIGNATURE).verify(PUBLIC, ORIGIN, TO)
+        Answer(QUESTION, SIZE, ROOT, NOTE, SEEN, SIGNATURE).verify(PUBLIC, ORIGIN, TO)
 
     def test_is_signed_over_these_bytes(self) -> None:
         pen, head = Pen(), Checkpoint(ORIGIN, SIZE, ROOT)
-        Answer.make(pen, TO, question=QUESTION, head=head, cosigned=NOTE)
+        Answer.make(pen, TO, question=QUESTION, head=head, cosigned=NOTE, seen=SEEN)
         assert pen.message.hex() == VECTOR["signed"]
 
     @pytest.mark.parametrize(("origin", "to"), [(TO, ORIGIN), (ORIGIN, ORIGIN), (ORIGIN, "x")])
     def test_is_of_one_log_to_another(self, origin: str, to: str) -> None:
         with pytest.raises(SignatureError):
-            Answer(QUESTION, SIZE, ROOT, NOTE, SIGNATURE).verify(PUBLIC, origin, to)
+            Answer(QUESTION, SIZE, ROOT, NOTE, SEEN, SIGNATURE).verify(PUBLIC, origin, to)
 
     def test_is_read_as_it_was_written(self) -> None:
-        answer = Answer(QUESTION, SIZE, ROOT, NOTE, SIGNATURE)
+        answer = Answer(QUESTION, SIZE, ROOT, NOTE, SEEN, SIGNATURE)
         assert Answer.parse(answer.format()) == answer

@@ -23,7 +23,7 @@ ASKED, OURS = b"q" * 16, b"o" * 16
 
 def carried(start: int = 0, *, cosigned: bytes | None = None) -> Carried:
     """Six headers in two pages, of a log that nobody checks, and an answer with a note."""
-    answer = None if cosigned is None else Answer(OURS, 1, bytes(32), cosigned, bytes(64))
+    answer = None if cosigned is None else Answer(OURS, 1, bytes(32), cosigned, b"", bytes(64))
     note = note_of(HONG_KONG, start + 6)
     pages = [
         pb.ListHeadersResponse(checkpoint=note, first=start, headers=[b"a", b"b", b"c"]),

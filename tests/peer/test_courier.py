@@ -18,8 +18,10 @@ from peer.by_files import BothByFiles, ByFiles, Courier, both_by_files, go_round
 from peer.sides import DEADLINE_HOURS, Clock, fork_of, listed
 
 from ledgerd.peer.exchange import Outcome
+from ledgerd.peer.notes import parse_known
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb
+from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import MalformedError
 from ledgerd_client.core.evidence import Evidence
 
@@ -223,6 +225,7 @@ class TestANodeThatLostItsMemory:
     @pytest.fixture
     async def restored(self, courier: Courier) -> Courier:
         self.before = courier.ask()
+        await courier.side.reopen()
         courier.side.standing.start()
         courier.side.exchange.forget()
         return courier
@@ -261,6 +264,26 @@ class TestANodeThatLostItsMemory:
         await restored.bring(restored.file(replace(said, cosigned=b"")))
         assert not self.is_open(restored)
 
+    def beyond(self, courier: Courier) -> bytes:
+        """What this node signed in the life that it has forgotten."""
+        side = courier.side
+        tree = Checkpoint(side.log.origin, side.size + 1, bytes(32))
+        return sign_checkpoint(tree, side.log_signer)
+
+    async def test_is_stopped_by_what_the_peer_has_seen_of_it_and_not_cosigned(
+        self, restored: Courier
+    ) -> None:
+        answer = restored.answer(restored.ask(), seen=self.beyond(restored))
+        await restored.bring(restored.file(answer))
+        refusal = restored.side.standing.refusal
+        assert refusal is not None
+        assert refusal.reason == "ROLLED_BACK"
+
+    async def test_takes_no_answer_out_of_which_that_was_taken(self, restored: Courier) -> None:
+        said = restored.answer(restored.ask(), seen=self.beyond(restored))
+        await restored.bring(restored.file(replace(said, seen=b"")))
+        assert not self.is_open(restored)
+
     async def test_is_not_confirmed_by_whoever_has_an_entry_key_that_was_replaced(
         self, restored: Courier
     ) -> None:
@@ -294,6 +317,18 @@ class TestWhatWeAnswer:
         grow(courier.peer, 9)
         await courier.bring(courier.file())
         assert courier.side.say().cosigned == courier.side.peer.witness.vouched()
+
+    async def test_holds_the_largest_checkpoint_that_we_know_of(self, courier: Courier) -> None:
+        """Also while evidence waits, and nothing is cosigned."""
+        forged = fork_of(courier.peer, 7)
+        grow(forged, 8)
+        await courier.side.peer.witness.look_at(forged.checkpoint())
+        grow(courier.peer, 9)
+        await courier.bring(courier.file())
+        answer = courier.side.say().answer
+        assert answer is not None
+        sizes = [parse_known(note).size for note in (answer.cosigned, answer.seen)]
+        assert sizes == [8, 9]
 
     async def test_is_given_too_where_the_file_is_wrong(self, courier: Courier) -> None:
         """A restored peer that lies about its log is told the truth about it all the same."""

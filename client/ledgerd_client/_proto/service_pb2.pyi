@@ -969,19 +969,25 @@ class GetCosignedResponse(_message.Message):
 
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
     checkpoint: _builtins.bytes
     """A signed note with this node's cosignature; empty when there is none."""
     now: _builtins.int
     """The clock of the node that answers, in µs since the epoch."""
+    seen: _builtins.bytes
+    """The largest checkpoint under the caller's own signature that this node knows of, a note, whether
+    it cosigned that or not.
+    """
     def __init__(
         self,
         *,
         checkpoint: _builtins.bytes = ...,
         now: _builtins.int = ...,
+        seen: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "now", b"now"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "now", b"now", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
