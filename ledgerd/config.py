@@ -197,6 +197,11 @@ class Standby(Table):
     wait_s: float = Field(
         default=5, gt=0, le=600, description="how long a call waits for the standby at most"
     )
+    expected: bool = Field(
+        default=False,
+        description="there is to be a standby: while it does not ask, status and alerts say so,"
+        " from the start on; with `standby.wait` they do without it",
+    )
     primary: Endpoint | None = Field(
         default=None, description="of a standby: host:port of the node that it follows"
     )

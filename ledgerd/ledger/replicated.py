@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Final
 
+import structlog
+
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.sequencer import Appends
 from ledgerd.ledger.writer import AppendResult
@@ -24,18 +26,28 @@ from ledgerd_client.core.note import parse_note
 # How long a call of the standby rests when there is nothing new.
 REST_S: Final = 5.0
 
+_log = structlog.get_logger()
+
 
 class Standby:
     """
     How far the standby has come, as it says itself. Belongs to the event loop.
 
     held: entries on its disk, under a checkpoint. wait_s: how long who waits for it waits at most;
-    None: nobody does. clock gives seconds that only go up.
+    None: nobody does. expected: there is to be one all the same. clock gives seconds that only go
+    up.
     """
 
-    def __init__(self, wait_s: float | None, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        wait_s: float | None,
+        *,
+        expected: bool = False,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.held = 0
         self._wait_s = wait_s
+        self._expected = expected
         self._clock = clock
         self._began_at = clock()
         self._size = 0
@@ -47,8 +59,8 @@ class Standby:
 
     @property
     def is_looked_for(self) -> bool:
-        """Whether there should be one: it is waited for, or has asked since the start."""
-        return self._wait_s is not None or self._who is not None
+        """Whether there should be one: the configuration says so, or it has asked."""
+        return self._expected or self._wait_s is not None or self._who is not None
 
     @property
     def is_here(self) -> bool:
@@ -75,6 +87,9 @@ class Standby:
                 reason="SECOND_STANDBY",
                 action="stop one of the two; this one is taken some seconds after the other went",
             )
+        if not self.is_looked_for:
+            # What is known from its asking alone is forgotten when the node is started anew.
+            _log.warning("standby_not_expected", action="set standby.expected = true, and restart")
         self._who = who
         self._asking += 1
         try:

@@ -85,7 +85,7 @@ class Parts:
         stack.push_async_callback(self.workers.close)
         writer = WriterProcess(opened.writing())
         wait = config.standby
-        self.standby = Standby(wait.wait_s if wait.wait else None)
+        self.standby = Standby(wait.wait_s if wait.wait else None, expected=wait.expected)
         self.sequencer = Sequencer(writer, on_commit=on_commit, on_fatal=on_fatal)
         self.query_log = self._make_query_log()
         carried = config.peer.exchange

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledgerd.ledger.replicated import REST_S, Standby
 from ledgerd_client.core.errors import NotReadyError
@@ -59,6 +60,22 @@ class TestASecondStandby:
             assert standby.is_here
 
 
+class TestAStandbyThatNobodyExpects:
+    """After the node's next start nobody would miss it."""
+
+    def said(self, standby: Standby) -> list[str]:
+        with capture_logs() as logs:
+            ask(standby, ONE)
+            ask(standby, ONE)
+        return [line["event"] for line in logs]
+
+    def test_is_said_once(self, clock: Clock) -> None:
+        assert self.said(Standby(None, clock=clock)) == ["standby_not_expected"]
+
+    def test_is_none_that_the_configuration_names(self, clock: Clock) -> None:
+        assert self.said(Standby(None, expected=True, clock=clock)) == []
+
+
 class TestAStandbyThatIsAway:
     def test_is_so_since_it_asked_last(self, clock: Clock) -> None:
         standby = Standby(None, clock=clock)
@@ -68,6 +85,12 @@ class TestAStandbyThatIsAway:
 
     def test_is_so_since_the_start_where_it_is_waited_for(self, clock: Clock) -> None:
         standby = Standby(5, clock=clock)
+        clock.now += 60
+        assert standby.away_s == 60
+
+    def test_is_so_since_the_start_where_one_is_expected(self, clock: Clock) -> None:
+        """Whatever was known of it before the node was started anew."""
+        standby = Standby(None, expected=True, clock=clock)
         clock.now += 60
         assert standby.away_s == 60
 
