@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ledgerd.ledger.bereft import Bereft
 from ledgerd.ledger.compromise import RULE as COMPROMISED
 from ledgerd.ledger.compromise import find_compromised
 from ledgerd.ledger.entry import BodyOf, Entry
@@ -21,17 +22,10 @@ from ledgerd.ledger.peer_log import AnchorState, PeerLog
 from ledgerd.ledger.reconciler import Reconciler
 from ledgerd.projections import findings, registry
 from ledgerd.projections.anchored import put_anchor
-from ledgerd.projections.contracts import contract_key
 from ledgerd.projections.erased import body_or_remains, stored_body
-from ledgerd.projections.lost import (
-    find_lost,
-    is_lost,
-    keep_returned,
-    lost_institutions,
-    put_lost,
-)
+from ledgerd.projections.lost import is_lost
 from ledgerd.projections.records import Records
-from ledgerd.projections.row_keys import contract_row, row_key
+from ledgerd.projections.row_keys import row_key
 from ledgerd.projections.transfers import Position, Transfer, Transfers
 from ledgerd.rules import lateness
 from ledgerd.store.base import Snapshot, Transaction
@@ -78,9 +72,7 @@ class Machine:
         self._law = LawMachine(history, self._maker, self.transfers, self._body)
         self._erasing = Erasing(self._body, header_of)
         self._indexer = Indexer(history)
-        # Of whom a statement is lost, up to where: the law might accuse by what is not known.
-        self._bereft: dict[str, int] = {}
-        self._lossy = False
+        self.bereft = Bereft(history, self.transfers, self._law, self._body, self.concerned_by)
 
     @classmethod
     def load(cls, snapshot: Snapshot, origin: str, authority: bytes, peer_log: PeerLog) -> Machine:
@@ -98,8 +90,7 @@ class Machine:
         machine._enter(*stored_rule_set(snapshot))
         machine._reconciler.anchor = AnchorState.load(snapshot)
         machine._law.load(snapshot)
-        machine._bereft = lost_institutions(snapshot)
-        machine._lossy = bool(snapshot.count(Table.LOST))
+        machine.bereft.load(snapshot)
         return machine
 
     @property
@@ -156,23 +147,13 @@ class Machine:
         key = self.history.find(header.key_id) if header.kind in BY_INSTITUTIONS else None
         author = key.subject if key is not None else ""
         rested_on = "" if header.kind in _HALVES_OF_TRANSFERS else author
-        put_lost(transaction, header.index, header.body_digest, rested_on)
-        self._lossy = True
-        if rested_on:
-            self._bereft[rested_on] = header.index
+        self.bereft.lose(transaction, header, rested_on)
         self.transfers.at = header.index
         due: list[pb.Finding] = []
         if header.halves is not None:
             due = self._reconciler.on_lost(transaction, header, header.halves, author)
         self._indexer.move(transaction, header.index, self.transfers.take_moves())
         return due
-
-    def take_returned(self, transaction: Transaction, digest: bytes, body: bytes) -> int | None:
-        """Keep a body that is lost, and has come back; its entry's index, None if it is not."""
-        index = find_lost(transaction, digest) if self._lossy else None
-        if index is not None:
-            keep_returned(transaction, index, body)
-        return index
 
     def flush(self, transaction: Transaction) -> None:
         """Put what apply() collected; the last thing before a commit."""
@@ -215,38 +196,8 @@ class Machine:
             transfer, due = self._reconciler.on_statement(transaction, entry)
         due += self._lateness(entry)
         if self._judging and not (transfer and any(half.lost for half in transfer.halves)):
-            due += self._known(transaction, self._law.apply(transaction, entry, transfer))
+            due += self.bereft.known(transaction, self._law.apply(transaction, entry, transfer))
         return transfer, due
-
-    def _known(self, transaction: Transaction, due: list[pb.Finding]) -> list[pb.Finding]:
-        """Of what the law says, that which it does not say for want of a body that is lost."""
-        if not self._bereft:
-            return due
-        return [finding for finding in due if not self._may_rest_on_loss(transaction, finding)]
-
-    def _may_rest_on_loss(self, transaction: Transaction, finding: pb.Finding) -> bool:
-        """Of what was stated before the loss, and of contracts that are not known to be younger."""
-        own = [each.index for each in finding.records if each.origin == self.history.origin]
-        for whom in self.concerned_by(transaction, finding):
-            lost = self._bereft.get(whom, -1)
-            bodies = (pb.Body.FromString(self._body(transaction, index)) for index in own)
-            theirs = (body for body in bodies if body.author == whom)
-            named = {finding.contract_id, *map(contract_id_of, theirs)} - {""}
-            older = any(index <= lost for index in own)
-            if lost >= 0 and (
-                older
-                or not all(
-                    self._is_younger(transaction, contract_key(whom, each), lost) for each in named
-                )
-            ):
-                return True
-        return False
-
-    def _is_younger(self, transaction: Transaction, key: bytes, than: int) -> bool:
-        """Whether all that a contract's author has ever stated of it stands behind an entry."""
-        ref = self._law.ref_of(transaction, key)
-        halves = self.transfers.get(transaction, contract_row(ref)).halves if ref else ()
-        return all(half.position > than for half in halves if half.own) and bool(halves)
 
     def _apply_other(self, transaction: Transaction, entry: Entry) -> list[pb.Finding]:
         body = pb.Body.FromString(entry.body)
@@ -262,14 +213,14 @@ class Machine:
             due = self._compromised(transaction, entry.position, body.key_event)
             if self._judging and body.key_event.role == pb.ROLE_INSTITUTION:
                 found = self._law.on_key(transaction, body.key_event.subject, entry.recorded_at)
-                due += self._known(transaction, found)
+                due += self.bereft.known(transaction, found)
             return due
         if record == "rule_set":
             self._enter(entry.position, body.rule_set)
             transaction.put(Table.META, RULE_SET_KEY, u64(entry.position))
         elif record == "tick":
             due = self._law.tick(transaction, entry.recorded_at) if self._judging else []
-            return self._known(transaction, due)
+            return self.bereft.known(transaction, due)
         elif record == "erasure":
             # Whether it may be erased is asked of the tables as of this entry.
             self.transfers.flush(transaction)

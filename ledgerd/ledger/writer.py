@@ -301,7 +301,7 @@ class Writer:
                     action="make a new record_id for a new record",
                 )
             return known.position
-        lost = self.machine.take_returned(transaction, item.body_digest, item.body)
+        lost = self.machine.bereft.take_returned(transaction, item.body_digest, item.body)
         if lost is not None:
             return lost
         if facts.outcome == pb.OUTCOME_ACCEPTED and facts.kind == Kind.ACK:
