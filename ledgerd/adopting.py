@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ledgerd.config import Config
 from ledgerd.credentials import NodeKeys
 from ledgerd.init import rule_set_of
-from ledgerd.ledger.writer import sign_own
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.offline import append_offline
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.history import KeyHistory

@@ -16,14 +16,14 @@ import structlog
 
 from ledgerd.config import Config
 from ledgerd.credentials import NEXT, RETIRED, NodeKeys, beside, key_path
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core.body import NODE
 from ledgerd_client.core.errors import InputError, NotReadyError
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import SigningKey, Signs
 from ledgerd_client.core.node_keys import NODE_ROLES
 from ledgerd_client.core.note import Signer
-from ledgerd_client.core.record import Admitted, make_body, make_record_id, sign_admitted
+from ledgerd_client.core.record import Admitted, sign_admitted
 from ledgerd_client.keyfile import public_key, read_key_file, read_secret
 
 _log = structlog.get_logger()
@@ -54,17 +54,8 @@ class OwnEntries:
 
     def sign(self, **record: object) -> Admitted:
         """Make and sign an entry; record is one field of pb.Body's oneof."""
-        now = self._clock()
-        return self.sign_body(
-            make_body(
-                origin=self._origin,
-                author=NODE,
-                record_id=make_record_id(now, self._random(10)),
-                occurred_at=now,
-                salt=self._random(16),
-                **record,
-            )
-        )
+        now, admitted_at = self._clock(), self._admitted_at
+        return sign_own(self._key, self._origin, now, self._random, key_index=admitted_at, **record)
 
     def sign_body(self, body: bytes) -> Admitted:
         """Sign a body that was made earlier."""

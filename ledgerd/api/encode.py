@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from ledgerd.api.peer import Replica
 from ledgerd.ledger.answers import FoundEntry
+from ledgerd.ledger.batch import AppendResult
 from ledgerd.ledger.contract_reader import ContractAnswer, StatementAnswer
 from ledgerd.ledger.erasing import WhyErased
 from ledgerd.ledger.law_reader import FoundFinding
 from ledgerd.ledger.summary import Group
 from ledgerd.ledger.views import TransferAnswer
-from ledgerd.ledger.writer import AppendResult
 from ledgerd.projections.transfers import Half
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint

@@ -15,12 +15,12 @@ from ledgerd.api.public import Public, PublicHandlers
 from ledgerd.api.roles import Access
 from ledgerd.api.threads import InThread
 from ledgerd.ledger.admission import Admission, Request
+from ledgerd.ledger.batch import Outcome
 from ledgerd.ledger.checker import Checker
 from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.replicated import nobody_waits
 from ledgerd.ledger.sequencer import Appends
-from ledgerd.ledger.writer import Outcome
 from ledgerd.observe.metrics import Metrics
 from ledgerd_client import tracing
 from ledgerd_client._proto import body_pb2

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
+from ledgerd.ledger.batch import AppendResult
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.writer import AppendResult, Writer
+from ledgerd.ledger.writer import Writer
 from ledgerd.store.base import Store
 from ledgerd_client.core.errors import BusyError, LedgerError, StoreError
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.peer_log import NoPeerLog
-from ledgerd.ledger.writer import Writer, sign_own
+from ledgerd.ledger.writer import Writer
 from ledgerd.store.base import Store
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import (

@@ -16,9 +16,9 @@ from typing import Final
 
 import structlog
 
+from ledgerd.ledger.batch import AppendResult
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.sequencer import Appends
-from ledgerd.ledger.writer import AppendResult
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import NotReadyError, UnavailableError
 from ledgerd_client.core.note import parse_note

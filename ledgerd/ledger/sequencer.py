@@ -14,10 +14,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from ledgerd.ledger.batch import AppendResult
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committed
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.writer import AppendResult
 from ledgerd_client.core.errors import (
     BusyError,
     LedgerError,

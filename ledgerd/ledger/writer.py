@@ -8,25 +8,24 @@ from the store again, so that recovery is the path that every start takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final
 
+from ledgerd.ledger.batch import AppendResult, Batch, Placed, result_of
 from ledgerd.ledger.call import Item
 from ledgerd.ledger.entry import Entry
 from ledgerd.ledger.head import Head, follows_another, is_standby
 from ledgerd.ledger.held_keys import HeldKeys
-from ledgerd.ledger.machine import Machine, stored_header
+from ledgerd.ledger.machine import Machine
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.peer_log import PeerLog
-from ledgerd.ledger.tree import Nodes, TileWriter
+from ledgerd.ledger.tree import TileWriter
 from ledgerd.store.base import Store, Transaction
-from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import merkle
-from ledgerd_client.core.body import BY_INSTITUTIONS, NODE
+from ledgerd_client.core.body import BY_INSTITUTIONS
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
-from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
     ChainError,
     ConflictError,
@@ -38,64 +37,13 @@ from ledgerd_client.core.header import Header, Kind, header_bytes
 from ledgerd_client.core.history import HISTORY_KINDS
 from ledgerd_client.core.keys import Signs, key_id
 from ledgerd_client.core.note import Signer
-from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import (
     Admitted,
     check_clock,
-    make_body,
-    make_record_id,
-    sign_admitted,
 )
-
-Outcome = int | Receipt | LedgerError
 
 # Records whose rows are read at once: to ask for few costs more than what is read.
 _WORTH_READING: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class AppendResult:
-    """outcomes: an index for a new record, the receipt of a repeated one, or an error."""
-
-    outcomes: list[Outcome]
-    first: int
-    headers: list[bytes]
-    range_proof: list[bytes]
-    checkpoint: bytes
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit adds to the log."""
-
-    first: int
-    last_time: int
-    last_leaf: bytes
-    next: int
-    headers: list[bytes] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
-
-    def add(self, header: bytes, body: bytes) -> None:
-        self.next += 1
-        self.last_leaf = merkle.leaf_hash(header)
-        self.headers.append(header)
-        self.bodies.append(body)
-        self.leaves.append(self.last_leaf)
-
-    def put(self, transaction: Transaction) -> None:
-        numbers = [u64(self.first + i) for i in range(len(self.headers))]
-        transaction.put_many(Table.HEADERS, zip(numbers, self.headers, strict=True))
-        transaction.put_many(Table.BODIES, zip(numbers, self.bodies, strict=True))
-
-
-class _Placed(NamedTuple):
-    """A call's outcomes while proofs are still to be made: repeated ones as a known index."""
-
-    outcomes: list[int | LedgerError]
-    repeated: set[int]
-    first: int
-    end: int
 
 
 class Writer:
@@ -217,15 +165,15 @@ class Writer:
     ) -> tuple[Head, list[AppendResult]]:
         self._check_unchanged(transaction)
         now = max(self._clock(), self.head.last_time)
-        batch = _Batch(self.head.size, now, self.head.last_leaf, self.head.size)
-        placed: list[_Placed] = []
+        batch = Batch(self.head.size, now, self.head.last_leaf, self.head.size)
+        placed: list[Placed] = []
         for together in _together(calls):
             self._read(transaction, together)
             placed += [self._place_call(transaction, batch, call) for call in together]
         if not batch.headers:
             # Nothing is dirty, so the commit is none: who only repeats or errs costs no fsync.
             nodes = self._tree.nodes(transaction)
-            return self.head, [_result(transaction, nodes, batch, self.head, c) for c in placed]
+            return self.head, [result_of(transaction, nodes, batch, self.head, c) for c in placed]
         batch.put(transaction)
         self.machine.flush(transaction)
         self._tree.append(transaction, batch.leaves)
@@ -234,7 +182,7 @@ class Writer:
         note = self._sign(Checkpoint(self._origin, batch.next, root))
         head = Head(batch.next, batch.last_time, batch.last_leaf, note)
         head.put(transaction)
-        return head, [_result(transaction, nodes, batch, head, call) for call in placed]
+        return head, [result_of(transaction, nodes, batch, head, call) for call in placed]
 
     def _sign(self, checkpoint: Checkpoint) -> bytes:
         history, size = self.machine.history, checkpoint.size
@@ -259,7 +207,7 @@ class Writer:
             transaction, [item.facts for item in items if not isinstance(item, LedgerError)]
         )
 
-    def _place_call(self, transaction: Transaction, batch: _Batch, call: Sequence[Item]) -> _Placed:
+    def _place_call(self, transaction: Transaction, batch: Batch, call: Sequence[Item]) -> Placed:
         """Give each good record its place, then the findings that they raise theirs."""
         first = batch.next
         outcomes: list[int | LedgerError] = []
@@ -283,7 +231,7 @@ class Writer:
         end = batch.next
         for finding in due:
             self._place(transaction, batch, self._make_finding(finding, batch.last_time))
-        return _Placed(outcomes, repeated, first, end)
+        return Placed(outcomes, repeated, first, end)
 
     def _find(self, transaction: Transaction, item: Admitted) -> int | None:
         """
@@ -311,7 +259,7 @@ class Writer:
                     return half.position
         return None
 
-    def _check_in_log_order(self, transaction: Transaction, batch: _Batch, item: Admitted) -> None:
+    def _check_in_log_order(self, transaction: Transaction, batch: Batch, item: Admitted) -> None:
         """Decide what only the log can: clock, key, and what a key event may do here."""
         facts = item.facts
         if batch.next and facts.kind in BY_INSTITUTIONS:
@@ -348,11 +296,11 @@ class Writer:
                 "the node's key was rotated meanwhile", reason="KEY_ROTATED", action="try again"
             )
 
-    def _check_loss(self, transaction: Transaction, batch: _Batch, loss: pb.Loss) -> None:
+    def _check_loss(self, transaction: Transaction, batch: Batch, loss: pb.Loss) -> None:
         if batch.headers or merkle.root(self._tree.nodes(transaction), self.head.size) != loss.root:
             raise ChainError("the LOSS is of another tree than this log's", reason="OTHER_TREE")
 
-    def _place(self, transaction: Transaction, batch: _Batch, item: Admitted) -> list[pb.Finding]:
+    def _place(self, transaction: Transaction, batch: Batch, item: Admitted) -> list[pb.Finding]:
         position = batch.next
         header = header_bytes(position, batch.last_time, batch.last_leaf, item.tail)
         batch.add(header, item.body)
@@ -380,47 +328,5 @@ def _together(calls: Iterable[Sequence[Item]]) -> Iterator[list[Sequence[Item]]]
         yield together
 
 
-def _result(
-    transaction: Transaction, nodes: Nodes, batch: _Batch, head: Head, call: _Placed
-) -> AppendResult:
-    outcomes: list[Outcome] = list(call.outcomes)
-    for number in call.repeated:
-        position = call.outcomes[number]
-        assert isinstance(position, int)  # noqa: S101 - repeated ones have an index
-        header = stored_header(transaction, position)
-        proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
-        outcomes[number] = Receipt(header, proof, head.checkpoint)
-    start, end = call.first - batch.first, call.end - batch.first
-    proof_of_all = merkle.range_proof(nodes, call.first, call.end, head.size) if start < end else []
-    return AppendResult(
-        outcomes, call.first, batch.headers[start:end], proof_of_all, head.checkpoint
-    )
-
-
 class _TakenBackError(Exception):
     """Raised to abort a transaction that went well."""
-
-
-def sign_own(
-    key: Signs,
-    origin: str,
-    now: int,
-    random: Callable[[int], bytes],
-    *,
-    key_index: int = 0,
-    **record: object,
-) -> Admitted:
-    """
-    Make and sign an entry of the node itself; record is one field of pb.Body's oneof.
-
-    key_index: of the entry that put the key in force.
-    """
-    body = make_body(
-        origin=origin,
-        author=NODE,
-        record_id=make_record_id(now, random(10)),
-        occurred_at=now,
-        salt=random(16),
-        **record,
-    )
-    return sign_admitted(body, key, key_index=key_index)

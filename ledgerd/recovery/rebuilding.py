@@ -13,9 +13,10 @@ from typing import Final
 from ledgerd.credentials import NodeKeys
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.losses import lost_bodies
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.verifying import Given, LogVerifier
-from ledgerd.ledger.writer import Writer, sign_own
+from ledgerd.ledger.writer import Writer
 from ledgerd.peer.anchors import Anchored, newest_anchor, put_anchored
 from ledgerd.peer.bodies import Held
 from ledgerd.peer.recovery import Recovery

@@ -11,11 +11,11 @@ from builders import HONG_KONG, MAINLAND, new_key
 from ledger.law_world import LawWorld, at
 from ledger.world import Node
 
+from ledgerd.ledger.batch import AppendResult, Outcome
 from ledgerd.ledger.call import Call
 from ledgerd.ledger.committer import Committer
 from ledgerd.ledger.erasing import why_erased
 from ledgerd.ledger.verifying import AuditError
-from ledgerd.ledger.writer import AppendResult, Outcome
 from ledgerd.projections.erased import ErasedBody, erase, erasure_of, find_erased
 from ledgerd.store.base import Transaction
 from ledgerd.store.memory import MemoryStore

@@ -14,9 +14,9 @@ from ledger.threaded import InThread
 from ledger.world import World
 
 from ledgerd.ledger.committer import Committer
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.query_log import QueryLog, Spool
 from ledgerd.ledger.sequencer import Sequencer
-from ledgerd.ledger.writer import sign_own
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import NotReadyError, UnavailableError

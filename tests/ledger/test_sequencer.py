@@ -13,11 +13,11 @@ from ledger.stores import FaultyStore, reopened
 from ledger.threaded import InThread
 from ledger.world import World
 
+from ledgerd.ledger.batch import AppendResult
 from ledgerd.ledger.call import Call, Item
 from ledgerd.ledger.committer import Committed, Committer
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.sequencer import MAX_GROUP, MAX_WAITING, WORTH_A_COMMIT, Sequencer
-from ledgerd.ledger.writer import AppendResult
 from ledgerd.store.base import Store
 from ledgerd.store.memory import MemoryStore
 from ledgerd_client.core.errors import (

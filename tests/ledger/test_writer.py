@@ -10,9 +10,10 @@ import pytest
 from ledger.stores import FaultyStore
 from ledger.world import World
 
+from ledgerd.ledger.batch import AppendResult, Outcome
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
-from ledgerd.ledger.writer import _WORTH_READING, AppendResult, Outcome
+from ledgerd.ledger.writer import _WORTH_READING
 from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.base import MAX_SNAPSHOTS
 from ledgerd.store.lmdb import LmdbStore

@@ -21,10 +21,12 @@ from builders import (
 )
 
 from ledgerd.ledger.audit import Auditor, Report
+from ledgerd.ledger.batch import Outcome
 from ledgerd.ledger.founding import found_ledger
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.peer_log import PeerHalf, PeerLog
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.writer import Item, Outcome, Writer, sign_own
+from ledgerd.ledger.writer import Item, Writer
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.base import Store
 from ledgerd.store.memory import MemoryStore

@@ -24,7 +24,7 @@ from builders import (
 )
 from peer.sides import DEADLINE_HOURS, Clock, Side, Wire, rounds
 
-from ledgerd.ledger.writer import sign_own
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.peer.notes import parse_known
 from ledgerd.rules.reconcile import State
 from ledgerd_client._proto import body_pb2 as pb

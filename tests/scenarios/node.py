@@ -16,9 +16,10 @@ from scenarios.records import ORIGINS, Event, micros
 from ledgerd.config import Rules
 from ledgerd.init import rule_set_of
 from ledgerd.ledger.founding import found_ledger
+from ledgerd.ledger.own_entry import sign_own
 from ledgerd.ledger.peer_log import PeerHalf
 from ledgerd.ledger.reader import Reader
-from ledgerd.ledger.writer import Item, Writer, sign_own
+from ledgerd.ledger.writer import Item, Writer
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY, BY_INSTITUTIONS
