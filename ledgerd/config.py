@@ -77,6 +77,11 @@ class Tls(Table):
     )
 
 
+# Over a link it is asked every few seconds; a courier may bring the answer a day later.
+_SILENCE_S: Final = 300.0
+_COURIER_S: Final = 172_800.0
+
+
 class Peer(Table):
     """The other side's node."""
 
@@ -91,6 +96,19 @@ class Peer(Table):
     trust_domain: str = Field(
         default="", description="trust domain of its certificate; by default the same as ours"
     )
+    silent_after_s: float | None = Field(
+        default=None,
+        ge=60,
+        le=31_536_000,
+        description="how long nothing new need come from it before that is a trouble: over a link"
+        " 300, of files 172800",
+    )
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds after which it is silent."""
+        by_default = _SILENCE_S if self.exchange is None else _COURIER_S
+        return self.silent_after_s or by_default
 
     @model_validator(mode="after")
     def _check_way(self) -> Self:

@@ -89,6 +89,9 @@ _VITALS: Final = {
     "anchored_at": _alone(
         "anchor_timestamp_seconds", "When what the newest anchor carries was fetched."
     ),
+    "silence_s": _alone(
+        "peer_silent_after_seconds", "How long nothing new need come from the peer."
+    ),
     "overdue_s": _alone(
         "overdue_seconds", "For how long a deadline has passed that no anchor has judged."
     ),

@@ -23,7 +23,7 @@ PARTS: Final = (APPEND, FRESH, PEER)
 
 STALLED_S: Final = 10
 CLOCK_S: Final = 5
-PEER_SILENT_S: Final = 300
+# At least: what a silent peer makes late is no sooner late than the peer is silent.
 NOT_COSIGNED_S: Final = 600
 ANCHOR_LATE_S: Final = 1800
 ENDS_SOON_S: Final = 14 * 86_400
@@ -128,11 +128,11 @@ def _of_peer(vitals: Vitals) -> Iterator[Trouble]:
         yield Trouble("REPLICA_FULL", PEER, "the peer's headers have filled their quota")
     silent = (vitals.at - vitals.fetched_at) / _SECOND
     # No outage that may end by itself: a clock is wrong, here or there.
-    away = silent > PEER_SILENT_S or vitals.failing == PEER_CLOCK_AHEAD
+    away = silent > vitals.silence_s or vitals.failing == PEER_CLOCK_AHEAD
     if away and not vitals.disagrees:
         since = f"for {silent:.0f} s" if vitals.fetched_at else "yet"
         yield Trouble("PEER_SILENT", PEER, f"nothing of the peer was verified {since}{why}")
-    if vitals.cosign_lag_s > NOT_COSIGNED_S:
+    if vitals.cosign_lag_s > max(NOT_COSIGNED_S, vitals.silence_s):
         waits = f"{vitals.size - vitals.cosigned_size} entries wait"
         lag = f"the oldest for {vitals.cosign_lag_s:.0f} s"
         yield Trouble("NOT_COSIGNED", PEER, f"{waits} for the peer's cosignature, {lag}")
@@ -149,7 +149,7 @@ def _of_later(vitals: Vitals) -> Iterator[Trouble]:
         yield Trouble("STANDBY_BEHIND", "", f"the standby {lacks}, {lag}")
     if not vitals.audit_ok:
         yield Trouble("AUDIT_FAILED", "", "the newest audit found something wrong")
-    if vitals.overdue_s > ANCHOR_LATE_S:
+    if vitals.overdue_s > max(ANCHOR_LATE_S, vitals.silence_s):
         late = f"{vitals.overdue_s:.0f} s ago"
         yield Trouble("ANCHOR_LATE", "", f"a deadline passed {late}, and no anchor has judged it")
     for end in vitals.certificates:

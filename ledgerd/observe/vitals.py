@@ -65,6 +65,8 @@ class Vitals:
     # When the newest verified checkpoint of the peer was fetched, and the newest anchored one.
     fetched_at: int
     anchored_at: int
+    # How long the peer may be silent.
+    silence_s: float
     # For how long a deadline of the peer's has passed that no anchor has judged.
     overdue_s: float
     # Rounds that failed since the start, and why the newest one did: "" if it went well.

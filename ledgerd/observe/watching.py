@@ -87,6 +87,7 @@ class Watch:
             standby_away_s=self.standby.away_s,
             fetched_at=peer.fetched_at,
             anchored_at=anchor.known_until,
+            silence_s=self.config.peer.silence_s,
             overdue_s=self._overdue_s(now),
             failures=peer.failures,
             failing=peer.reason,

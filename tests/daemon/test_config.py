@@ -66,6 +66,24 @@ class TestAFileThatIsWhole:
         assert config.peer_spiffe_id.uri == "spiffe://hongkong.invalid/peer/hongkong"
 
 
+class TestHowLongThePeerMayBeSilent:
+    """A courier comes once a day; over a link somebody is woken after minutes."""
+
+    @pytest.mark.parametrize(
+        ("change", "seconds"),
+        [
+            (("", ""), 300),
+            (('endpoint = "hongkong.example:7443"', 'exchange = "files"'), 172_800),
+            (("[peer]", "[peer]\nsilent_after_s = 3600"), 3600),
+        ],
+        ids=["link", "files", "said"],
+    )
+    def test_is_as_the_operator_says_or_by_how_it_is_reached(
+        self, toml: Path, change: tuple[str, str], seconds: int
+    ) -> None:
+        assert load(toml, change).peer.silence_s == seconds
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -100,7 +118,10 @@ class TestWhatIsRefused:
     def test_an_unknown_key_is_answered_with_the_known_ones(self, toml: Path) -> None:
         with pytest.raises(InputError) as caught:
             load(toml, ("[peer]", '[peer]\nendpont = ""'))
-        assert caught.value.action == "in [peer] use endpoint, exchange, id, trust_domain"
+        assert (
+            caught.value.action
+            == "in [peer] use endpoint, exchange, id, trust_domain, silent_after_s"
+        )
 
     def test_a_missing_key_is_answered_with_what_it_is_for(self, toml: Path) -> None:
         with pytest.raises(InputError) as caught:
