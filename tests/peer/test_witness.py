@@ -348,6 +348,22 @@ class TestReplayBehind:
             await self.ask(watch, 0)
         assert watch.side.peer._following._woken.is_set()
 
+    async def test_so_does_being_asked_for_more_than_is_replayed(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        grow(watch, watch.peer.log, 12)
+        watch.side.peer._following._woken.clear()
+        with pytest.raises(UnavailableError):
+            await self.ask(watch, 8)
+        assert watch.side.peer._following._woken.is_set()
+
+    async def test_so_does_a_key_that_may_be_new(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        watch.side.peer._following._woken.clear()
+        note = replace(watch.peer.log, log_key=new_key()).checkpoint()
+        with pytest.raises(TrustError):
+            await watch.side.peer.witness.add_checkpoint(8, [], note)
+        assert watch.side.peer._following._woken.is_set()
+
     async def test_after_the_replay_it_is_cosigned(self, watch: Watch) -> None:
         with pytest.raises(UnavailableError):
             await self.ask(watch, 0)
@@ -461,6 +477,15 @@ async def acknowledge(watch: Watch) -> None:
     await accusations.record(watch.side.sequencer)
     (waiting,) = (kept.digest for kept in accusations.kept() if kept.latched)
     await accusations.acknowledge(waiting)
+
+
+async def acknowledge_all(watch: Watch) -> None:
+    accusations = watch.side.peer.accusations
+    while accusations.latched:
+        await accusations.record(watch.side.sequencer)
+        for kept in accusations.kept():
+            if kept.latched:
+                await accusations.acknowledge(kept.digest)
 
 
 Contradict = Callable[[Watch], Any]
@@ -585,6 +610,50 @@ class TestEvidenceEntry:
         assert len(watch.side.bundles) == 1
 
 
+class TestReplayedFurtherThanCosigned:
+    """So it is after a contradiction: the replay goes on, and nothing is cosigned."""
+
+    @pytest.fixture
+    async def fork(self, watch: Watch) -> Log:
+        """Eight entries are cosigned and twelve replayed; another ten begin with the eight."""
+        await replayed(watch, 8)
+        await same_size(watch)
+        await replayed(watch, 12)
+        return grow(watch, fork_of(watch.peer.log, 8), 10)
+
+    async def ask(self, watch: Watch, log: Log) -> int:
+        size = len(log.entries)
+        ask = watch.side.peer.witness.add_checkpoint(8, proof(log, 8, size), log.checkpoint())
+        return await status(ask)
+
+    async def test_what_contradicts_the_replay_is_422(self, watch: Watch, fork: Log) -> None:
+        assert await self.ask(watch, fork) == 422
+
+    async def test_it_is_so_when_all_is_acknowledged(self, watch: Watch, fork: Log) -> None:
+        await self.ask(watch, fork)
+        await acknowledge_all(watch)
+        assert await self.ask(watch, fork) == 422
+
+    async def test_what_was_replayed_is_cosigned_then(self, watch: Watch, fork: Log) -> None:
+        await self.ask(watch, fork)
+        await acknowledge_all(watch)
+        assert await self.ask(watch, watch.peer.log) == 200
+
+
+class TestShownBeforeItWasReplayed:
+    async def test_it_is_compared_before_the_next_cosignature(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        fork = grow(watch, fork_of(watch.peer.log, 8), 11)
+        with pytest.raises(UnavailableError):
+            await watch.side.peer.witness.add_checkpoint(8, proof(fork, 8, 11), fork.checkpoint())
+        log = grow(watch, watch.peer.log, 12)
+        # Fetched and replayed; the round has not come to its end.
+        await watch.side.peer.monitor._fetch()
+        with pytest.raises(NotReadyError) as refused:
+            await watch.side.peer.witness.add_checkpoint(8, proof(log, 8, 12), log.checkpoint())
+        assert refused.value.reason == "EVIDENCE"
+
+
 class TestLostState:
     """The peer's directory is gone; what our own log anchored is not."""
 
@@ -685,6 +754,18 @@ class TestLostState:
         await watch.side.peer.monitor.step()
         assert watch.side.peer.witness.cosigned() == before
 
+    async def test_nor_by_another_key_once_that_is_acknowledged(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        await self.lose(watch)
+        before = watch.side.peer.witness.cosigned()
+        watch.peer.log = grow(watch, fork_of(watch.peer.log, 5), 12)
+        await watch.side.peer.monitor.step()
+        await acknowledge_all(watch)
+        watch.side.peer.cosign_by(Signer(watch.side.log.origin, COSIGNATURE_V1, new_key()))
+        with pytest.raises(StoreError):
+            await watch.side.peer.monitor.step()
+        assert watch.side.peer.witness.cosigned() == before
+
     async def test_no_anchor_goes_back(self, watch: Watch) -> None:
         await replayed(watch, 8)
         await self.lose(watch)
@@ -692,3 +773,82 @@ class TestLostState:
         assert [anchor.fetched_at for anchor in watch.side.anchors] == sorted(
             {anchor.fetched_at for anchor in watch.side.anchors}
         )
+
+
+class TestWhatItVouchesFor:
+    """docs/protocol.md, "Start, restore, recover": who forgot says so, for it can confirm nobody."""
+
+    async def forget(self, watch: Watch) -> None:
+        await watch.side.close()
+        shutil.rmtree(watch.side.directory / "peer")
+        await watch.side.open()
+
+    def signers(self, watch: Watch) -> list[str]:
+        return [line.name for line in parse_note(watch.side.peer.witness.vouched()).signatures]
+
+    async def test_is_what_it_cosigned(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        witness = watch.side.peer.witness
+        assert (witness.vouched(), witness.remembered_size) == (witness.cosigned(), 8)
+
+    async def test_is_nothing_before_that(self, watch: Watch) -> None:
+        witness = watch.side.peer.witness
+        assert (witness.vouched(), witness.remembered_size) == (b"", None)
+
+    async def test_is_nothing_before_anything_is_replayed(self, watch: Watch) -> None:
+        assert await watch.side.peer.monitor.settled() == b""
+
+    async def test_is_nothing_when_nothing_was_anchored_of_what_it_forgot(
+        self, watch: Watch
+    ) -> None:
+        await self.forget(watch)
+        witness = watch.side.peer.witness
+        assert (witness.vouched(), witness.remembered_size) == (b"", None)
+
+    @pytest.mark.parametrize("restarts", [0, 1])
+    async def test_is_without_its_cosignature_when_it_has_forgotten(
+        self, watch: Watch, restarts: int
+    ) -> None:
+        await replayed(watch, 8)
+        await self.forget(watch)
+        for _ in range(restarts):
+            await watch.side.reopen()
+        assert self.signers(watch) == [watch.peer.log.origin]
+
+    @pytest.mark.parametrize("restarts", [0, 1])
+    async def test_is_no_size_that_it_remembers(self, watch: Watch, restarts: int) -> None:
+        await replayed(watch, 8)
+        await self.forget(watch)
+        for _ in range(restarts):
+            await watch.side.reopen()
+        assert watch.side.peer.witness.remembered_size is None
+
+    async def test_so_it_is_when_the_disk_was_put_back_with_all_on_it(self, watch: Watch) -> None:
+        await replayed(watch, 8)
+        own = Checkpoint(watch.side.log.origin, watch.side.size + 1, bytes(32))
+        watch.side.standing.shown(sign_checkpoint(own, watch.side.log_signer))
+        assert self.signers(watch) == [watch.peer.log.origin]
+
+    @pytest.mark.parametrize("restarts", [0, 1])
+    async def test_so_it_is_when_it_has_forgotten_twice(self, watch: Watch, restarts: int) -> None:
+        """By the key that was spent first it cosigned what was anchored; the second is spent."""
+        await replayed(watch, 8)
+        await self.forget(watch)
+        watch.side.log.cosigner_key = new_key()
+        await self.forget(watch)
+        for _ in range(restarts):
+            await watch.side.reopen()
+        assert self.signers(watch) == [watch.peer.log.origin]
+
+    @pytest.mark.parametrize("restarts", [0, 1])
+    async def test_is_with_it_again_once_another_key_has_cosigned(
+        self, watch: Watch, restarts: int
+    ) -> None:
+        await replayed(watch, 8)
+        await self.forget(watch)
+        watch.side.log.cosigner_key = new_key()
+        await watch.side.reopen()
+        await replayed(watch, 9)
+        for _ in range(restarts):
+            await watch.side.reopen()
+        assert self.signers(watch) == [watch.peer.log.origin, watch.side.log.origin]
