@@ -12,7 +12,7 @@ from ledgerd.ledger.erasing import WhyErased
 from ledgerd.ledger.law_reader import FoundFinding
 from ledgerd.ledger.summary import Group
 from ledgerd.ledger.views import TransferAnswer
-from ledgerd.projections.transfers import Half
+from ledgerd.projections.transfer_row import Half
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.errors import UnavailableError

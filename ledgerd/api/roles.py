@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ledgerd.api.identity import STANDBY, Caller
 from ledgerd.ledger.keyring import Keyring
-from ledgerd.projections.transfers import Half
+from ledgerd.projections.transfer_row import Half
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.errors import ForbiddenError
 from ledgerd_client.core.grant import check_term

@@ -14,7 +14,7 @@ from ledgerd.projections import findings, transfers
 from ledgerd.projections.contracts import Contract, contract_key, stated_terms
 from ledgerd.projections.erased import stored_body
 from ledgerd.projections.row_keys import contract_row
-from ledgerd.projections.transfers import Half, OpenFinding, Position
+from ledgerd.projections.transfer_row import Half, OpenFinding, Position, Transfer
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.agreement import (
     AGREED,
@@ -121,7 +121,7 @@ def statements(
         # Of a contract that nobody stated.
         return [], {}, []
     key = contract_row(ref)
-    row = transfers.get_transfer(snapshot, key) or transfers.Transfer()
+    row = transfers.get_transfer(snapshot, key) or Transfer()
     for own, end in ((True, size), (False, anchor.taken_up)):
         for taken, number, half in transfers.replaced_since(snapshot, key, Position(own, end)):
             take_back(row.halves, taken, Restated(half, number))

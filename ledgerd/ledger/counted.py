@@ -19,7 +19,7 @@ from ledgerd.ledger.search import Clause, FoundBlock, covers
 from ledgerd.ledger.views import peer_at
 from ledgerd.projections.erased import stored_body
 from ledgerd.projections.postings import BLOCK, offsets_of
-from ledgerd.projections.transfers import Half, Transfer, count_own, state_of_row
+from ledgerd.projections.transfer_row import Half, Transfer, count_own, state_of_row
 from ledgerd.rules.reconcile import RECEIVED, State, counting
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from ledgerd.projections.transfers import OpenFinding, Position
+from ledgerd.projections.transfer_row import OpenFinding, Position
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import lp8, u64
 from ledgerd_client.core.history import KeyHistory

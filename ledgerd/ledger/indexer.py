@@ -25,7 +25,8 @@ from ledgerd.projections.postings import (
     put_closed_by,
     text,
 )
-from ledgerd.projections.transfers import Moved, Transfer
+from ledgerd.projections.transfer_row import Transfer
+from ledgerd.projections.transfers import Moved
 from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.admission import AdmittedKey

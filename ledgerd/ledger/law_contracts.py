@@ -29,7 +29,7 @@ from ledgerd.projections.contracts import (
     with_change,
 )
 from ledgerd.projections.terms import Terms, lean_terms
-from ledgerd.projections.transfers import MAX_HALVES
+from ledgerd.projections.transfer_row import MAX_HALVES
 from ledgerd.rules.filing import AUTHORITIES, take_filing
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.store.base import Transaction

@@ -23,7 +23,8 @@ from ledgerd.projections.obligations import (
     parse_obligation_key,
 )
 from ledgerd.projections.timers import OBLIGATION
-from ledgerd.projections.transfers import Half, Transfer, Transfers
+from ledgerd.projections.transfer_row import Half, Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.disposal import disposed_late, judge_obligation
 from ledgerd.rules.lapse import Judgement, Lapse, own

@@ -26,7 +26,8 @@ from ledgerd.projections.contracts import contract_key
 from ledgerd.projections.rows import decode, encode
 from ledgerd.projections.sent import CHUNK
 from ledgerd.projections.timers import AGAIN, CONTRACT, FREED, MATTER, OBLIGATION, SWEEP
-from ledgerd.projections.transfers import Transfer, Transfers
+from ledgerd.projections.transfer_row import Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.rules.lapse import Lapse, own
 from ledgerd.rules.law import load_law
 from ledgerd.rules.ruleset import rule_set_digest

@@ -19,7 +19,8 @@ from ledgerd.projections.rows import Rows
 from ledgerd.projections.sent import Again, Sent
 from ledgerd.projections.sweeps import Recount, Sweep
 from ledgerd.projections.timers import CONTRACT, Timers
-from ledgerd.projections.transfers import OpenFinding, Position, Transfer, Transfers
+from ledgerd.projections.transfer_row import OpenFinding, Position, Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.contract import judge_contract
 from ledgerd.rules.lapse import Grace, Judgement, Lapse, Party

@@ -26,7 +26,8 @@ from ledgerd.ledger.law_usage import (
 )
 from ledgerd.projections.contracts import Contract
 from ledgerd.projections.counters import Noted, noted_contract, noted_transfer
-from ledgerd.projections.transfers import Transfer, Transfers
+from ledgerd.projections.transfer_row import Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.content import content, invalid_codes, timing
 from ledgerd.rules.counting import NEVER, VOLUME, volume

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ledgerd.projections.contracts import Contract, contract_key
 from ledgerd.projections.terms import Terms, scope_of
-from ledgerd.projections.transfers import Half
+from ledgerd.projections.transfer_row import Half
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.content import Profile
 from ledgerd.rules.mechanisms import ASSESSMENT, GBA_SC

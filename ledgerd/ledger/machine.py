@@ -26,7 +26,8 @@ from ledgerd.projections.erased import body_or_remains, stored_body
 from ledgerd.projections.lost import is_lost
 from ledgerd.projections.records import Records
 from ledgerd.projections.row_keys import row_key
-from ledgerd.projections.transfers import Position, Transfer, Transfers
+from ledgerd.projections.transfer_row import Position, Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.rules import lateness
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table

@@ -15,13 +15,8 @@ from ledgerd.ledger.finding_maker import Concerned, FindingMaker
 from ledgerd.ledger.law_machine import contract_id_of
 from ledgerd.ledger.peer_log import ANCHOR_KEY, ANCHOR_STEP, AnchorState, PeerHalf, PeerLog
 from ledgerd.projections.row_keys import contract_of, is_contract, is_disposal, row_key
-from ledgerd.projections.transfers import (
-    UNJUDGED,
-    Half,
-    OpenFinding,
-    Transfer,
-    Transfers,
-)
+from ledgerd.projections.transfer_row import UNJUDGED, Half, OpenFinding, Transfer
+from ledgerd.projections.transfers import Transfers
 from ledgerd.rules import agreement, reconcile
 from ledgerd.rules.reconcile import Condition
 from ledgerd.store.base import Transaction

@@ -17,7 +17,8 @@ from ledgerd.projections.contracts import stated_terms
 from ledgerd.projections.erased import stored_body
 from ledgerd.projections.findings import findings_on
 from ledgerd.projections.postings import BLOCK, Field, bits, code, text
-from ledgerd.projections.transfers import Half, get_transfer
+from ledgerd.projections.transfer_row import Half
+from ledgerd.projections.transfers import get_transfer
 from ledgerd.rules.agreement import state_of
 from ledgerd.rules.reconcile import State
 from ledgerd.store.base import Snapshot

@@ -17,7 +17,7 @@ from ledgerd.ledger.tally import Tally
 from ledgerd.observe.results import AuditResult, BackupResult
 from ledgerd.observe.vitals import OPEN, CertificateEnd, Inventory, Vitals
 from ledgerd.peer.node import PeerSide
-from ledgerd.projections.transfers import UNJUDGED
+from ledgerd.projections.transfer_row import UNJUDGED
 from ledgerd.store.base import Store
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import recorded_at_of

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
 from ledgerd.projections.terms import Terms, read_terms
-from ledgerd.projections.transfers import OpenFinding
+from ledgerd.projections.transfer_row import OpenFinding
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.days import end_of
 from ledgerd_client.core.encoding import lp8

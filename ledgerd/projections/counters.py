@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.projections.rows import Value, decode, encode, findings_value, parse_findings
-from ledgerd.projections.transfers import OpenFinding
+from ledgerd.projections.transfer_row import OpenFinding
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8

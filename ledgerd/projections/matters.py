@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
-from ledgerd.projections.transfers import OpenFinding
+from ledgerd.projections.transfer_row import OpenFinding
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from ledgerd.projections.contracts import contract_key
 from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
-from ledgerd.projections.transfers import OpenFinding
+from ledgerd.projections.transfer_row import OpenFinding
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from ledgerd.projections.transfers import OpenFinding, Position
+from ledgerd.projections.transfer_row import OpenFinding, Position
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from ledgerd.projections.rows import decode, encode, findings_value, parse_findings
-from ledgerd.projections.transfers import OpenFinding
+from ledgerd.projections.transfer_row import OpenFinding
 from ledgerd.projections.usage import Usage
 
 # Transfers of one row, and so what is judged again at a time.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from ledgerd.projections.transfers import MAX_HALVES, Half, Position
+from ledgerd.projections.transfer_row import MAX_HALVES, Half, Position
 from ledgerd.rules.reconcile import Condition
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.contract import CONTRACT, SUPPLEMENT

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from ledgerd.projections.contracts import Contract
 from ledgerd.projections.terms import Terms
-from ledgerd.projections.transfers import Position
+from ledgerd.projections.transfer_row import Position
 from ledgerd.projections.usage import Usage
 from ledgerd.rules.authorisation import judge_authorisation
 from ledgerd.rules.filing import judge_filing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ledgerd.projections.transfers import Position
+from ledgerd.projections.transfer_row import Position
 
 
 class Lapse(NamedTuple):

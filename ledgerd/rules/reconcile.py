@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from ledgerd.projections.transfers import MAX_HALVES, Half, Position
+from ledgerd.projections.transfer_row import MAX_HALVES, Half, Position
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.header import Kind
 

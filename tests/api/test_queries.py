@@ -16,7 +16,7 @@ from ledger.world import Node
 from ledgerd.api.asking import MAX_VALUES, Asker, read_query
 from ledgerd.api.paging import make_token
 from ledgerd.projections.postings import Field, code, text
-from ledgerd.projections.transfers import MAX_HALVES
+from ledgerd.projections.transfer_row import MAX_HALVES
 from ledgerd_client._proto import body_pb2
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint

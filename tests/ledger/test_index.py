@@ -24,7 +24,8 @@ from ledgerd.projections.postings import (
     posting,
     text,
 )
-from ledgerd.projections.transfers import MAX_HALVES, get_transfer
+from ledgerd.projections.transfer_row import MAX_HALVES
+from ledgerd.projections.transfers import get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.base import Snapshot, Store

@@ -14,7 +14,7 @@ from ledgerd.ledger.law_freed import FREED_STEP
 from ledgerd.projections.counters import MAX_NEAR
 from ledgerd.projections.matters import onward_key, onward_under
 from ledgerd.projections.timers import SWEEP
-from ledgerd.projections.transfers import MAX_HALVES
+from ledgerd.projections.transfer_row import MAX_HALVES
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.record import Admitted

@@ -9,7 +9,7 @@ from builders import SHENZHEN
 from ledger.law_world import CONTRACT_ID, DAY, LawWorld, at, rules_of
 
 from ledgerd.projections.contracts import MAX_DANGLING
-from ledgerd.projections.transfers import MAX_HALVES
+from ledgerd.projections.transfer_row import MAX_HALVES
 from ledgerd_client._proto import body_pb2 as pb
 
 ASSESSMENT, CERTIFICATE = 3, 2

@@ -14,7 +14,8 @@ from ledgerd.ledger.machine import Machine, stored_header, stored_rule_set
 from ledgerd.ledger.peer_log import ANCHOR_STEP
 from ledgerd.projections.erased import stored_body
 from ledgerd.projections.registry import newest_key_header
-from ledgerd.projections.transfers import MAX_HALVES, get_transfer
+from ledgerd.projections.transfer_row import MAX_HALVES
+from ledgerd.projections.transfers import get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.rules.ruleset import HOUR, make_rule_set
 from ledgerd.store.tables import Table

@@ -25,7 +25,7 @@ from ledgerd.projections.rows import Rows, decode, encode
 from ledgerd.projections.sent import Again, Sent
 from ledgerd.projections.terms import scope_of
 from ledgerd.projections.timers import CONTRACT, Timers, next_timer
-from ledgerd.projections.transfers import Half, Move, OpenFinding, Position, Transfer
+from ledgerd.projections.transfer_row import Half, Move, OpenFinding, Position, Transfer
 from ledgerd.projections.usage import Usage
 from ledgerd.store.memory import MemoryStore
 from ledgerd.store.tables import Table

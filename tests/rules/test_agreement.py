@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerd.projections.transfers import MAX_HALVES, Half
+from ledgerd.projections.transfer_row import MAX_HALVES, Half
 from ledgerd.rules.agreement import OWN_RULES, Agreement, agree, state_of, take
 from ledgerd.rules.reconcile import OWN_RULES as TRANSFER_RULES
 from ledgerd.rules.ruleset import make_rule_set

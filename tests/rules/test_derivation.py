@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rules.test_reconcile import FOREIGN, RULES, TABLE, Case
 
-from ledgerd.projections import transfers
-from ledgerd.projections.transfers import Half
+from ledgerd.projections import transfer_row
+from ledgerd.projections.transfer_row import Half
 from ledgerd.rules.reconcile import State, judge
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core import derivation
@@ -84,4 +84,4 @@ def test_whatever_two_logs_hold_it_is_the_same(
 
 
 def test_so_many_halves_of_one_log_count() -> None:
-    assert derivation.MAX_HALVES == transfers.MAX_HALVES
+    assert derivation.MAX_HALVES == transfer_row.MAX_HALVES

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ledgerd.projections.transfers import MAX_HALVES, Half, Position
+from ledgerd.projections.transfer_row import MAX_HALVES, Half, Position
 from ledgerd.rules.reconcile import (
     OWN_RULES,
     State,
