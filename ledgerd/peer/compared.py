@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ledgerd.peer.accusations import Accusations
 from ledgerd.peer.awaited import LEFT_KEY, SHOWN_KEY, Awaited
 from ledgerd.peer.notes import Known
+from ledgerd.peer.refused import Refused
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd_client.core.errors import ForkError, TrustError
@@ -21,8 +22,11 @@ class Compared:
     What the replay has yet to reach is kept, durably. For the store's thread alone.
     """
 
-    def __init__(self, store: PeerStore, replica: Replica, accusations: Accusations) -> None:
+    def __init__(
+        self, store: PeerStore, replica: Replica, accusations: Accusations, refused: Refused
+    ) -> None:
         self._replica = replica
+        self._refused = refused
         self._accusations = accusations
         self._shown = Awaited(store, replica, SHOWN_KEY)
         self._left = Awaited(store, replica, LEFT_KEY)
@@ -121,6 +125,14 @@ class Compared:
         return None
 
     def meet_awaited(self) -> None:
-        """Compare what was kept, as far as the replay has come by now."""
-        self._left.meet(self.contradicts)
-        self._shown.meet(self.contradicts)
+        """
+        Compare what was kept, as far as the replay has come by now.
+
+        While evidence waits, no other is kept: the rest is met when it is acknowledged.
+        """
+        for awaited in (self._left, self._shown):
+            if not self._accusations.latched:
+                awaited.meet(self.contradicts)
+        reached = self._replica.verified_size
+        while not self._accusations.latched and (known := self._refused.take_met(reached)):
+            self.contradicts(known)

@@ -145,7 +145,7 @@ class PeerSide:
             spent=self._spent_key,
         )
         self._cosigner = cosigner
-        self.own_cosigned = OwnCosigned(store, self.replica, reader, keys)
+        self.own_cosigned = OwnCosigned(store, self.replica, reader, keys, clock)
         self._anchors = Anchors(
             store,
             self.replica,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from ledgerd.peer.notes import Known, parse_known
 from ledgerd.peer.store import PeerStore
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import lp8, u64
@@ -35,6 +36,8 @@ class Refused:
     def __init__(self, store: PeerStore, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
+        # By number: what is still to be compared with what is replayed; after a restart, all.
+        self._unmet = {each: parse_known(one.note) for each, one in self._kept().items()}
 
     def keep(self, reason: str, note: bytes) -> None:
         """Keep one, durably, in the place of the oldest but the first; raises StoreError."""
@@ -48,6 +51,13 @@ class Refused:
             transaction.put(Table.META, _PREFIX + u64(number), value)
             if len(alike) >= KEPT:
                 transaction.delete(Table.META, _PREFIX + u64(alike[FIRST]))
+                self._unmet.pop(alike[FIRST], None)
+        self._unmet[number] = parse_known(note)
+
+    def take_met(self, size: int) -> Known | None:
+        """One that a replay of so many entries has reached, each once; None: no more."""
+        met = next((each for each, known in self._unmet.items() if known.size <= size), None)
+        return None if met is None else self._unmet.pop(met)
 
     def all(self) -> list[Refusal]:
         """The oldest first. In any thread."""

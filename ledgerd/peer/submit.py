@@ -69,8 +69,12 @@ class OwnCosigned:
         replica: Replica,
         reader: Reader,
         keys: Callable[[], KeyHistory],
+        clock: Callable[[], int],
     ) -> None:
-        """The keys are our own log's."""
+        """The keys are our own log's; clock: µs."""
+        self._clock = clock
+        # Since when (µs) the peer cosigns by a key that it may have rotated to.
+        self._unknown_since: int | None = None
         self._store = store
         self._replica = replica
         self._reader = reader
@@ -102,8 +106,9 @@ class OwnCosigned:
         Verify a cosigned note and keep it, durably, if it is larger than the one that we have, or
         the peer cosigns by another key since.
 
-        Raises UnavailableError while the peer's keys are not known, VerificationError or
-        MalformedError when it is not a checkpoint of our tree with both signatures.
+        Raises UnavailableError while the peer's keys are not known, or it cosigns by one that its
+        log may hold by now; VerificationError or MalformedError when it is not a checkpoint of our
+        tree with both signatures.
         """
         peer = self._replica.history
         if peer.genesis is None:
@@ -111,7 +116,8 @@ class OwnCosigned:
         opened = open_log_checkpoint(note, self._keys(), peer)
         checkpoint = opened.checkpoint
         if not opened.cosigned:
-            raise TrustError("the peer sent a checkpoint without its cosignature")
+            raise self._not_cosigned(note)
+        self._unknown_since = None
         if self._reader.root(checkpoint.size) != checkpoint.root:
             raise VerificationError("the peer has cosigned another tree than ours")
         renewed = checkpoint.size == self.size and not self.is_fresh
@@ -119,6 +125,19 @@ class OwnCosigned:
             whole = stripped(note, (*opened.signed, *opened.cosigned))
             await self._store.run(self._put, whole)
             self._newest = Known(checkpoint, whole)
+
+    def _not_cosigned(self, note: bytes) -> LedgerError:
+        """A key is in the peer's log before it cosigns: what is fetched from then on shows it."""
+        if not any(line.name == self._replica.origin for line in parse_note(note).signatures):
+            return TrustError("the peer sent a checkpoint without its cosignature")
+        if self._unknown_since is None:
+            self._unknown_since = self._clock()
+        verified = self._replica.verified
+        if verified is not None and verified.fetched_at > self._unknown_since:
+            return TrustError("the peer cosigns by a key that its log does not name")
+        return UnavailableError(
+            "the peer cosigns by a key that is not replayed yet", reason="REPLAY_BEHIND"
+        )
 
     def _put(self, note: bytes) -> None:
         with self._store.write() as transaction:

@@ -79,7 +79,7 @@ class Witness:
         self._clock = clock
         self._wake = wake
         self._spent = spent
-        self._compared = Compared(store, replica, accusations)
+        self._compared = Compared(store, replica, accusations, self._refused)
         with store.snapshot() as snapshot:
             cosigned = snapshot.get(Table.META, _COSIGNED_KEY)
             self._resumed = snapshot.get(Table.META, _RESUMED_KEY) is not None

@@ -55,6 +55,19 @@ async def two_views_after_a_restart(scene: Scene) -> None:
     await scene.until(lambda: reason_of(scene.liar.ask(fork)), lambda reason: reason == "BAD_PROOF")
 
 
+async def refused_request_that_the_log_outgrew(scene: Scene) -> None:
+    """Refused for its proof, and never asked for again."""
+    size = scene.liar.shown + 2
+    fork = other_history(scene, size)
+    reason = await reason_of(
+        scene.liar.client.add_checkpoint(scene.liar.shown, [bytes(32)], fork.checkpoint())
+    )
+    assert reason == "BAD_PROOF"
+    while len(scene.log.entries) < size:
+        tick(scene.log)
+    scene.liar.shown = size
+
+
 async def view_for_the_peer_and_another_for_a_client(scene: Scene) -> None:
     note = other_history(scene, scene.liar.shown - 1).checkpoint()
     async with scene.honest.channel("hk-clinic") as channel:
@@ -70,4 +83,5 @@ FORKS: Final[Mapping[str, Fork]] = MappingProxyType({
     "two_views_before_either_is_replayed": two_views_before_either_is_replayed,
     "two_views_after_a_restart": two_views_after_a_restart,
     "view_for_the_peer_and_another_for_a_client": view_for_the_peer_and_another_for_a_client,
+    "refused_request_that_the_log_outgrew": refused_request_that_the_log_outgrew,
 })  # fmt: skip

@@ -26,9 +26,10 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]
 
 
 def grown(told: Scene) -> LyingLog:
-    log = told.copy()
-    tick(log)
-    return log
+    """With an entry that the honest node has not been shown yet, and will be."""
+    if len(told.log.entries) == told.liar.shown:
+        tick(told.log)
+    return told.copy(told.liar.shown + 1)
 
 
 Request = Callable[[Scene], Awaitable[str]]

@@ -286,3 +286,71 @@ class TestAKeyThatWasNotTheLogsAlone:
         watch.side.peer.mentioned("a", fork.checkpoint())
         await rounds(watch)
         assert len(watch.side.bundles) == 1
+
+
+class TestARefusedCheckpointThatTheReplayReaches:
+    """Nobody asks about it any more: it is compared by itself."""
+
+    @pytest.fixture(autouse=True)
+    async def refused(self, watch: Watch) -> None:
+        """Of a second history, from a size that is not the one cosigned last."""
+        await replayed(watch, 8)
+        await ask(watch, forked(watch, 8, 12).checkpoint(), old=9)
+
+    async def test_is_evidence_of_another_tree(self, watch: Watch) -> None:
+        grow(watch, 15)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def test_is_nothing_before(self, watch: Watch) -> None:
+        grow(watch, 11)
+        await rounds(watch)
+        assert watch.side.bundles == []
+
+    async def test_is_evidence_after_a_restart_too(self, watch: Watch) -> None:
+        await watch.side.reopen()
+        grow(watch, 15)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+
+    async def test_is_evidence_once(self, watch: Watch) -> None:
+        grow(watch, 15)
+        await rounds(watch)
+        await acknowledge(watch)
+        await watch.side.reopen()
+        await rounds(watch)
+        assert (len(watch.side.bundles), watch.side.peer.status().latched) == (1, False)
+
+    async def test_waits_while_other_evidence_does(self, watch: Watch) -> None:
+        watch.side.peer.mentioned("a", forked(watch, 5, 8).checkpoint())
+        await rounds(watch)
+        grow(watch, 15)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 1
+        await acknowledge(watch)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 2
+
+    async def test_holds_back_what_a_client_saw_as_little(self, watch: Watch) -> None:
+        watch.side.peer.mentioned("a", forked(watch, 8, 13).checkpoint())
+        grow(watch, 15)
+        await rounds(watch)
+        await acknowledge(watch)
+        await rounds(watch)
+        assert len(watch.side.bundles) == 2
+
+    async def test_is_nothing_if_it_is_of_the_same_tree(self, watch: Watch) -> None:
+        await replayed(watch, 20)
+        await acknowledge(watch)
+        grow(watch, 22)
+        await ask(watch, watch.peer.log.checkpoint(), old=21)
+        grow(watch, 24)
+        await rounds(watch)
+        assert (len(watch.side.bundles), watch.side.peer.status().latched) == (1, False)
+
+
+async def acknowledge(watch: Watch) -> None:
+    """The evidence that waits."""
+    accusations = watch.side.peer.accusations
+    (digest,) = [kept.digest for kept in accusations.kept() if kept.latched]
+    await accusations.acknowledge(digest)
