@@ -224,8 +224,8 @@ def check_dates(certificate: Certificate, now: datetime) -> None:
             f"the certificate is valid from {valid.not_before} to {valid.not_after}, and this"
             f" machine says {now:%Y-%m-%d %H:%M:%S%z}",
             reason="CERTIFICATE_DATES",
-            action="compare the authority's clock with this machine's, correct the one that is"
-            " wrong, and have the request certified again",
+            action="compare the authority's clock with this machine's; if both are right, have"
+            " another one issued",
         )
 
 

@@ -66,7 +66,7 @@ class Reloader:
             yield f"{setting}: needs a restart"
 
     async def _take_certificate(self, config: Config) -> None:
-        await self._node.take_certificate(config.tls)
+        await self._node.renewal.take(config.tls)
 
     async def _adopt(self, config: Config) -> None:
         """Put the configured rules in force, from the log's next entry on, if others are."""

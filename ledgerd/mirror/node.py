@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from itertools import takewhile
@@ -85,9 +85,13 @@ class MirrorNode:
             head = Head.find(snapshot)
         return head.checkpoint if head else b""
 
-    async def run(self, way: Way, listen: Path | None) -> None:
+    async def run(
+        self, way: Way, listen: Path | None, *, before: Callable[[], Awaitable[None]]
+    ) -> None:
         """
         Follow and answer at a socket, until cancelled; without one, until it has caught up.
+
+        before is done before each time that it catches up.
 
         Raises VerificationError for what does not verify, StoreError, and InputError as long as it
         has nothing to answer from; without a socket also whatever keeps it from following.
@@ -105,11 +109,13 @@ class MirrorNode:
             )
             stack.push_async_callback(follower.close)
             if listen is None:
+                await before()
                 await _catch_up(follower)
                 return
             failures, told = 0, ""
             while True:
                 await self._serve(follower, readers, listen, stack)
+                await before()
                 try:
                     await _catch_up(follower)
                 except (UnavailableError, RefusedError, InputError) as error:

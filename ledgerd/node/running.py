@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 
 from ledgerd.background import Background
-from ledgerd.config import Config, Tls
+from ledgerd.config import Config
 from ledgerd.credentials import NodeTls
 from ledgerd.ledger.committer import Committed
 from ledgerd.node.opened import Opened
@@ -20,6 +19,7 @@ from ledgerd.observe.notify import Notifier
 from ledgerd.observe.status import describe
 from ledgerd.observe.troubles import troubles
 from ledgerd.observe.vitals import OPEN
+from ledgerd.renewing import Renewal
 from ledgerd_client.core.errors import LedgerError, NotReadyError
 
 _SAMPLE_INTERVAL_S: Final = 1.0
@@ -45,12 +45,19 @@ class Node:
     ) -> None:
         """Open whatever lies on the disk; raises LedgerError when it does not fit together."""
         self.config = config
-        self._tls = config.tls
-        self._tls_made_at = NodeTls.made_at(config.tls)
         # What a reload could not take over, each with the reason.
         self.not_taken: Sequence[str] = ()
         self.opened = opened = Opened.open(config, stack, throwaway=throwaway)
-        self._shown = opened.files.tls
+        # Of its TLS certificate; a reload may name others.
+        self.renewal = Renewal(
+            config.tls,
+            opened.files.tls,
+            load=lambda files: NodeTls.load(
+                config.model_copy(update={"tls": files}), opened.files.trust
+            ),
+            use=self._use_certificate,
+            say=_say_certificate,
+        )
         self._size = opened.reader.head().size
         # Why nobody can be told how the node stands; "" if they are.
         self._untold = ""
@@ -142,7 +149,7 @@ class Node:
         while True:
             if parts.server is not None:
                 parts.server.cut()
-                await self._follow_certificate()
+                await self.renewal.look()
             self._tell()
             if parts.standing.refusal is None:
                 parts.live_keys.settle(parts.peer.own_cosigned.size)
@@ -164,33 +171,17 @@ class Node:
                 _log.warning("standing_unknown", error=untold)
         self._untold = untold
 
-    async def _follow_certificate(self) -> None:
-        """Go over to a certificate that was put in the place of ours."""
-        if NodeTls.made_at(self._tls) in {(), self._tls_made_at}:
-            return
-        try:
-            await self.take_certificate(self._tls)
-        except LedgerError as error:
-            _log.warning("certificate_not_taken", reason=error.reason, error=error.message)
-
-    async def take_certificate(self, files: Tls) -> None:
-        """
-        Serve with the certificate in these files from the next connection on, and call with it.
-
-        Calls that go on keep theirs. Raises as NodeTls.load and check_dates do, and changes
-        nothing.
-        """
-        self._tls_made_at = NodeTls.made_at(files)
-        config = self.config.model_copy(update={"tls": files})
-        tls = NodeTls.load(config, self.opened.files.trust)
-        if tls != self._shown:
-            tls.check_dates(datetime.now(UTC))
-        self._tls = files
-        if tls == self._shown:
-            return
-        self._shown, parts = tls, self.parts
+    async def _use_certificate(self, tls: NodeTls) -> None:
+        """Serve with it from the next connection on, and call with it; calls go on with theirs."""
+        parts = self.parts
         if parts.server is not None:
             parts.server.renew(certificate=tls.certificate, key=tls.key)
         await parts.client.renew(certificate=tls.certificate, key=tls.key)
         parts.watch.certificates = parts.certificate_ends(tls)
         _log.info("certificate_renewed")
+
+
+def _say_certificate(error: LedgerError) -> None:
+    _log.error(
+        "certificate_not_good", reason=error.reason, error=error.message, action=error.action
+    )

@@ -14,6 +14,11 @@ def describe(origin: str, vitals: Vitals, findings: int, not_taken: Sequence[str
     """Return the line; findings: how many stand. not_taken: what the last reload left as it was."""
     parts = [
         vitals.why_not or "takes appends",
+        *(
+            f"the certificate {each.name} has ended"
+            for each in vitals.certificates
+            if each.at <= vitals.at
+        ),
         f"{vitals.size} entries, {_cosigned(vitals)}",
         f"open findings: {findings}",
         *(f"not reloaded: {each}" for each in not_taken),

@@ -19,7 +19,7 @@ from ledgerd.mirror.store import MirrorStore
 from ledgerd.observe.notify import Notifier
 from ledgerd.peer.rounds import backoff
 from ledgerd.projections.registry import load_history
-from ledgerd.standby.renewal import Renewal
+from ledgerd.renewing import Renewal
 from ledgerd.standby.stopped import check_entry_key
 from ledgerd.standby.telling import Course
 from ledgerd_client._proto import body_pb2 as pb
@@ -58,7 +58,6 @@ async def stand_by(
     does not verify; StoreError; NotReadyError ALREADY_SERVED or PROMOTION_BEGUN.
     """
     trust, notifier = load_trust(config), Notifier.from_environment()
-    made_at = NodeTls.made_at(config.tls)
     tls = NodeTls.load(config, trust)
     if config.standby.primary is None:
         raise FieldError(
@@ -101,10 +100,17 @@ async def stand_by(
         stack.push_async_callback(background.stop)
         background.start(course.keep_alive())
         background.start(course.tell())
+        renewal = Renewal(
+            config.tls,
+            tls,
+            load=lambda _files: NodeTls.load(config, trust),
+            use=lambda tls: client.renew(certificate=tls.certificate, key=tls.key),
+            say=say,
+        )
         await follow(
             follower,
             course,
-            before=Renewal(config, trust, client, made_at=made_at, say=say).look,
+            before=renewal.look,
             check_keys=lambda: check_keys(config, store, trust, say),
             once=once,
             say=say,

@@ -27,6 +27,10 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.header import Header
 
 
+async def nothing() -> None:
+    """What is done before it catches up."""
+
+
 class Running:
     """A MirrorNode on a Served, and what it said."""
 
@@ -47,12 +51,12 @@ class Running:
         )
 
     async def once(self) -> None:
-        await self.node().run(self.mirror.served, None)
+        await self.node().run(self.mirror.served, None, before=nothing)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[asyncio.Task[None]]:
         socket = self.mirror.directory / "mirror.sock"
-        task = asyncio.create_task(self.node().run(self.mirror.served, socket))
+        task = asyncio.create_task(self.node().run(self.mirror.served, socket, before=nothing))
         try:
             yield task
         finally:

@@ -13,9 +13,11 @@ import pytest
 from nodes import make_sides, serve
 
 from ledgerd.observe.status import describe
-from ledgerd.observe.vitals import Vitals
+from ledgerd.observe.vitals import CertificateEnd, Vitals
 
-WELL: dict[str, Any] = {**{field.name: 0 for field in fields(Vitals)}, "why_not": ""}
+WELL: dict[str, Any] = {
+    **{field.name: 0 for field in fields(Vitals)}, "why_not": "", "certificates": (),
+}  # fmt: skip
 LATE = {"size": 12, "cosigned_size": 10, "cosign_lag_s": 59.9}
 LATER = {"size": 12, "cosigned_size": 0, "cosign_lag_s": 3700.0}
 
@@ -37,6 +39,20 @@ LATER = {"size": 12, "cosigned_size": 0, "cosign_lag_s": 3700.0}
             {**LATER, "why_not": "it was rolled back"},
             (),
             "it was rolled back; 12 entries, 12 of them not cosigned for 61 min; open findings: 3",
+        ),
+        (
+            {
+                "at": 7,
+                "certificates": (
+                    CertificateEnd("node", "ab", 6),
+                    CertificateEnd("authority", "cd", 8),
+                ),
+            },
+            (),
+            (
+                "takes appends; the certificate node has ended; 0 entries, all cosigned;"
+                " open findings: 3"
+            ),
         ),
         (
             {},
