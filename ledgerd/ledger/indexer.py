@@ -31,7 +31,7 @@ from ledgerd.store.base import Transaction
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.admission import AdmittedKey
 from ledgerd_client.core.body import KIND_OF_RECORD
-from ledgerd_client.core.codes import HONG_KONG
+from ledgerd_client.core.codes import CN_HK, HK_CN, HONG_KONG
 from ledgerd_client.core.grant import NOBODYS, PUBLIC
 from ledgerd_client.core.header import key_id_of
 from ledgerd_client.core.history import KeyHistory
@@ -42,9 +42,6 @@ STANDS: Final = 1
 CLOSED: Final = 2
 # STATE of a half that is more than are kept of a transfer, beside the numbers of State.
 NOT_COUNTED: Final = 255
-
-_CN_HK: Final = 1
-_HK_CN: Final = 2
 
 # Kinds whose record is one message with the terms of a transfer.
 _TRANSFERS: Final[Mapping[int, int]] = {
@@ -243,7 +240,7 @@ _CODES: Final = {
 
 def _parties(said: Any, place: int, *, exporting: bool) -> list[bytes]:
     other = said.recipient if exporting else said.exporter
-    direction = _HK_CN if (place == HONG_KONG) == exporting else _CN_HK
+    direction = HK_CN if (place == HONG_KONG) == exporting else CN_HK
     return [
         posting(Field.COUNTERPARTY, text(other.institution)),
         posting(Field.DIRECTION, code(direction)),

@@ -28,10 +28,6 @@ class Workers:
         self._idle: asyncio.LifoQueue[Child] = asyncio.LifoQueue()
         self._closed = False
 
-    @property
-    def pids(self) -> list[int | None]:
-        return [child.pid for child in self._children]
-
     async def start(self) -> None:
         """Return when every worker answers, so that the first call does not pay for it."""
         for child in await asyncio.gather(*(self._new() for _ in range(self.count))):

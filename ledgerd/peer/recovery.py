@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from ledgerd.peer.awaited import LEFT_KEY, Awaited
 from ledgerd.peer.bodies import Bodies
@@ -28,10 +28,6 @@ from ledgerd_client.core.errors import (
 )
 from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.trust import Trust
-
-_PAGE: Final = 1000
-# By one call of an institution that asks what it is to return.
-_LOOKED_THROUGH: Final = 50_000
 
 _Listed: TypeAlias = service_pb2.ListHeadersResponse | service_pb2.ListReplicaResponse
 

@@ -30,13 +30,12 @@ from ledgerd.rules.mechanisms import (
     HK_PDPO,
     HK_RMC,
 )
-from ledgerd_client.core.codes import HONG_KONG, MAINLAND_CITIES
+from ledgerd_client.core.codes import CN_HK, HK_CN, HONG_KONG, MAINLAND_CITIES
 from ledgerd_client.core.days import day_of, end_of, to_date
 from ledgerd_client.core.org_id import fails_check_digits
 
 _Records: TypeAlias = tuple[Position, ...]
 
-_CN_HK, _HK_CN = 1, 2
 # Model clauses and PDPO alone: no impact assessment is asked for.
 _WITHOUT_PIPIA = frozenset((HK_RMC, HK_PDPO))
 _GO = frozenset((1, 2))
@@ -104,7 +103,7 @@ def _parties(contract: Contract, terms: Terms, party: Party, records: _Records) 
     sides = tuple(_side(place) for place in terms.places)
     if sides not in {("CN", "HK"), ("HK", "CN")}:
         yield Lapse("K2.places", records)
-    elif terms.direction != (_CN_HK if sides[0] == "CN" else _HK_CN):
+    elif terms.direction != (CN_HK if sides[0] == "CN" else HK_CN):
         yield Lapse("K2.direction", records)
     us = 0 if contract.exporting else 1
     place, sector = terms.places[us], terms.sectors[us]

@@ -198,7 +198,7 @@ from ledgerd.ledger.workers import Workers
 async def main():
     workers = Workers(int(sys.argv[1]))
     await workers.start()
-    print(*workers.pids, flush=True)
+    print(*(child.pid for child in workers._children), flush=True)
     signal.pause()
 
 if __name__ == "__main__":

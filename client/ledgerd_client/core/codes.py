@@ -34,8 +34,7 @@ def _numbers(table: str, *names: str) -> tuple[int, ...]:
 
 
 # Those that code goes by.
-HONG_KONG, MACAO, OUTSIDE = _numbers("onward_place", "Hong Kong", "Macao", "OUTSIDE")
-GBA_SC_HK, CAC_ASSESSMENT, CN_SC = _numbers("mechanism", "GBA_SC_HK", "CAC_ASSESSMENT", "CN_SC")
+(HONG_KONG,) = _numbers("place", "Hong Kong")
 CN_HK, HK_CN = _numbers("direction", "CN_HK", "HK_CN")
 (REMOTE_VIEW,) = _numbers("transmission", "remote_view")
 
