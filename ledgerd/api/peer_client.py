@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 
 import grpc
 
-from ledgerd.api.peer_pages import read_page
+from ledgerd.ledger.peer_pages import read_page
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client._proto.service_pb2_grpc import LedgerServiceStub, PeerServiceStub
 from ledgerd_client.transport import CHECKPOINT_METADATA, from_rpc_error, open_channel

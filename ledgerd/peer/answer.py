@@ -9,28 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import lp8, u64
 from ledgerd_client.core.errors import MalformedError
 from ledgerd_client.core.keys import Signs, verify
 from ledgerd_client.core.merkle import HASH_SIZE
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 
-_FORMAT: Final = "ledgerd-answer/v1"
 _CONTEXT: Final = b"ledgerd/answer/v1\n"
 QUESTION_SIZE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(JsonFile):
     """
     When `question` had come, the sender's log held the `size` entries that come to `root`, or more.
 
     cosigned: what it vouched for of the asker's log then, a note; seen: the largest one under the
     asker's signature that it knew of; b"" for none.
     """
+
+    FORMAT: ClassVar = "ledgerd-answer/v1"
 
     question: bytes
     size: int
@@ -61,11 +62,3 @@ class Answer:
         names = b"".join(lp8(name.encode()) for name in (origin, to))
         notes = b"".join(sha256(note).digest() for note in (self.cosigned, self.seen))
         return _CONTEXT + names + self.question + u64(self.size) + self.root + notes
-
-    def format(self) -> bytes:
-        return format_json(_FORMAT, self)
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Read one; raises MalformedError. Nothing of what it says is verified here."""
-        return parse_json(_FORMAT, cls, data)

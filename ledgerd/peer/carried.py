@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
-from google.protobuf.message import DecodeError
-
+from ledgerd.ledger.peer_pages import read_page
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
 from ledgerd.peer.answer import QUESTION_SIZE, Answer
 from ledgerd.peer.notes import parse_known
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import MalformedError
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 
 # Of headers and shared bodies: whoever writes ends a file here, and goes on in the next.
 PART_BYTES: Final = 32 << 20
@@ -26,7 +25,6 @@ PART_BYTES: Final = 32 << 20
 MAX_BYTES: Final = 64 << 20
 
 _HEAD: Final = b"ledgerd-carried/v1\n"
-_ENVELOPE: Final = "ledgerd-envelope/v1"
 # Of one message: those of a stream of headers have little more than 1 MiB.
 _MAX_FRAME: Final = 2 << 20
 _MAX_FRAMES: Final = 1024
@@ -34,12 +32,14 @@ _AGAIN: Final = "carry it again: it was cut or changed on its way"
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(JsonFile):
     """
     Whose log it is, and for whom; held: how many entries of the receiver's the sender has replayed.
 
     stop: where the headers in the file end. asks: fresh, random, 16 bytes. Nobody signed any of it.
     """
+
+    FORMAT: ClassVar = "ledgerd-envelope/v1"
 
     origin: str
     to: str
@@ -94,7 +94,7 @@ class Carried(NamedTuple):
 
     def format(self) -> bytes:
         frames = [
-            format_json(_ENVELOPE, self.envelope),
+            self.envelope.format(),
             self.answer.format() if self.answer else b"",
             *(page.SerializeToString() for page in self.pages),
         ]
@@ -106,10 +106,10 @@ class Carried(NamedTuple):
         try:
             envelope, answer, *pages = _frames(data)
             read = list(_pages(pages))
-        except (ValueError, DecodeError):
+        except (ValueError, MalformedError):
             raise MalformedError("not a whole ledgerd-carried/v1 file", action=_AGAIN) from None
         said = Answer.parse(answer) if answer else None
-        carried = cls(parse_json(_ENVELOPE, Envelope, envelope), said, read)
+        carried = cls(Envelope.parse(envelope), said, read)
         # A file that lost its end, at the end of a page; or what nobody writes.
         if not read or carried.stop != carried.envelope.stop or carried.stop > carried.size:
             raise MalformedError("the file does not hold the headers that it says", action=_AGAIN)
@@ -135,7 +135,7 @@ def _pages(frames: Sequence[bytes]) -> Iterator[pb.ListHeadersResponse]:
     """In one piece, and none larger than one of a stream."""
     stop = None
     for frame in frames:
-        page = pb.ListHeadersResponse.FromString(frame)
+        page = read_page(pb.ListHeadersResponse, frame)
         count = len(page.headers)
         # Only the first may be empty: it has the checkpoint to bring.
         if stop is not None and (page.first != stop or not count):

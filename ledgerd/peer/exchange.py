@@ -6,20 +6,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from ledgerd.peer.answer import Answer
 from ledgerd.peer.carried import MAX_BYTES, Carried
 from ledgerd.synced import read_file, replace_file
 from ledgerd_client.core.errors import MalformedError, StoreError
-from ledgerd_client.jsonfile import format_json, parse_json
+from ledgerd_client.jsonfile import JsonFile
 
 FROM_PEER: Final = "from-peer"
 QUESTIONS: Final = "questions"
 ANSWER: Final = "answer"
 OUTCOME: Final = "outcome"
 
-_OUTCOME: Final = "ledgerd-outcome/v1"
 _KEPT_QUESTIONS: Final = 256
 
 
@@ -38,13 +37,15 @@ class Came(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(JsonFile):
     """
     What came of the newest round over a file, by its digest; reason and the rest: why it failed.
 
     reason is "" where all went well; answers: what was asked of the peer and is answered by it,
     b"" for nothing.
     """
+
+    FORMAT: ClassVar = "ledgerd-outcome/v1"
 
     file: bytes
     answers: bytes
@@ -98,10 +99,10 @@ class Exchange:
     def outcome(self) -> Outcome | None:
         """What came of the newest file that the node has gone through."""
         data = self._read(OUTCOME)
-        return parse_json(_OUTCOME, Outcome, data) if data else None
+        return Outcome.parse(data) if data else None
 
     def put_outcome(self, outcome: Outcome) -> None:
-        self._replace(OUTCOME, format_json(_OUTCOME, outcome))
+        self._replace(OUTCOME, outcome.format())
 
     def answer(self) -> Answer | None:
         """What the node has answered to the newest file that it has taken."""

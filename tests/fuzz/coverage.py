@@ -13,11 +13,12 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["ledgerd_client"]):
+with atheris.instrument_imports(include=["ledgerd_client", "ledgerd"]):
+    from fuzz.daemon import DAEMON
     from fuzz.parsers import CORE, sdk
     from fuzz.test_parsers import written
 
-PARSERS = [*CORE.values(), *sdk().values()]
+PARSERS = [*CORE.values(), *sdk().values(), *DAEMON.values()]
 
 
 def one(data: bytes) -> None:

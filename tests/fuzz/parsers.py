@@ -287,7 +287,7 @@ def of_sdk() -> set[str]:
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if "._proto" not in found.name:
+        if "._proto" not in found.name and not found.name.endswith(".__main__"):
             yield importlib.import_module(found.name)
 
 
@@ -299,5 +299,5 @@ def members(module: ModuleType, package: ModuleType) -> Iterator[tuple[str, Any]
         if inspect.isfunction(each):
             yield f"{place}.{name}", each
         elif inspect.isclass(each):
-            for method, _ in inspect.getmembers(each, inspect.ismethod):
-                yield f"{place}.{name}.{method}", each
+            for method, found in inspect.getmembers(each, inspect.ismethod):
+                yield f"{place}.{name}.{method}", found

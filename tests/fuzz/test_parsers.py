@@ -7,6 +7,7 @@ What is taken has one spelling. A parser that stands in no table fails.
 from __future__ import annotations
 
 import pytest
+from fuzz.daemon import DAEMON, OF_THE_STORE, of_daemon
 from fuzz.near import anything
 from fuzz.parsers import CORE, Parser, of_core, of_sdk, sdk
 from fuzz.profile import PROFILE
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from ledgerd_client.core.errors import LedgerError
 
 SDK = sdk()
-PARSERS = {**CORE, **SDK}
+PARSERS = {**CORE, **SDK, **DAEMON}
 
 
 class TestTheTables:
@@ -26,7 +27,12 @@ class TestTheTables:
     def test_hold_every_parser_of_the_sdk(self) -> None:
         assert SDK.keys() == of_sdk()
 
-    @pytest.mark.parametrize("name", [name for name, each in PARSERS.items() if each.write])
+    def test_hold_every_parser_of_the_daemon(self) -> None:
+        assert DAEMON.keys() | OF_THE_STORE == of_daemon()
+
+    @pytest.mark.parametrize(
+        "name", [n for n, each in PARSERS.items() if each.write or n in DAEMON]
+    )
     def test_begin_with_what_is_taken(self, name: str) -> None:
         """Else nothing that comes near to it is, either."""
         parser = PARSERS[name]

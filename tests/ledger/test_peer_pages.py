@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerd.api.peer_pages import read_page
+from ledgerd.ledger.peer_pages import read_page
 from ledgerd.ledger.reader import SHARED_PAGE_HEADERS
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import MalformedError
