@@ -454,6 +454,15 @@ class TestFailedCommit:
         await turns()
         assert [error.reason for error in daemon.fatal] == ["COMMIT_FAILED"]
 
+    async def test_so_it_is_when_a_call_is_committed_without_its_culprit(
+        self, daemon: Daemon, lands: bool
+    ) -> None:
+        daemon.store.fails, daemon.store.lands = True, lands
+        with pytest.raises(UnavailableError):
+            await daemon.append(daemon.world.transfer(), poisoned(daemon.world.transfer()))
+        await turns()
+        assert [error.reason for error in daemon.fatal] == ["COMMIT_FAILED"]
+
     async def test_nobody_hears_of_a_new_head(self, daemon: Daemon, lands: bool) -> None:
         await self.test_the_caller_is_told(daemon, lands)
         await turns()

@@ -10,9 +10,10 @@ from builders import new_key
 from ledger.world import Node, World
 
 from ledgerd.ledger.high_water import MARK_FILE, HighWater, write_mark
-from ledgerd.ledger.standing import Standing
+from ledgerd.ledger.standing import Standing, forget_shown
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import MalformedError, NotReadyError, StoreError, VerificationError
+from ledgerd_client.core.merkle import EMPTY_ROOT
 from ledgerd_client.core.note import ED25519, Signer
 
 INSTANCE = bytes(range(16))
@@ -103,6 +104,10 @@ class TestShown:
         gate.start().shown(gate.checkpoint(size, gate.node.reader.root(size)))
         assert gate.standing.refusal is None
 
+    def test_so_it_is_on_no_tree_at_all(self, gate: Gate) -> None:
+        gate.start().shown(gate.checkpoint(0, EMPTY_ROOT))
+        assert gate.standing.refusal is None
+
     def test_the_signature_of_another_key_proves_nothing(self, gate: Gate) -> None:
         forger = Signer(gate.node.log.origin, ED25519, new_key())
         note = sign_checkpoint(Checkpoint(gate.node.log.origin, 99, bytes(32)), forger)
@@ -153,10 +158,45 @@ class TestMentioned:
         gate.standing.mentioned(gate.node.reader.head().checkpoint)
         assert gate.standing.refusal is None
 
-    @pytest.mark.parametrize("size", ["-1", "+99", "\uff19\uff19", "9" * 30, "x", ""])
+    @pytest.mark.parametrize("size", ["-1", "+99", "\uff19\uff19", "9" * 30, "9" * 5000, "x", ""])
     def test_a_size_that_is_no_number_is_not_looked_at(self, gate: Gate, size: str) -> None:
         gate.start().mentioned(f"{gate.node.log.origin}\n{size}\n".encode())
         assert gate.standing.refusal is None
+
+
+class TestReplaced:
+    """The authority has declared a LOSS of this log that it does not hold."""
+
+    LOSS = b"the entry, as it is kept"
+
+    def test_it_stops_appends(self, gate: Gate) -> None:
+        gate.start().replaced(self.LOSS)
+        assert (reason(gate.standing), gate.standing.is_rolled_back) == ("REPLACED", True)
+
+    def test_it_is_remembered_across_restarts(self, gate: Gate) -> None:
+        gate.start().replaced(self.LOSS)
+        again = gate.restarted()
+        again.start()
+        assert reason(again) == "REPLACED"
+
+    def test_until_the_log_goes_on_by_it(self, gate: Gate) -> None:
+        gate.start().replaced(self.LOSS)
+        forget_shown(gate.directory)
+        again = gate.restarted()
+        again.start()
+        assert again.refusal is None
+
+    def test_the_peers_word_does_not_undo_it(self, gate: Gate) -> None:
+        (gate.directory / MARK_FILE).unlink()
+        gate.start().replaced(self.LOSS)
+        gate.standing.heard()
+        gate.standing.confirm(b"")
+        assert reason(gate.standing) == "REPLACED"
+
+    def test_a_rollback_stands(self, gate: Gate) -> None:
+        gate.start().shown(gate.checkpoint(99))
+        gate.standing.replaced(self.LOSS)
+        assert reason(gate.standing) == "ROLLED_BACK"
 
 
 class TestConfirm:
@@ -221,6 +261,13 @@ class TestTheMark:
     async def test_is_not_written_again_while_the_log_is_idle(self, gate: Gate) -> None:
         before = (gate.directory / MARK_FILE).stat()
         await gate.start().write_mark()
+        assert (gate.directory / MARK_FILE).stat().st_ino == before.st_ino
+
+    async def test_nor_after_the_log_grew_once(self, gate: Gate) -> None:
+        gate.start().grown(7)
+        await gate.standing.write_mark()
+        before = (gate.directory / MARK_FILE).stat()
+        await gate.standing.write_mark()
         assert (gate.directory / MARK_FILE).stat().st_ino == before.st_ino
 
     def test_reads_as_it_is_written_down(self) -> None:

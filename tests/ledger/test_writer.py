@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ledger.stores import FaultyStore
-from ledger.world import World
+from ledger.world import OtherStore, World
 
 from ledgerd.ledger.batch import AppendResult, Outcome
 from ledgerd.ledger.head import Head
@@ -222,6 +223,16 @@ class TestReusedRecordIds:
         assert reasons(world.mainland.append(item, another._replace(facts=facts))) == [4, 5]
 
 
+class Acknowledging(OtherStore):
+    """A peer's log in which whoever declared a transfer has acknowledged it, too."""
+
+    def halves(self, start: int, stop: int, counterparty_origin: str) -> Iterator[PeerHalf]:
+        for half in super().halves(start, stop, counterparty_origin):
+            assert half.header.halves is not None
+            halves = half.header.halves._replace(outcome=pb.OUTCOME_ACCEPTED)
+            yield half._replace(header=replace(half.header, kind=Kind.ACK, halves=halves))
+
+
 class TestAcknowledgedAgain:
     """An accepted ACK said again, as another record, gets the first one's receipt."""
 
@@ -255,6 +266,17 @@ class TestAcknowledgedAgain:
         rejected = world.ack(terms, outcome=pb.OUTCOME_REJECTED)
         assert world.hong_kong.append(rejected, world.ack(terms)) == [3, 4]
 
+    def test_an_ack_in_the_peers_log_is_none_of_ours(self, world: World) -> None:
+        """Nobody there may say it, but a header shows no author's terms: a peer may lie."""
+        terms, node = world.terms(), world.hong_kong
+        world.mainland.place(world.transfer(terms))
+        lying = Acknowledging()
+        lying.node = world.mainland
+        node.writer = node.new_writer(node.store, lying)
+        world.anchor(node)
+        size = node.size
+        assert reasons(node.append(world.ack(terms))) == [size]
+
     def test_a_transfer_said_again_is_a_second_one(self, world: World) -> None:
         terms = world.terms()
         assert world.mainland.append(world.transfer(terms), world.transfer(terms)) == [3, 4]
@@ -274,6 +296,13 @@ class TestLogOrder:
     ) -> None:
         item = world.transfer(at=world.clock() + CLOCK_AHEAD + ahead)
         assert reasons(world.mainland.append(item)) == [outcome]
+
+    def test_so_may_that_of_the_authority_and_no_more(self, world: World) -> None:
+        event = world.mainland.log.revocation(world.exporter)
+        world.clock.advance(1)
+        item = world.mainland.by_authority(key_event=event)
+        world.clock.advance(-1)
+        assert reasons(world.mainland.append(item)) == ["CLOCK_AHEAD"]
 
     def test_a_key_signs_nothing_after_its_revocation(self, world: World) -> None:
         revocation = world.mainland.by_authority(
