@@ -54,6 +54,16 @@ class Submission:
     def __post_init__(self) -> None:
         if self.if_unreachable not in {"raise", "queue"}:
             raise FieldError(f"if_unreachable is 'raise' or 'queue', not {self.if_unreachable!r}")
+        if not _can_name_a_call(self.caller_ref):
+            raise FieldError(
+                f"caller_ref is text that is not empty, not {self.caller_ref!r}",
+                action="give the call's own name, or None if it has none",
+            )
+
+
+def _can_name_a_call(caller_ref: object) -> bool:
+    """None names none; "" is mostly a variable that was not set, the same in every call."""
+    return caller_ref is None or (isinstance(caller_ref, str) and caller_ref != "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,6 +305,13 @@ class TestCallerRef:
             with pytest.raises(ConflictError, match="caller_ref"):
                 await ledger.declare(PAYLOAD, **STATEMENT | {"subjects": 7}, caller_ref="order 1")
 
+    @pytest.mark.parametrize("caller_ref", ["", 17, b"order 1"], ids=repr)
+    async def test_it_is_text_that_is_not_empty(self, world: World, caller_ref: Any) -> None:
+        async with world.client() as ledger:
+            with pytest.raises(FieldError, match="caller_ref"):
+                await ledger.declare(PAYLOAD, **STATEMENT, caller_ref=caller_ref)
+        assert transfers(world) == 0
+
     async def test_it_stands_for_one_kind_of_record_only(self, world: World) -> None:
         async with world.client() as ledger:
             declared = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
