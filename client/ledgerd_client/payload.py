@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeAlias
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import encode_message
-from ledgerd_client.core.errors import InputError, NotFoundError, VerificationError
+from ledgerd_client.core.errors import InputError, VerificationError
 from ledgerd_client.core.transfer import parse_manifest
 
 # One content: bytes, a path, a seekable binary file, or a callable that opens one anew each time.
@@ -70,13 +70,17 @@ def check_part(manifest: bytes, name: str, source: Source) -> None:
     """
     Check one part against a manifest (which is itself to be checked against the commitment).
 
-    Raises VerificationError PART_MISMATCH when the content differs, NotFoundError when the manifest
-    has no such part, MalformedError or FieldError when it is no manifest, and InputError as
-    digest_payload does.
+    Raises VerificationError PART_MISMATCH when the content differs, InputError OTHER_PARTS when the
+    manifest has no such part, MalformedError or FieldError when it is no manifest, and InputError
+    as digest_payload does.
     """
     part = next((part for part in parse_manifest(manifest).parts if part.name == name), None)
     if part is None:
-        raise NotFoundError(f"the manifest has no part {name!r}")
+        raise InputError(
+            f"no part was declared as {name!r}",
+            reason="OTHER_PARTS",
+            action="give each part under the name that it was declared by",
+        )
     if _measure(source) != (part.digest, part.size):
         raise VerificationError(
             f"part {name!r} is not the one that was declared",

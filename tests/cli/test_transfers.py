@@ -516,6 +516,12 @@ class TestOpen:
         border.tool.path("image.png").write_bytes(b"")
         assert self.open(border, "a.ticket", "--payload", "image.png").code == 1
 
+    def test_a_part_that_was_not_declared_is_a_wrong_call(self, border: Border) -> None:
+        border.declare("batch.csv", "image.png")
+        border.tool.path("image.png").rename(border.tool.path("other.png"))
+        ran = self.open(border, "a.ticket", "--payload", "other.png")
+        assert (ran.code, "OTHER_PARTS" in ran.err) == (2, True)
+
     def test_remote_viewing_has_nothing_to_open(self, border: Border) -> None:
         border.declare("--transmission", "remote_view")
         assert self.open(border, "a.ticket", "--payload", "batch.csv").code == 2

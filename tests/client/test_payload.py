@@ -18,7 +18,6 @@ from ledgerd_client.core.errors import (
     FieldError,
     InputError,
     MalformedError,
-    NotFoundError,
     VerificationError,
 )
 from ledgerd_client.payload import PayloadDigest, check_part, digest_payload
@@ -305,9 +304,10 @@ class TestCheckPart:
         with pytest.raises(VerificationError):
             check_part(PART_A.replace(b"\x10\x03", b"\x10\x04"), "a", b"abc")
 
-    def test_a_name_that_is_not_in_the_manifest_is_not_found(self) -> None:
-        with pytest.raises(NotFoundError):
+    def test_a_name_that_is_not_in_the_manifest_is_a_slip_of_the_caller(self) -> None:
+        with pytest.raises(InputError) as slip:
             check_part(PART_A, "c", b"abc")
+        assert slip.value.reason == "OTHER_PARTS"
 
     @pytest.mark.parametrize(
         ("manifest", "error"),

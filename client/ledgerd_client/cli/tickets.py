@@ -68,7 +68,7 @@ def _find(transfer: str, config: Path) -> Ticket:
 
 
 def _check_payload(ticket: Ticket, paths: Sequence[Path]) -> None:
-    """Check one file, or any parts of several; raises VerificationError, NotFoundError."""
+    """Check one file, or any parts of several; raises VerificationError, InputError."""
     with sources_of(paths) as sources:
         if not ticket.manifest:
             payload = payload_of(paths, sources, parts=False)
