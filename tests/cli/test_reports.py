@@ -30,6 +30,16 @@ def asked_with(name: str, planted: Planted) -> list[str]:
 
 class TestAReport:
     @pytest.mark.parametrize("name", REPORTS)
+    def test_is_helped_with_what_it_takes_and_what_it_cannot_show(
+        self, tool: Tool, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "100")
+        said = " ".join(tool("report", name, "--help").out.split())
+        told, takes = Catalogue.load("en").report(name), REPORTS[name].takes
+        assert f"What this cannot show: {told.cannot[:20]}" in said
+        assert ", ".join(f"--{each}" for each in sorted(takes)) in said
+
+    @pytest.mark.parametrize("name", REPORTS)
     def test_says_what_it_shows_what_it_rests_on_and_what_it_cannot_show(
         self, cac: Ask, planted: Planted, name: str
     ) -> None:

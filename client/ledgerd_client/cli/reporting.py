@@ -164,7 +164,10 @@ def _command(name: str, told: ReportWords) -> Callable[..., None]:
             made = ask_as_regulator(config, mirror, asked)
         _print(made, as_json=as_json, as_csv=as_csv)
 
-    report.__doc__ = "\n\n".join(told)
+    takes = ", ".join(f"--{each}" for each in sorted(REPORTS[name].takes))
+    cannot = f"{Catalogue.load('en').word('cannot_show')} {told.cannot}"
+    asked = f"Of what narrows a report, this one takes {takes}." if takes else ""
+    report.__doc__ = f"{told.title}\n\n{told.shows}\n\n{cannot}\n\n{asked}"
     return report
 
 
