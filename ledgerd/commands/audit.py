@@ -11,6 +11,7 @@ import typer
 
 from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
+from ledgerd.commands.saying import progress_bar
 
 if TYPE_CHECKING:
     from ledgerd.config import Config
@@ -33,20 +34,12 @@ def audit(
     so that N runs see them all; indexes and findings are not built anew. What came of it stands in
     audit-result.json, and the node tells it as a metric.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ledgerd import auditing
     from ledgerd.config import Config
 
     loaded = Config.load(config)
     _go_on_in_a_child(loaded)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("auditing", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress_bar("auditing") as progress:
         if nights is None:
             said = auditing.audit(loaded, progress, clock=now)
         else:

@@ -14,7 +14,7 @@ import typer
 from ledgerd.clock import now
 from ledgerd.commands.exits import FAILED
 from ledgerd.commands.options import NODE_TOML, ConfigFile, Json
-from ledgerd.commands.saying import printable, say
+from ledgerd.commands.saying import printable, progress_bar, say
 
 if TYPE_CHECKING:
     from ledgerd.backup.listing import Listed
@@ -53,22 +53,12 @@ def backup(
 
 
 def _make(to: Path, config: Path, keep: int) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ledgerd.backup import making
     from ledgerd.config import Config
 
     loaded = Config.load(config)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("backing up", total=None)
-        made = making.backup(
-            loaded,
-            to,
-            keep=keep,
-            clock=now,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress_bar("backing up") as progress:
+        made = making.backup(loaded, to, keep=keep, clock=now, progress=progress)
     typer.echo(f"{made.path}: {made.entries} entries, {made.added} of them new, read back whole.")
     if to.stat().st_dev == loaded.data.stat().st_dev:
         say(f"{to} is on the file system of the ledger itself: keep a copy of it elsewhere.")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ledgerd.commands.saying import explain, store_watched
+from ledgerd.commands.saying import explain, progress_bar, store_watched
 
 
 def mirror(
@@ -29,9 +29,6 @@ def mirror(
     `ledgerctl … --mirror SOCKET`; what it is asked is on nobody's record. SIGTERM or SIGINT ends
     it; it goes on where it stopped, after a crash too.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ledgerd import mirroring
     from ledgerd.observe.logs import configure_logs
     from ledgerd_client.config import Settings
@@ -40,14 +37,5 @@ def mirror(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     loaded = Settings.from_file(settings)
     listen = None if once else (socket or data / "mirror.sock").absolute()
-    with store_watched(), Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("mirroring", total=None)
-        asyncio.run(
-            mirroring.mirror(
-                loaded,
-                data,
-                listen,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-                say=explain,
-            )
-        )
+    with store_watched(), progress_bar("mirroring") as progress:
+        asyncio.run(mirroring.mirror(loaded, data, listen, progress=progress, say=explain))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -47,6 +47,19 @@ def explain(error: LedgerError) -> None:
 def say(words: str) -> None:
     """Say a line, part of which may come from a stranger's file."""
     typer.echo(printable(words), err=True)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Call what is given with how much is done, and of how much; only a terminal shows a bar."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    # Elsewhere, say under cron, it would leave an empty line.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def printable(words: str) -> str:

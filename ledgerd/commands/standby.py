@@ -15,7 +15,7 @@ import typer
 
 from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
-from ledgerd.commands.saying import ending_as_a_node, explain
+from ledgerd.commands.saying import ending_as_a_node, explain, progress_bar
 
 if TYPE_CHECKING:
     from ledgerd.standby.promoting import Asked
@@ -34,24 +34,14 @@ def standby(
     Every entry is verified. It has the node's name and a certificate of its own, and must not have
     its log key. SIGTERM or SIGINT ends it; it goes on where it stopped, after a crash too.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ledgerd.config import Config
     from ledgerd.observe.logs import configure_logs
 
     configure_logs("warning")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     loaded = Config.load(config)
-    with ending_as_a_node(), Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("following", total=None)
-        asyncio.run(
-            _stand_by(
-                loaded,
-                once=once,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        )
+    with ending_as_a_node(), progress_bar("following") as progress:
+        asyncio.run(_stand_by(loaded, once=once, progress=progress))
 
 
 async def _stand_by(config: Any, **options: Any) -> None:
