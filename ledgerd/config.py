@@ -29,6 +29,10 @@ def _check_endpoint(text: str) -> str:
     return text
 
 
+def _check_reached(text: str) -> str:
+    return _check_endpoint(text) if text else text
+
+
 def _check_origin(text: str) -> str:
     try:
         check_origin(text)
@@ -85,7 +89,7 @@ _COURIER_S: Final = 172_800.0
 class Peer(Table):
     """The other side's node."""
 
-    endpoint: Endpoint | Literal[""] = Field(
+    endpoint: Annotated[str, AfterValidator(_check_reached)] = Field(
         default="", description="host:port at which it listens; empty where no link is allowed"
     )
     exchange: FilePath | None = Field(

@@ -93,6 +93,10 @@ class TestWhatIsRefused:
             (('id = "mainland"', ""), "id is missing"),
             (('id = "hongkong"', ""), "peer.id is missing"),
             (('[tls]\ncertificate = "tls.crt"\nkey = "tls.key"', ""), "tls is missing"),
+            (
+                ("hongkong.example:7443", "hongkong.example"),
+                ": peer.endpoint: 'hongkong.example' is",
+            ),
             (("hongkong.example:7443", "hongkong.example"), "is not host:port"),
             (("hongkong.example:7443", "hongkong.example:70000"), "is not host:port"),
             (("gba.example/mainland", "two words"), "an origin is"),
