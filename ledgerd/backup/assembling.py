@@ -55,11 +55,14 @@ async def as_store(
     """
     backup = find_backup(copy, config.origin)
     if backup is None:
-        yield _store_in(copy, config.origin)
+        store = _store_in(copy, config.origin)
+        _make_data(config)
+        yield store
         return
+    _make_data(config)
     scratch = config.data / f"assembly-{sha256(str(backup).encode()).hexdigest()[:16]}"
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700, parents=True)
+    scratch.mkdir(mode=0o700)
     try:
         await assemble(
             backup,
@@ -73,6 +76,11 @@ async def as_store(
         yield scratch / "store"
     finally:
         shutil.rmtree(scratch)
+
+
+def _make_data(config: Config) -> None:
+    """On a new disk it is not there; as a parent that is made it would be open to others."""
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _store_in(copy: Path, origin: str) -> Path:

@@ -7,7 +7,7 @@ It gives up nothing: what a copy lacks the peer tells, or `ledgerd recover` brin
 from __future__ import annotations
 
 import shutil
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -37,15 +37,19 @@ def restore(config: Config, copy: Path, *, clock: Clock, random: Random) -> int:
     with DirectoryLock(config.data):
         check_absent(config)
         unfinished = config.data / _RESTORING
-        shutil.rmtree(unfinished, ignore_errors=True)
-        LmdbStore.copy(copy, unfinished, instance=random(16))
-        with closing(LmdbStore.open(unfinished, map_size=config.limits.map_size)) as store:
-            history = Keyring(store, config.origin, trust.authority(config.origin)).history
-            present = _in_force(keys, history)
-            with store.snapshot() as snapshot:
-                size = Head.load(snapshot).size
-                if follows_another(snapshot):
-                    raise _of_a_standby(copy)
+        with ExitStack() as undo:
+            # It holds bodies: one that is refused is not left behind, nor one that was cut short.
+            undo.callback(shutil.rmtree, unfinished, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
+            LmdbStore.copy(copy, unfinished, instance=random(16))
+            with closing(LmdbStore.open(unfinished, map_size=config.limits.map_size)) as store:
+                history = Keyring(store, config.origin, trust.authority(config.origin)).history
+                present = _in_force(keys, history)
+                with store.snapshot() as snapshot:
+                    size = Head.load(snapshot).size
+                    if follows_another(snapshot):
+                        raise _of_a_standby(copy)
+            undo.pop_all()
         Spent(config.data).spend(present.cosigner.public)
         put_aside(config.peer_store, clock)
         unfinished.rename(config.store)

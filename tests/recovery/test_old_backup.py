@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from recovery.scene import Scene
 
+from ledgerd.backup.assembling import as_store
+from ledgerd.backup.making import backup
 from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.peer.spent import Spent
 from ledgerd_client.core.errors import FieldError, StoreError, TrustError
@@ -165,6 +167,33 @@ class TestWhatIsNotRestored:
             scene.restore(copy)
         assert refused.value.reason == "WRONG_KEYS"
         await scene.come_back(copy)
+
+    async def test_a_copy_that_is_refused_is_not_left_behind(
+        self, scene: Scene, copy: Path
+    ) -> None:
+        await scene.lose()
+        await scene.come_back()
+        await scene.settle()
+        await scene.lose("store")
+        before = {path.name for path in scene.data.iterdir()}
+        with pytest.raises(FieldError):
+            scene.restore(copy)
+        assert {path.name for path in scene.data.iterdir()} == before
+        await scene.come_back(copy)
+
+
+class TestANewDisk:
+    @pytest.mark.parametrize("kind", ["store", "backup"])
+    async def test_gets_a_directory_for_its_owner_alone(
+        self, scene: Scene, copy: Path, tmp_path: Path, kind: str
+    ) -> None:
+        if kind == "backup":
+            await scene.node.close()
+            of, copy = scene.node.config, tmp_path / "backups"
+            backup(of, copy, keep=7, clock=scene.clock, progress=lambda *_: None)
+        config = scene.node.config.model_copy(update={"data": tmp_path / "disk" / "data"})
+        async with as_store(config, copy, **scene.how):
+            assert config.data.stat().st_mode & 0o777 == 0o700
 
 
 class TestAStoreWhoseEndWasCut:
