@@ -18,7 +18,7 @@ from ledgerd.node.parts import Parts
 from ledgerd.observe.notify import Notifier
 from ledgerd.observe.status import describe
 from ledgerd.observe.troubles import troubles
-from ledgerd.observe.vitals import OPEN
+from ledgerd.observe.vitals import OPEN, Vitals
 from ledgerd.renewing import Renewal
 from ledgerd_client.core.errors import LedgerError, NotReadyError
 
@@ -61,6 +61,7 @@ class Node:
         self._size = opened.reader.head().size
         # Why nobody can be told how the node stands; "" if they are.
         self._untold = ""
+        self._is_full = False
         self._stack = stack
         self._background = background
         self._notifier = notifier
@@ -160,6 +161,7 @@ class Node:
         untold, server = "", self.parts.server
         try:
             vitals = self.parts.watch.vitals()
+            self._log_room(vitals)
             self.parts.metrics.appends_state.state(vitals.state)
             if server is not None:
                 server.tell(troubles(vitals))
@@ -170,6 +172,15 @@ class Node:
             if untold != self._untold:
                 _log.warning("standing_unknown", error=untold)
         self._untold = untold
+
+    def _log_room(self, vitals: Vitals) -> None:
+        """Log a disk that fills up, and one that has room again: no standing changes by it."""
+        if vitals.is_full == self._is_full:
+            return
+        self._is_full = vitals.is_full
+        log = _log.error if vitals.is_full else _log.info
+        event = "disk_full" if vitals.is_full else "disk_has_room"
+        log(event, free=vitals.disk_free, reserve=vitals.disk_reserve)
 
     async def _use_certificate(self, tls: NodeTls) -> None:
         """Serve with it from the next connection on, and call with it; calls go on with theirs."""

@@ -13,7 +13,7 @@ _MINUTE_S: Final = 60
 def describe(origin: str, vitals: Vitals, findings: int, not_taken: Sequence[str]) -> str:
     """Return the line; findings: how many stand. not_taken: what the last reload left as it was."""
     parts = [
-        vitals.why_not or "takes appends",
+        vitals.why_not or ("takes no appends: DISK_FULL" if vitals.is_full else "takes appends"),
         *(
             f"the certificate {each.name} has ended"
             for each in vitals.certificates

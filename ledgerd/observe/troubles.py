@@ -101,7 +101,7 @@ def _of_appends(vitals: Vitals) -> Iterator[Trouble]:
         yield Trouble(vitals.state, APPEND, vitals.why_not)
     elif vitals.state != OPEN:
         yield Trouble("APPENDS_REFUSED", APPEND, vitals.why_not)
-    if vitals.disk_free < vitals.disk_reserve:
+    if vitals.is_full:
         yield Trouble("DISK_FULL", APPEND, f"{vitals.disk_free} bytes are free")
 
 

@@ -91,6 +91,11 @@ class Vitals:
         """Whether the nodes are heard, and what one shows of a log does not verify at the other."""
         return self.failing in _DISAGREEING
 
+    @property
+    def is_full(self) -> bool:
+        """Whether appends are refused with DISK_FULL, whatever the state."""
+        return self.disk_free < self.disk_reserve
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from nodes import make_sides, serve
+from structlog.testing import capture_logs
 
 from ledgerd.observe.status import describe
 from ledgerd.observe.vitals import CertificateEnd, Vitals
@@ -55,6 +56,11 @@ LATER = {"size": 12, "cosigned_size": 0, "cosign_lag_s": 3700.0}
             ),
         ),
         (
+            {"disk_free": 9, "disk_reserve": 10},
+            (),
+            "takes no appends: DISK_FULL; 0 entries, all cosigned; open findings: 3",
+        ),
+        (
             {},
             ["listen: needs a restart", "rules: no\nsuch law"],
             (
@@ -84,3 +90,17 @@ async def test_it_is_told_again_as_the_log_grows(
             await node.institution()
             while "; 3 entries, " not in (await asyncio.to_thread(listener.recv, 4096)).decode():
                 pass
+
+
+@pytest.mark.parametrize(("reserve", "logged"), [(1 << 60, ["disk_full"]), (1, [])])
+async def test_the_log_says_when_a_full_disk_keeps_appends_out(
+    tmp_path: Path, reserve: int, logged: list[str]
+) -> None:
+    side, peer = make_sides(tmp_path)
+    side.found(peer)
+    text = side.toml.read_text()
+    side.toml.write_text(text.replace("reserve_bytes = 1048576", f"reserve_bytes = {reserve}"))
+    with capture_logs() as lines:
+        async with serve(side, peer):
+            pass
+    assert [line["event"] for line in lines if line["event"] == "disk_full"] == logged
