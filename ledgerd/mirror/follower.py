@@ -17,6 +17,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
 from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
+from ledgerd.mirror.parting import why_parted
 from ledgerd.mirror.peers_log import PeersLog
 from ledgerd.mirror.store import Anchored, MirrorStore
 from ledgerd.mirror.stream import Way, first_note, judge
@@ -30,6 +31,7 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import (
+    ForkError,
     InputError,
     NotReadyError,
     UnavailableError,
@@ -121,14 +123,24 @@ class Follower:
         Where bodies below it were erased by entries beyond it, on to one that covers these: till
         they come, what is said to remain of those bodies is the node's word.
 
-        Raises VerificationError for what is not as it should be: what came before it is kept, and
-        the Head stays where the last root came out. Raises UnavailableError and RefusedError as the
+        Raises VerificationError for what is not as it should be, and says whether the node has
+        signed two histories (ForkError) or given up an end (ROLLED_BACK): what came before it is
+        kept, and the Head stays where the last root came out. Raises UnavailableError and
+        RefusedError as the
         node does, InputError GRANT_TOO_NARROW, and BusyError DISK_FULL, before it asks for anything
         if it can; the next step then goes on from here.
         """
-        await self._come_up()
-        while self._awaits:
+        try:
             await self._come_up()
+            while self._awaits:
+                await self._come_up()
+        except ForkError:
+            raise
+        except VerificationError as error:
+            why = await why_parted(self._way, self._store, self.head, self._authority)
+            if why is None:
+                raise
+            raise why from error
 
     async def _come_up(self) -> None:
         self._store.check_room()

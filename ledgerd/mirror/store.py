@@ -15,6 +15,7 @@ from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd.store.lock import DirectoryLock
 from ledgerd.store.tables import Table
+from ledgerd.synced import replace_file
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import InputError, NotReadyError, StoreError
@@ -63,6 +64,7 @@ class MirrorStore:
             self.peer = stack.enter_context(closing(peer))
             self._stack = stack.pop_all()
         self.origin = origin
+        self._directory = directory
         self._reserve = reserve_bytes
 
     def check_room(self, size: int = 0) -> None:
@@ -105,6 +107,12 @@ class MirrorStore:
                 reason="PROMOTION_BEGUN",
                 action="call `ledgerd promote --loss` again, which ends what it began",
             )
+
+    def keep_evidence(self, name: str, evidence: bytes) -> Path:
+        """Keep what proves that the node has signed two histories, durably; return the file."""
+        path = self._directory / f"{name}.evidence"
+        replace_file(path, evidence)
+        return path
 
     def anchored(self, snapshot: Snapshot) -> Anchored:
         value = snapshot.get(Table.META, _ANCHORED_KEY)

@@ -15,13 +15,12 @@ from typing import Final
 
 from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import PeerHalf
-from ledgerd.ledger.tree import NodeCache, Nodes, TileWriter
+from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.peer.notes import Known, open_known, parse_known
 from ledgerd.peer.replay import Page, PageReplay, Staged, Suspect, grown
-from ledgerd.peer.rewind import cut_tail, cut_tiles
+from ledgerd.peer.rewind import cut_tail, regrown
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.registry import load_history, newest_key_header
-from ledgerd.store.overlay import Overlay
 from ledgerd.store.tables import Table
 from ledgerd_client.core import merkle
 from ledgerd_client.core.body import BY_INSTITUTIONS
@@ -136,10 +135,7 @@ class Replica:
             ours = Nodes(snapshot.get, self._nodes)
             if all(ours(0, i) == leaf for i, leaf in zip(range(first, size), leaves, strict=False)):
                 return None
-            tree = Overlay(snapshot)
-            cut_tiles(tree, self._head.size, first)
-            TileWriter.load(tree, first).append(tree, leaves)
-            theirs = Nodes(tree.get, {})
+            theirs = regrown(snapshot, self._head.size, first, leaves)
             end = first + len(leaves)
             if (end, merkle.root(theirs, end)) != (known.size, known.checkpoint.root):
                 return None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ledgerd.ledger.head import Head
-from ledgerd.ledger.tree import HASH, WIDTH, tile_key
-from ledgerd.store.base import Transaction
+from ledgerd.ledger.tree import HASH, WIDTH, Nodes, TileWriter, tile_key
+from ledgerd.store.base import Snapshot, Transaction
+from ledgerd.store.overlay import Overlay
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import StoreError
@@ -43,6 +46,14 @@ def cut_tiles(transaction: Transaction, old: int, new: int) -> None:
         if width and tile is not None:
             transaction.put(Table.TILES, tile_key(level, number), tile[: width * HASH])
         level, old, new = level + 1, old // WIDTH, new // WIDTH
+
+
+def regrown(snapshot: Snapshot, size: int, first: int, leaves: Sequence[bytes]) -> Nodes:
+    """The tree that a stored one of some size would be with other leaves from first on."""
+    tree = Overlay(snapshot)
+    cut_tiles(tree, size, first)
+    TileWriter.load(tree, first).append(tree, leaves)
+    return Nodes(tree.get, {})
 
 
 def _need(transaction: Transaction, key: bytes) -> bytes:
