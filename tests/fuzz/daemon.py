@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,11 @@ from fuzz.parsers import (
     HISTORY,
     MAINLAND,
     NOTES,
+    READS,
     Parser,
     members,
     modules,
+    takes,
 )
 
 import ledgerd
@@ -101,7 +102,5 @@ def of_daemon() -> set[str]:
         for module in modules(ledgerd)
         if not module.__name__.startswith("ledgerd.projections")
         for name, each in members(module, ledgerd)
-        if name.rpartition(".")[2].partition("_")[0] in {"parse", "read", "open", "from"}
-        and {"bytes", "EntryFile"}
-        & {given.annotation for given in inspect.signature(each).parameters.values()}
+        if READS.match(name.rpartition(".")[2]) and takes(each, "bytes", "EntryFile")
     }

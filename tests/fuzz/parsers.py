@@ -11,16 +11,21 @@ import inspect
 import json
 import os
 import pkgutil
+import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import ledgerd_client
-from ledgerd_client import core
+from ledgerd_client import core, pki
 from ledgerd_client._contract import Contract
+from ledgerd_client._entries import read_shown
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority import Authority
@@ -117,6 +122,12 @@ def parse_text_note(data: bytes) -> dict[note.Verifier, int | None]:
 def parse_signed(data: bytes) -> record.Facts:
     signed = record.SignedRecord(data, bytes(33), bytes(64))
     return record.read_record(signed, origin=MAINLAND["origin"], author="uscc.91440300MA5EXMPLXX")
+
+
+def parse_shown(data: bytes) -> Any:
+    """Of an entry whose header names these bytes."""
+    named = replace(header.Header.parse(HEADERS[0]), body_digest=sha256(data).digest())
+    return read_shown(data, named)
 
 
 def parse_stated(data: bytes) -> Any:
@@ -217,6 +228,7 @@ def made() -> dict[str, Any]:
         "authority": authority.tls.pem + authority.tls.key.pem,
         "approval": approval.format(), "request": asked.format(), "genesis": begun.format(),
         "csr": csr.pem, "tls": tls.pem, "certificate": approval.tls_certificate.pem,
+        "certificate_der": ssl.PEM_cert_to_DER_cert(approval.tls_certificate.pem.decode()),
         "key": KeyFile(key).format(), "sealed": SealedKey.seal(key, b"x", Cost(1, 8192)).format(),
     }  # fmt: skip
 
@@ -225,6 +237,7 @@ def sdk() -> dict[str, Parser]:
     """Of files that people hand each other. Their JSON and PEM may be spelled in many ways."""
     return {
         "_contract.Contract.parse": Parser(Contract.parse, STATED["contract"]),
+        "_entries.read_shown": Parser(parse_shown, BODIES),
         "approval.Approval.parse": Parser(Approval.parse, [made()["approval"]]),
         "bundle.model.Bundle.parse": Parser(Bundle.parse, files(VECTORS["bundles"])),
         "enrolment.EnrolmentRequest.parse": Parser(EnrolmentRequest.parse, [made()["request"]]),
@@ -235,6 +248,7 @@ def sdk() -> dict[str, Parser]:
         "keyfile.KeyFile.parse": Parser(KeyFile.parse, [made()["key"]], KeyFile.format),
         "pki.Certificate.parse": Parser(Certificate.parse, [made()["certificate"]]),
         "pki.CertificateRequest.parse": Parser(CertificateRequest.parse, [made()["csr"]]),
+        "pki.read_end": Parser(pki.read_end, [made()["certificate"], made()["certificate_der"]]),
         "pki.TlsKey.parse": Parser(TlsKey.parse, [made()["tls"]]),
         "tls_authority.TlsAuthority.parse": Parser(
             lambda data: TlsAuthority.parse(data, data), [made()["authority"]]
@@ -263,6 +277,13 @@ def others() -> dict[str, Parser]:
 
 # -- which there are --------------------------------------------------------------------------
 
+READS = re.compile("(parse|read|open|from)(_|$)")
+
+
+def takes(read: Callable[..., Any], *kinds: str) -> bool:
+    """Whether an argument is annotated as one of these."""
+    return any(each.annotation in kinds for each in inspect.signature(read).parameters.values())
+
 
 def of_core() -> set[str]:
     """Public functions and methods of the core that read, by their names."""
@@ -270,19 +291,27 @@ def of_core() -> set[str]:
         name
         for module in modules(core)
         for name, each in members(module, core)
-        if name.rpartition(".")[2].partition("_")[0] in {"parse", "read", "open", "from"}
+        if READS.match(name.rpartition(".")[2])
     }
 
 
 def of_sdk() -> set[str]:
-    """Public `parse` methods of the SDK's classes, its command line apart."""
+    """
+    Public `parse` methods of the SDK's classes, and functions that read bytes.
+
+    Its command line apart, which has them of whoever types.
+    """
     return {
         name
         for module in modules(ledgerd_client)
         if not module.__name__.startswith(("ledgerd_client.core", "ledgerd_client.cli"))
         for name, each in members(module, ledgerd_client)
         if name.endswith(".parse")
-    } - {"jsonfile.JsonFile.parse"}  # which others inherit
+        or (takes(each, "bytes") and READS.match(name.rpartition(".")[2]))
+    } - {
+        # What others inherit and call, and what has the institution's own files.
+        "jsonfile.JsonFile.parse", "jsonfile.parse_json", "_channel.open_channel",
+    }  # fmt: skip
 
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:
