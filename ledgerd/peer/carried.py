@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, Final, NamedTuple, Self
 
 from ledgerd.ledger.peer_pages import read_page
@@ -104,8 +105,10 @@ class Carried(NamedTuple):
     def parse(cls, data: bytes) -> Self:
         """Read a file; raises MalformedError. Nothing of what it says is verified here."""
         try:
-            envelope, answer, *pages = _frames(data)
-            read = list(_pages(pages))
+            frames = _frames(data)
+            envelope, answer = islice(frames, 2)
+            # One frame at a time: a file is large.
+            read = list(_pages(frames))
         except (ValueError, MalformedError):
             raise MalformedError("not a whole ledgerd-carried/v1 file", action=_AGAIN) from None
         said = Answer.parse(answer) if answer else None
@@ -131,7 +134,7 @@ def _frames(data: bytes) -> Iterator[bytes]:
         place, count = place + 4 + size, count + 1
 
 
-def _pages(frames: Sequence[bytes]) -> Iterator[pb.ListHeadersResponse]:
+def _pages(frames: Iterator[bytes]) -> Iterator[pb.ListHeadersResponse]:
     """In one piece, and none larger than one of a stream."""
     stop = None
     for frame in frames:
