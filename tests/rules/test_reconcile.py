@@ -154,9 +154,14 @@ FIRST_HALF = {
     "another ACK after the finding does not cure it": Case(
         [], [accept(0), accept(30)], 31, UNDECLARED, ["undeclared: R0"]
     ),
-    "CANCEL": Case([cancel(0)], [], 99, CANCELLED),
-    "CORRECTION": Case([correct(0, "u")], [], 99, OPEN),
-    "CORRECTION by the recipient": Case([], [correct(0, "u")], 99, OPEN),
+    "CANCEL": Case([cancel(0)], [], 1, CANCELLED),
+    "CANCEL, an anchor beyond the deadline": Case([cancel(0)], [], 99, CANCELLED),
+    "CORRECTION": Case([correct(0, "u")], [], 1, OPEN),
+    "CORRECTION, an anchor beyond the deadline": Case([correct(0, "u")], [], 99, OPEN),
+    "CORRECTION by the recipient": Case([], [correct(0, "u")], 1, OPEN),
+    "CORRECTION by the recipient, an anchor beyond the deadline": Case(
+        [], [correct(0, "u")], 99, OPEN
+    ),
 }
 
 ACKNOWLEDGED = {
@@ -245,6 +250,10 @@ TAKEN_BACK = {
     ),
     "CANCEL in the microsecond of the ACK": Case(
         [transfer(), cancel(1)], [accept(1)], 3, MATCHED, ["cancelled_and_accepted: E1 R0"]
+    ),
+    "CANCEL twice after matched": Case(
+        [transfer(), cancel(2), cancel(3)], [accept(1)], 4, MATCHED,
+        ["cancelled_and_accepted: E1 R0"],
     ),
     "CANCEL after matched in part": Case(
         [transfer(), cancel(2)], [partly(1)], 3, PARTIAL,
@@ -361,6 +370,14 @@ CORRECTED = {
         [transfer(), correct(2, "u"), correct(5, "v")], [accept(), correct(3, "u")], 6,
         REOPENED, due=77,
     ),
+    "the exporter's two alone, beyond the deadline": Case(
+        [transfer(), correct(2, "u"), correct(3, "v")], [accept()], 99, MISMATCHED,
+        ["mismatch: E0 R0 E2"],
+    ),
+    "the recipient's two alone, beyond the deadline": Case(
+        [transfer()], [accept(), correct(2, "u"), correct(3, "v")], 99, MISMATCHED,
+        ["mismatch: E0 R0 R2"],
+    ),
     "mismatched, CORRECTION by the recipient": Case(
         [transfer()], [accept(1, "u"), correct(2, "t")], 3, MATCHED
     ),
@@ -379,6 +396,9 @@ CORRECTED = {
     ),
     "CORRECTION before any ACK": Case(
         [transfer(), correct(1, "u")], [], 2, OPEN, due=24
+    ),
+    "CORRECTION by the recipient before any ACK": Case(
+        [transfer()], [correct(1, "u")], 2, OPEN, due=24
     ),
     "CORRECTION before the ACK of the corrected terms": Case(
         [transfer(), correct(1, "u")], [accept(2, "u")], 3, MATCHED
@@ -583,6 +603,11 @@ class TestForeignHalves:
         stranger = Half(False, kind, 0, 0, bytes(32), 0, "uscc.STRANGER", "")
         verdict = judge([ack, stranger], 25 * HOUR, RULES)
         assert named(verdict, exports=False) == ["foreign_half: E0"]
+
+    def test_the_recipients_node_calls_nobody_a_stranger_where_its_terms_are_lost(self) -> None:
+        own, peer = Case([transfer()], [accept()], 2, MATCHED).seen(exports=False)
+        erased = [half._replace(counterparty="") for half in own]
+        assert judge([*erased, *peer], 2 * HOUR, RULES) == Verdict(MATCHED, (), 0)
 
     def test_as_long_as_nobody_meets_the_terms_nobody_here_is_called_a_stranger(self) -> None:
         """The recipient's node can't see whom the exporter's terms name."""
