@@ -23,10 +23,10 @@ from ledgerd.named_files import read_tls_key
 from ledgerd.rules.law import newest_law
 from ledgerd.rules.ruleset import make_rule_set
 from ledgerd.store.lmdb import LmdbStore
-from ledgerd.store.lock import DirectoryLock
+from ledgerd.store.lock import DirectoryLock, make_directory
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
-from ledgerd_client.core.errors import FieldError, InputError, StoreError, TrustError
+from ledgerd_client.core.errors import FieldError, StoreError, TrustError
 from ledgerd_client.core.keys import SigningKey
 from ledgerd_client.core.trust import Trust
 from ledgerd_client.enrolment import GenesisRequest
@@ -57,10 +57,10 @@ def request_genesis(config: Config, out: Path, random: Random) -> str:
     _refuse_existing(config)
     for path in (config.keys.log, config.keys.entry, config.keys.cosigner):
         if not path.exists():
-            _make_directory(path.parent)
+            make_directory(path.parent)
             write_key_file(path, KeyFile(SigningKey(random(32))))
     if not config.tls.key.exists():
-        _make_directory(config.tls.key.parent)
+        make_directory(config.tls.key.parent)
         write_new(config.tls.key, TlsKey.generate().pem, mode=0o600)
     keys, tls = NodeKeys.load(config), read_tls_key(config)
     request = GenesisRequest.make(
@@ -99,7 +99,7 @@ def found(config: Config, approval: Approval, *, clock: Callable[[], int], rando
     keys.check_named(genesis)
     _check_peer(trust, genesis)
     _check_certificate(config, approval.tls_certificate)
-    _make_directory(config.data)
+    make_directory(config.data)
     with DirectoryLock(config.data):
         _refuse_existing(config)
         _keep_certificate(config, approval.tls_certificate)
@@ -181,7 +181,7 @@ def _check_peer(trust: Trust, genesis: pb.Genesis) -> None:
 def _keep_certificate(config: Config, certificate: Certificate) -> None:
     path = config.tls.certificate
     if not (path.exists() and read_file(path) == certificate.pem):
-        _make_directory(path.parent)
+        make_directory(path.parent)
         write_new(path, certificate.pem, mode=0o644)
 
 
@@ -194,10 +194,3 @@ def rule_set_of(rules: Rules) -> pb.RuleSet:
         agree_within=rules.agree_within_s * SECOND,
         law=newest_law() if rules.law == NEWEST else rules.law,
     )
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {path}: {error.strerror}") from error

@@ -32,6 +32,7 @@ from ledgerd.peer.replay import Page
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd.store.lmdb import LmdbStore
+from ledgerd.store.lock import make_directory
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
@@ -56,10 +57,10 @@ async def as_store(
     backup = find_backup(copy, config.origin)
     if backup is None:
         store = _store_in(copy, config.origin)
-        _make_data(config)
+        make_directory(config.data)
         yield store
         return
-    _make_data(config)
+    make_directory(config.data)
     scratch = config.data / f"assembly-{sha256(str(backup).encode()).hexdigest()[:16]}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
@@ -76,11 +77,6 @@ async def as_store(
         yield scratch / "store"
     finally:
         shutil.rmtree(scratch)
-
-
-def _make_data(config: Config) -> None:
-    """On a new disk it is not there; as a parent that is made it would be open to others."""
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _store_in(copy: Path, origin: str) -> Path:

@@ -28,7 +28,7 @@ from ledgerd.peer.recovery import Recovery
 from ledgerd.peer.submit import newest_cosigned
 from ledgerd.recovery.lost_tail import lost_decisions
 from ledgerd.store.lmdb import LmdbStore
-from ledgerd.store.lock import DirectoryLock
+from ledgerd.store.lock import DirectoryLock, make_directory
 from ledgerd_client.core.chain import SignatureCheck, check_signatures
 from ledgerd_client.core.errors import FieldError, NotReadyError
 
@@ -165,7 +165,7 @@ async def opened(config: Config, *, clock: Clock, random: Random) -> AsyncIterat
     """Have what is recovered at hand, of a node that does not run; raises NotReadyError."""
     trust = load_trust(config)
     # On a new disk there is none.
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(config.data)
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(config.data))
         recovery = Recovery(

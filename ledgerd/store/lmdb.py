@@ -62,6 +62,11 @@ def _ours(error: lmdb.Error | OSError) -> LedgerError:
             reason="MAP_FULL",
             action="start with a larger map size; it costs address space only",
         )
+    if isinstance(error, (lmdb.ReadonlyError, PermissionError)):
+        return StoreError(
+            f"this user may not open the store: {error}",
+            action="call this as the user whom the store belongs to",
+        )
     if isinstance(error, OSError):
         return StoreError(str(error), action="check the path, its permissions and the disk")
     return StoreError(f"the store failed: {error}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ledgerd_client.core.errors import NotReadyError, StoreError
+from ledgerd_client.core.errors import InputError, NotReadyError, StoreError
 
 _MAX_PID_DIGITS = 20
 # For how long a process that died may keep its lock by a commit that is still under way.
@@ -59,6 +59,17 @@ class DirectoryLock:
         trace: TracebackType | None,
     ) -> None:
         os.close(self._descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make it, for its owner alone, and what it lies in; raises InputError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make {path}: {error.strerror}",
+            action="correct the path, or let this user make it",
+        ) from error
 
 
 @contextmanager

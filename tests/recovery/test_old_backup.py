@@ -12,7 +12,8 @@ from ledgerd.backup.assembling import as_store
 from ledgerd.backup.making import backup
 from ledgerd.ledger.high_water import HighWater, write_mark
 from ledgerd.peer.spent import Spent
-from ledgerd_client.core.errors import FieldError, StoreError, TrustError
+from ledgerd.recovery import collecting
+from ledgerd_client.core.errors import FieldError, InputError, StoreError, TrustError
 
 
 @pytest.fixture
@@ -194,6 +195,17 @@ class TestANewDisk:
         config = scene.node.config.model_copy(update={"data": tmp_path / "disk" / "data"})
         async with as_store(config, copy, **scene.how):
             assert config.data.stat().st_mode & 0o777 == 0o700
+
+    async def test_that_cannot_be_written_to_is_named(
+        self, scene: Scene, copy: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "disk").touch()
+        config = scene.node.config.model_copy(update={"data": tmp_path / "disk" / "data"})
+        with pytest.raises(InputError, match="cannot make"):
+            async with as_store(config, copy, **scene.how):
+                pass
+        with pytest.raises(InputError, match="cannot make"):
+            await collecting.recover(config, scene.node.wire, (), **scene.how)
 
 
 class TestAStoreWhoseEndWasCut:

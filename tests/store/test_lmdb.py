@@ -56,6 +56,20 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@contextmanager
+def nobody(file: Path) -> Iterator[None]:
+    """Be a user who may not read the file: root may read every one."""
+    file.chmod(0)
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 class TestCreate:
     def test_a_new_directory_is_made_for_its_owner_alone(self, path: Path) -> None:
         assert mode(path) == 0o700
@@ -118,6 +132,17 @@ class TestOpen:
     def test_an_empty_directory_stays_empty(self, tmp_path: Path) -> None:
         self.test_an_empty_directory_is_refused(tmp_path)
         assert names(tmp_path) == []
+
+    def test_another_user_is_told_whose_it_is(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And not to stop the node and audit it, as of a store that failed."""
+        monkeypatch.chdir(path.parent)
+        path.parent.chmod(0o755)
+        path.chmod(0o755)
+        with nobody(path / "data.mdb"), pytest.raises(StoreError) as caught:
+            LmdbStore.open(Path(path.name), readonly=True)
+        assert "as the user" in caught.value.action
 
     @pytest.mark.parametrize("place", ["absent", "file"])
     def test_what_is_no_directory_is_refused(self, tmp_path: Path, place: str) -> None:
