@@ -263,7 +263,7 @@ class TestEntries:
     def test_outside_of_the_grant_are_named_in_words(self, tool: Tool, planted: Planted) -> None:
         grant = Grant(places=[440100], kinds=[KIND_NUMBERS["transfer"]])
         grant.MergeFrom(WHOLE)
-        narrow = config_of(admit(planted.mainland, f"narrow.{os.urandom(4).hex()}", grant=grant))
+        narrow = config_of(admit(planted.mainland, f"narrow.{os.urandom(2).hex()}", grant=grant))
         for options, named in (
             (("--kind", "finding"), "--kind: the grant does not cover finding"),
             (("--place", "Shenzhen"), "--place: the grant does not cover Shenzhen"),

@@ -107,7 +107,7 @@ async def asking(planted: Planted) -> AsyncIterator[Asking]:
 
 def grow(planted: Planted) -> None:
     """Let there be an entry more."""
-    admit(planted.mainland, f"cac.{os.urandom(4).hex()}")
+    admit(planted.mainland, f"cac.{os.urandom(2).hex()}")
 
 
 def erase(shown: pb.Entry | pb.Half) -> None:

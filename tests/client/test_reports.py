@@ -339,7 +339,7 @@ class TestANarrowGrant:
         kinds = sorted(KIND_NUMBERS[name] for name in ("transfer", "finding"))
         grant = Grant(kinds=kinds)
         grant.MergeFrom(WHOLE)
-        name = f"narrow.{os.urandom(4).hex()}"
+        name = f"narrow.{os.urandom(2).hex()}"
         async with RegulatorClient(admit(planted.mainland, name, grant=grant)) as client:
             yield client
 
