@@ -233,6 +233,13 @@ def make_sides(directory: Path) -> tuple[Side, Side]:
     return mainland, hong_kong
 
 
+def found_one(directory: Path) -> tuple[Side, Side]:
+    """A founded side, and its peer, of whose node nothing is ever heard."""
+    side, peer = make_sides(directory)
+    side.found(peer)
+    return side, peer
+
+
 def found_sides(directory: Path) -> tuple[Side, Side]:
     """Both sides, founded, each of which finds the other's node."""
     sides = make_sides(directory)

@@ -4,15 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from nodes import Client, Node, Side, make_sides, serve
+from nodes import Client, Node, Side, found_one, serve
 
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Side, Side]:
     """A founded side, and its peer, of whose node nothing is ever heard."""
-    side, peer = make_sides(tmp_path_factory.mktemp("border"))
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path_factory.mktemp("border"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

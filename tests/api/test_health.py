@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from nodes import Client, Node, Side, found_sides, make_sides, refused, serve
+from nodes import Client, Node, Side, found_one, found_sides, refused, serve
 
 from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd_client._proto import service_pb2 as pb
@@ -20,9 +20,7 @@ UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = range(4)
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path)
 
 
 @pytest.fixture

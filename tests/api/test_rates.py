@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from nodes import Client, Node, make_sides, refused, serve
+from nodes import Client, Node, found_one, refused, serve
 
 from ledgerd.api.identity import Caller
 from ledgerd.api.limits import BURST_S, Rates, Shares
@@ -129,8 +129,7 @@ class TestShares:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def slow(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
     """A node that takes two records a second of each caller."""
-    side, peer = make_sides(tmp_path_factory.mktemp("slow"))
-    side.found(peer)
+    side, peer = found_one(tmp_path_factory.mktemp("slow"))
     text = side.toml.read_text()
     limits = f"[limits]\nrecords_per_second = {RECORDS_PER_S}\nbytes_per_second = 65536\n"
     side.toml.write_text(text.replace("[limits]\n", limits))

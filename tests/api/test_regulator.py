@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from builders import WHOLE
-from nodes import Client, Node, bodies, make_sides, refused, serve
+from nodes import Client, Node, bodies, found_one, refused, serve
 
 from ledgerd.ledger.reader import Reader
 from ledgerd.store.lmdb import LmdbStore
@@ -96,8 +96,7 @@ class TestAGrant:
 class TestAStop:
     async def test_puts_on_record_what_is_not_yet(self, tmp_path: Path) -> None:
         """The rest of the minute, after the last answer has left."""
-        side, peer = make_sides(tmp_path / "border")
-        side.found(peer)
+        side, peer = found_one(tmp_path / "border")
         async with serve(side, peer) as node:
             regulator = await node.regulator()
             for page_size in range(1, 6):

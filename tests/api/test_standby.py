@@ -10,7 +10,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from nodes import Client, Node, make_sides, refused, serve
+from nodes import Client, Node, found_one, refused, serve
 
 from ledgerd.api.standby_client import StandbyClient
 from ledgerd_client._proto import service_pb2 as pb
@@ -44,8 +44,7 @@ class Follower:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def waiting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    side, peer = make_sides(tmp_path_factory.mktemp("standby"))
-    side.found(peer)
+    side, peer = found_one(tmp_path_factory.mktemp("standby"))
     side.toml.write_text(side.toml.read_text() + WAIT)
     async with serve(side, peer) as node:
         yield node

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from nodes import Side, make_sides
+from nodes import Side, found_one
 
 from ledgerd.adopting import adopt_rules
 from ledgerd.ledger.high_water import MARK_FILE, HighWater
@@ -22,8 +22,7 @@ from ledgerd_client.core.errors import NotReadyError
 @pytest.fixture
 def founded(tmp_path: Path) -> Side:
     """A ledger without a law, configured to have the newest."""
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     side.configure(peer, law="newest")
     return side
 

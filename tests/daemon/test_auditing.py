@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from border import LEDGERD, run
-from nodes import Side, free_port, make_sides, now, serve
+from nodes import Side, found_one, free_port, now, serve
 from observe.test_metrics import Watched
 
 from ledgerd.auditing import audit, audit_part
@@ -26,8 +26,7 @@ def nothing(_done: int, _total: int) -> None: ...
 
 @pytest.fixture
 def founded(tmp_path: Path) -> Side:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, _ = found_one(tmp_path)
     return side
 
 
@@ -96,8 +95,7 @@ async def at_night(watched: Watched) -> AuditResult:
 class TestBesideANodeThatServes:
     @pytest.fixture
     async def watched(self, tmp_path: Path) -> AsyncIterator[Watched]:
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         port = free_port()
         side.configure(peer, top=f'metrics_listen = "localhost:{port}"')
         async with serve(side, peer) as node:

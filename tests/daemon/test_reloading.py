@@ -15,7 +15,7 @@ from typing import Any
 import border
 import pytest
 from keys.test_tls import shown
-from nodes import LIFE, Client, Node, Side, make_sides
+from nodes import LIFE, Client, Node, Side, found_one
 
 from ledgerd.ledger.high_water import MARK_FILE
 from ledgerd.rules.law import newest_law
@@ -67,8 +67,7 @@ class Reloaded:
 
 @pytest.fixture
 async def reloaded(tmp_path: Path) -> AsyncIterator[Reloaded]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     process = border.Node(side.toml, options=())
     await asyncio.to_thread(process.start)
     lines = map(json.loads, process.log.read_text().splitlines())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from institutions import until
-from nodes import LIFE, Credentials, Node, Side, make_sides, serve
+from nodes import LIFE, Credentials, Node, Side, found_one, serve
 from structlog.testing import capture_logs
 
 from ledgerd.config import Tls
@@ -146,8 +146,7 @@ class TestANode:
 
     @pytest.fixture
     def side(self, tmp_path: Path) -> tuple[Side, Side]:
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         ended = side.issue(
             PEER, side.name, validity=Validity.starting(datetime.now(UTC) - LIFE, LIFE / 2)
         )
@@ -171,8 +170,7 @@ def the_said(logs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 class TestAMirror:
     async def test_follows_again_with_one_that_is_put_in_its_place(self, tmp_path: Path) -> None:
         """It was started with one that had ended."""
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         said: asyncio.Queue[str] = asyncio.Queue()
         async with serve(side, peer) as node:
             regulator = await node.regulator("cac.shenzhen")

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from nodes import Client, Node, Side, make_sides, refused, serve
+from nodes import Client, Node, Side, found_one, make_sides, refused, serve
 
 from ledgerd.ledger.head import FOLLOWS_KEY
 from ledgerd.ledger.high_water import MARK_FILE, HighWater
@@ -34,9 +34,7 @@ INFO = pb.GetInfoRequest()
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path)
 
 
 async def start(sides: tuple[Side, Side]) -> None:

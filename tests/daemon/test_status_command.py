@@ -10,7 +10,7 @@ from pathlib import Path
 import nodes
 import pytest
 from cli.tool import Ran, Tool
-from nodes import Client, Node, Side, found_sides, make_sides, serve
+from nodes import Client, Node, Side, found_one, found_sides, serve
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +22,7 @@ def long_lives(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     """One whose peer is silent."""
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     async with serve(side, peer) as node:
         yield node
 
@@ -111,8 +110,7 @@ class TestWhoMayAsk:
         assert (ran.code, "WRONG_ROLE" in ran.err) == (3, True)
 
     async def test_a_node_that_is_down_exits_3(self, tmp_path: Path) -> None:
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         async with serve(side, peer) as node:
             path = settings_of(side, node.port, node.operator)
         ran = await asyncio.to_thread(Tool(side.directory).program, "status", "--config", path)

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 from client.outbox_worker import make_record
-from nodes import free_port, make_sides, refused, serve
+from nodes import found_one, free_port, refused, serve
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerd_client._proto import service_pb2 as pb
@@ -77,8 +77,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 async def of_a_node(directory: Path) -> set[str]:
-    side, peer = make_sides(directory)
-    side.found(peer)
+    side, peer = found_one(directory)
     port = free_port()
     side.configure(peer, top=f'metrics_listen = "localhost:{port}"')
     async with serve(side, peer) as node:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builders import EXPORTER
 from cli.tool import Ran, Tool
-from nodes import Node, Side, make_sides, refused, serve
+from nodes import Node, Side, found_one, refused, serve
 
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.approval import Approval
@@ -26,9 +26,7 @@ from ledgerd_client.keyfile import KeyFile, read_key_file, write_new
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
-    side, peer = make_sides(tmp_path / "border")
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path / "border")
 
 
 async def rotated(node: Node) -> SigningKey:

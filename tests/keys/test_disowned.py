@@ -10,7 +10,7 @@ import pytest
 from cli.tool import Tool
 from keys.test_authority import Desk
 from keys.test_rotation import approved, path_of
-from nodes import Node, Side, make_sides, serve
+from nodes import Node, Side, found_one, serve
 
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.authority_directory import save_authority
@@ -27,9 +27,7 @@ SINCE = ("--compromised-since", "2026-10-01T08:00Z")
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
-    side, peer = make_sides(tmp_path / "border")
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path / "border")
 
 
 @dataclass

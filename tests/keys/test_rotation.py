@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from nodes import Node, Side, make_sides, now, refused, serve
+from nodes import Node, Side, found_one, now, refused, serve
 
 from ledgerd.credentials import NEXT, RETIRED, key_path
 from ledgerd.rotating import request_rotation, rotate_offline
@@ -32,9 +32,7 @@ NAMES: Final = list(NODE_KEY_ROLES)
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
     """A founded side, and its peer, of whose node nothing is ever heard."""
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path)
 
 
 def approved(side: Side, name: str, *, lost: bool = False) -> Approval:

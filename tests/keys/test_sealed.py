@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders import new_key
 from cli.tool import Tool
-from nodes import make_sides, serve
+from nodes import found_one, serve
 
 from ledgerd.rotating import request_rotation
 from ledgerd_client.core.encoding import encode_base64
@@ -156,8 +156,7 @@ class TestTheTool:
 
 class TestAKeyThatReplacesASealedOne:
     async def test_is_sealed_as_well(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, _ = found_one(tmp_path)
         path = side.config.keys.log
         opened = read_key_file(path).key
         path.unlink()
@@ -173,8 +172,7 @@ class TestAKeyThatReplacesASealedOne:
 
 class TestANode:
     async def test_serves_with_sealed_keys(self, tmp_path: Path) -> None:
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         for path in (side.config.keys.log, side.config.keys.entry, side.config.keys.cosigner):
             opened = read_key_file(path).key
             path.unlink()

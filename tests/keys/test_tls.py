@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from nodes import LIFE, Client, Node, Side, make_sides, serve
+from nodes import LIFE, Client, Node, Side, found_one, serve
 
 from ledgerd.credentials import NEXT, NodeTls, beside, load_trust
 from ledgerd.rotating import install_certificate, request_certificate
@@ -26,9 +26,7 @@ INFO = pb.GetInfoRequest()
 
 @pytest.fixture
 def sides(tmp_path: Path) -> tuple[Side, Side]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
-    return side, peer
+    return found_one(tmp_path)
 
 
 def approved(side: Side, ahead: timedelta = timedelta()) -> Approval:
@@ -126,8 +124,7 @@ class TestARenewedCertificate:
 class TestAConnection:
     async def test_is_begun_anew_when_it_has_its_age(self, tmp_path: Path) -> None:
         """So whatever has become of a certificate meanwhile is looked at."""
-        side, peer = make_sides(tmp_path)
-        side.found(peer)
+        side, peer = found_one(tmp_path)
         text = side.toml.read_text()
         side.toml.write_text(text.replace("[timing]\n", "[timing]\nconnection_age_s = 1\n"))
         async with serve(side, peer) as node, counted(node) as (client, begun):

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from nodes import Client, Node, free_port, make_sides, refused, serve
+from nodes import Client, Node, found_one, free_port, refused, serve
 from prometheus_client import Info
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -60,8 +60,7 @@ class Watched:
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     port = free_port()
     side.configure(peer, top=f'metrics_listen = "localhost:{port}"')
     async with serve(side, peer) as node:

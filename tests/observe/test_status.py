@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import make_sides, serve
+from nodes import found_one, serve
 from structlog.testing import capture_logs
 
 from ledgerd.observe.status import describe
@@ -80,8 +80,7 @@ async def test_it_is_told_again_as_the_log_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = str(tmp_path / "notify")
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.settimeout(60)
         listener.bind(address)
@@ -96,8 +95,7 @@ async def test_it_is_told_again_as_the_log_grows(
 async def test_the_log_says_when_a_full_disk_keeps_appends_out(
     tmp_path: Path, reserve: int, logged: list[str]
 ) -> None:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     text = side.toml.read_text()
     side.toml.write_text(text.replace("reserve_bytes = 1048576", f"reserve_bytes = {reserve}"))
     with capture_logs() as lines:

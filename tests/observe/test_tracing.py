@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from institutions import STATEMENT
-from nodes import Node, make_sides, serve
+from nodes import Node, found_one, serve
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -36,8 +36,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 @pytest.fixture
 async def node(tmp_path: Path, spans: InMemorySpanExporter) -> AsyncIterator[Node]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, peer = found_one(tmp_path)
     async with serve(side, peer) as node:
         yield node
 

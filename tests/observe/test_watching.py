@@ -7,15 +7,14 @@ from pathlib import Path
 
 import border
 import pytest
-from nodes import make_sides
+from nodes import found_one
 
 from ledgerd.peer.spent import SPENT_FILE
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[border.Node]:
-    side, peer = make_sides(tmp_path)
-    side.found(peer)
+    side, _ = found_one(tmp_path)
     node = border.Node(side.toml, options=())
     node.start()
     yield node
