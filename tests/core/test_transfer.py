@@ -217,6 +217,7 @@ SAID: list[dict[str, Any]] = [
     {"commitment": b"", "transmission": 5},
     {"transmission": 5},
     {"contract_id": "a" * 64},
+    {"notice_version": "a" * 64},
     {"contract_id": "\u7ca4\u6df1\u5907\u30142026\u30150001\u53f7"},
     {"subjects": 10_000_000_000},
     {"subjects": 0, "subjects_first_this_year": 0},

@@ -85,6 +85,7 @@ SPOILED = {
     "no certificate": of_lines(ORIGIN_LINE, AUTHORITY_LINE),
     "a ca line without a value": of_lines(ORIGIN_LINE, AUTHORITY_LINE, "ca"),
     "an empty certificate": of_lines(ORIGIN_LINE, AUTHORITY_LINE, "ca "),
+    "an empty certificate beside another": of_lines(ORIGIN_LINE, AUTHORITY_LINE, "ca Zg==", "ca "),
     "a certificate before the authority": of_lines(ORIGIN_LINE, CA_LINE, AUTHORITY_LINE),
     "a certificate that is not base64": of_lines(ORIGIN_LINE, AUTHORITY_LINE, "ca *"),
     "a certificate with stray bits": of_lines(ORIGIN_LINE, AUTHORITY_LINE, "ca Zh=="),

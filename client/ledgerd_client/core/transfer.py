@@ -191,8 +191,8 @@ def _check_codes(terms: pb.Terms) -> None:
 def check_date(field_name: str, value: int) -> None:
     """Refuse a yyyymmdd that is no day of the Gregorian calendar; raises FieldError."""
     year, month, day = value // 10_000, value // 100 % 100, value % 100
-    leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
-    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+    # 2000 was a leap year, and 2100 is beyond.
+    lengths = (31, 28 if year % 4 else 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
     if not (1970 <= year < 2100 and 1 <= month <= 12 and 1 <= day <= lengths[month - 1]):
         raise FieldError(f"{field_name}: {value} is no date (yyyymmdd)")
 
