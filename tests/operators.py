@@ -1,4 +1,4 @@
-"""What the Mainland's operator and authority do to its node while it runs, by the programs alone."""
+"""What a side's operator and authority do to its node while it runs, by the programs alone."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from border import LEDGERCTL, LEDGERD, Border, run
 
 
-def rotate(border: Border, name: str) -> None:
+def rotate(border: Border, name: str, *, side: str = "mainland") -> None:
     """Replace a key: log, entry or cosigner."""
     request, approval = _files(border, name)
-    _request(border, name, request)
-    _sign(border, "rotate-node", request, approval)
-    operator = str(border.client("mainland-operator"))
+    _request(border, name, request, side)
+    _sign(border, "rotate-node", request, approval, side)
+    operator = str(border.client(f"{side}-operator"))
     run(LEDGERCTL, "enrol", "submit", str(approval), "--config", operator)
 
 
 def renew_certificate(border: Border) -> None:
     """Replace the TLS key and its certificate, asked for with the hosts of the configuration."""
     request, approval = _files(border, "tls")
-    _request(border, "tls", request)
-    _sign(border, "certify-node", request, approval)
+    _request(border, "tls", request, "mainland")
+    _sign(border, "certify-node", request, approval, "mainland")
     config = str(border.mainland.config)
     run(LEDGERD, "rotate", "--config", config, "--approval", str(approval))
 
@@ -32,12 +32,12 @@ def _files(border: Border, name: str) -> tuple[Path, Path]:
     return request, approval
 
 
-def _request(border: Border, name: str, request: Path) -> None:
-    config = str(border.mainland.config)
+def _request(border: Border, name: str, request: Path, side: str) -> None:
+    config = str(border.directory / side / "node" / "node.toml")
     run(LEDGERD, "rotate", "--config", config, "--key", name, "--request", str(request))
 
 
-def _sign(border: Border, command: str, request: Path, approval: Path) -> None:
-    authority = str(border.directory / "mainland" / "authority")
+def _sign(border: Border, command: str, request: Path, approval: Path, side: str) -> None:
+    authority = str(border.directory / side / "authority")
     signs = ("--dir", authority, "--out", str(approval), "--yes")
     run(LEDGERCTL, "authority", command, str(request), *signs)

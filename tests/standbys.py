@@ -50,13 +50,13 @@ class Standby:
         )  # fmt: skip
         run(LEDGERD, "rotate", "--config", toml, "--approval", given)
 
-    def promote(self) -> float:
+    def promote(self, *options: str) -> float:
         """The operator's command and the authority's; how long it took until the node is ready."""
         began, home = time.monotonic(), self.node.config.parent
         asked, given = home / "loss.json", home / "loss.approval"
         waiting = subprocess.Popen(
             (LEDGERD, "promote", "--config", str(self.node.config), "--request", str(asked),
-             "--loss", str(given)),
+             "--loss", str(given), *options),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert waiting.stdout is not None

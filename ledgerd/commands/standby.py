@@ -62,6 +62,13 @@ def promote(
     loss: Annotated[
         Path | None, typer.Option(help="The approval that the authority sends back.")
     ] = None,
+    waited: Annotated[
+        bool,
+        typer.Option(
+            help="Against PEER_FORGOT: the old node ran with standby.wait = true ever since this"
+            " standby was last in step with it, so the peer was shown nothing that is not here."
+        ),
+    ] = False,
 ) -> None:
     """
     Have a standby that was stopped go on with the log, where it stands, under new keys.
@@ -81,7 +88,7 @@ def promote(
     configure_logs("error")
     loaded = Config.load(config)
     if request is not None and not (loss is not None and _is_taken(loaded, loss)):
-        asked = asyncio.run(_ask(loaded, request))
+        asked = asyncio.run(_ask(loaded, request, waited=waited))
         typer.echo(f"The log is to end at {asked.size} entries, all of which are here.")
         typer.echo(f"Send {request} to the authority, and read to it: {asked.fingerprint}")
     if loss is not None:
@@ -89,7 +96,7 @@ def promote(
             typer.echo(f"Waiting for its answer at {loss}. Ended, this command is called again.")
         while not loss.exists():
             time.sleep(_LOOK_EVERY_S)
-        size = asyncio.run(_take(loaded, loss))
+        size = asyncio.run(_take(loaded, loss, waited=waited))
         typer.echo(f"The log has {size} entries. Start the node with `ledgerd serve`.")
 
 
@@ -102,15 +109,15 @@ def _is_taken(config: Any, loss: Path) -> bool:
     return loss.exists() and has_taken(config, Approval.parse(read_file(loss)).read_body().loss)
 
 
-async def _ask(config: Any, request: Path) -> Asked:
+async def _ask(config: Any, request: Path, *, waited: bool) -> Asked:
     from ledgerd.recovery.collecting import peer_of
     from ledgerd.standby.promoting import request_promotion
 
     async with peer_of(config) as client:
-        return await request_promotion(config, request, client, random=os.urandom)
+        return await request_promotion(config, request, client, random=os.urandom, waited=waited)
 
 
-async def _take(config: Any, loss: Path) -> int:
+async def _take(config: Any, loss: Path, *, waited: bool) -> int:
     from ledgerd.recovery.collecting import peer_of
     from ledgerd.standby.promoting import promote as take
     from ledgerd_client.approval import Approval
@@ -118,4 +125,4 @@ async def _take(config: Any, loss: Path) -> int:
 
     approval = Approval.parse(read_file(loss))
     async with peer_of(config) as client:
-        return await take(config, approval, client, clock=now, random=os.urandom)
+        return await take(config, approval, client, clock=now, random=os.urandom, waited=waited)

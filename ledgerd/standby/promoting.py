@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 
 
 async def request_promotion(
-    config: Config, out: Path, client: PeerClient, *, random: Random
+    config: Config, out: Path, client: PeerClient, *, random: Random, waited: bool = False
 ) -> Asked:
     """
     Ask the authority to end the log where this standby stands, and give it this standby's keys.
@@ -51,14 +51,15 @@ async def request_promotion(
     Whatever would be in the way of taking its answer is told before. Called again, it asks the same
     until the standby has followed on. Raises NotReadyError ALREADY_SERVED while the standby runs:
     what it tells the old node that it holds must not go on behind this; STANDBY_BEHIND when it
-    lacks what the peer has cosigned, or was cut short in the middle of a step; PEER_FORGOT;
+    lacks what the peer has cosigned, or was cut short in the middle of a step; PEER_FORGOT, unless
+    the node waited (as StoppedStandby.check_ahead_of);
     PROMOTION_BEGUN when a LOSS was taken, which promote() finishes; FieldError WRONG_KEYS without
     the entry key; InputError, UnavailableError.
     """
     with stopped_standby(config, random) as standby:
         standby.check_whole()
         check_entry_key(config, standby.history)
-        cosigned = await standby.check_ahead_of(client)
+        cosigned = await standby.check_ahead_of(client, waited=waited)
         log, cosigner = (_next_key(config, role, random) for role in _ROLES)
         note = cosigned if cosigned and standby.covers(cosigned) else standby.head.checkpoint
         request = LossRequest.make(checkpoint=note, log_key=log, cosigner_key=cosigner, missing=0)
@@ -66,7 +67,13 @@ async def request_promotion(
 
 
 async def promote(
-    config: Config, approval: Approval, client: PeerClient, *, clock: Clock, random: Random
+    config: Config,
+    approval: Approval,
+    client: PeerClient,
+    *,
+    clock: Clock,
+    random: Random,
+    waited: bool = False,
 ) -> int:
     """
     Take the authority's LOSS: this standby is the node from there on; return the log's size.
@@ -90,9 +97,9 @@ async def promote(
                     reason="OTHER_TREE",
                     action="ask anew, with `ledgerd promote --request`",
                 )
-            await standby.check_ahead_of(client)
+            await standby.check_ahead_of(client, waited=waited)
             standby.declare(approval, keys, clock=clock, random=random)
-        standby.hand_over(await standby.check_ahead_of(client))
+        standby.hand_over(await standby.check_ahead_of(client, waited=waited))
         return standby.finish(keys)
 
 

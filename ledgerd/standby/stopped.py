@@ -148,11 +148,12 @@ class StoppedStandby:
                 f" and ask again; else {_BY_COPY}",
             )
 
-    async def check_ahead_of(self, client: PeerClient) -> bytes:
+    async def check_ahead_of(self, client: PeerClient, *, waited: bool) -> bytes:
         """
         See that all that the peer has cosigned is here; return its note of that, b"" for none.
 
-        A key of the peer's that is not known here is looked for in its own log. Raises
+        A key of the peer's that is not known here is looked for in its own log. waited: the node
+        showed the peer nothing that this standby lacks, so that what a peer forgot is here. Raises
         NotReadyError STANDBY_BEHIND, or PEER_FORGOT when the peer can't say.
         """
         note = await client.get_cosigned()
@@ -174,13 +175,16 @@ class StoppedStandby:
             size = known.size if opened.cosigned else 0
         with self._store.log.snapshot() as snapshot:
             anchored = self._store.anchored(snapshot).note
-        if (note and not size) or (anchored and parse_known(anchored).size > size):
+        forgot = (note and not size) or (anchored and parse_known(anchored).size > size)
+        if forgot and not waited:
             raise NotReadyError(
                 "the peer has lost what it cosigned: it can't say what it knew of this log, and"
-                " cosigns again only once it has replayed the log from the old node",
+                " cosigns again only once it has replayed the log anew",
                 reason="PEER_FORGOT",
-                action="bring the old node, or its disk, back and have it serve until the peer"
-                " cosigns again; without it the authority begins a new log, under a new origin",
+                action="if the old node ran with standby.wait ever since this standby was last in"
+                " step with it, call this again with --waited; else bring the old node, or its"
+                " disk, back and have it serve until the peer cosigns again; without either the"
+                " authority begins a new log, under a new origin",
             )
         return stripped(note, (*opened.signed, *opened.cosigned)) if size else b""
 
