@@ -19,7 +19,8 @@ from ledgerd_client.core.errors import ChainError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
 from ledgerd_client.core.keys import verify
-from ledgerd_client.core.merkle import cut_inclusion, leaf_hash, verify_inclusion, verify_range
+from ledgerd_client.core.merkle import leaf_hash, verify_inclusion
+from ledgerd_client.core.ranges import cut_inclusion, verify_range
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.remains import facts_of_remains
 from ledgerd_client.core.supervision import KIND_NUMBERS

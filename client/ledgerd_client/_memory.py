@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.body import AUTHORITY, parse_body
 from ledgerd_client.core.checkpoint import Checkpoint, add_signatures, cosign, sign_checkpoint
@@ -180,7 +180,7 @@ class MemoryLog:
         """Of the entries from first to the end, in the newest tree; none for no entries."""
         if first == self.size:
             return []
-        return merkle.range_proof(self._node, first, self.size, self.size)
+        return ranges.range_proof(self._node, first, self.size, self.size)
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         return merkle.inclusion_proof(self._node, index, self._check_size(size))

@@ -16,8 +16,9 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.errors import ChainError, LedgerError, VerificationError
 from ledgerd_client.core.header import Header, Kind
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.merkle import Frontier, cut_inclusion, leaf_hash, verify_range
+from ledgerd_client.core.merkle import Frontier, leaf_hash
 from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.core.ranges import cut_inclusion, verify_range
 from ledgerd_client.core.receipt import Receipt, VerifiedReceipt, receipts_of, verify_receipt
 from ledgerd_client.core.record import SignedRecord, read_facts
 from ledgerd_client.transport import from_refusal

@@ -25,7 +25,7 @@ from ledgerd.projections.transfers import get_transfer
 from ledgerd.rules.reconcile import State
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import FieldError, LedgerError, NotReadyError
@@ -231,7 +231,7 @@ class Answers:
         """One proof of them all where they are contiguous; else each gets its own."""
         if entries and all(b.index == a.index + 1 for a, b in pairwise(entries)):
             nodes = Nodes(snapshot.get, self._cache)
-            return merkle.range_proof(nodes, entries[0].index, entries[-1].index + 1, size)
+            return ranges.range_proof(nodes, entries[0].index, entries[-1].index + 1, size)
         for entry in entries:
             entry.proof = self.inclusion(snapshot, entry.index, size)
         return ()

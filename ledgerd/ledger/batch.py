@@ -10,7 +10,7 @@ from ledgerd.ledger.machine import stored_header
 from ledgerd.ledger.tree import Nodes
 from ledgerd.store.base import Transaction
 from ledgerd.store.tables import Table
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import LedgerError
 from ledgerd_client.core.receipt import Receipt
@@ -75,7 +75,7 @@ def result_of(
         proof = tuple(merkle.inclusion_proof(nodes, position, head.size))
         outcomes[number] = Receipt(header, proof, head.checkpoint)
     start, end = call.first - batch.first, call.end - batch.first
-    proof_of_all = merkle.range_proof(nodes, call.first, call.end, head.size) if start < end else []
+    proof_of_all = ranges.range_proof(nodes, call.first, call.end, head.size) if start < end else []
     return AppendResult(
         outcomes, call.first, batch.headers[start:end], proof_of_all, head.checkpoint
     )

@@ -10,8 +10,9 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import MAX_BODY_BYTES
 from ledgerd_client.core.checkpoint import Checkpoint
 from ledgerd_client.core.header import Header
-from ledgerd_client.core.merkle import cut_inclusion, leaf_hash
+from ledgerd_client.core.merkle import leaf_hash
 from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.ranges import cut_inclusion
 from ledgerd_client.core.receipt import receipts_of, verify_receipt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

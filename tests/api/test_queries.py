@@ -22,8 +22,9 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import FieldError, ForbiddenError, NotFoundError
 from ledgerd_client.core.header import Header
-from ledgerd_client.core.merkle import leaf_hash, verify_inclusion, verify_range
+from ledgerd_client.core.merkle import leaf_hash, verify_inclusion
 from ledgerd_client.core.note import parse_note
+from ledgerd_client.core.ranges import verify_range
 from ledgerd_client.core.supervision import KIND_NUMBERS as KINDS
 
 HEADER, BODY, STANDING, PROOF = 1, 2, 3, 4

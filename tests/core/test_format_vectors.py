@@ -18,7 +18,7 @@ from builders import node_of
 from google.protobuf.message import Message
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.admission import admission_digest
 from ledgerd_client.core.body import encode_message, kind_of, parse_body, parse_message
 from ledgerd_client.core.chain import Replay, check_signatures
@@ -309,7 +309,7 @@ class TestLog:
     def test_range_proofs_are_ours(self, log: dict[str, Any]) -> None:
         node, cases = node_of(leaves_of(log)), log["proofs"]["range"]
         made = [
-            merkle.range_proof(node, case["first"], case["end"], case["size"]) for case in cases
+            ranges.range_proof(node, case["first"], case["end"], case["size"]) for case in cases
         ]
         assert made == [hashes(case["proof"]) for case in cases]
 
@@ -319,7 +319,7 @@ class TestLog:
         for case in log["proofs"]["range"]:
             first, end, size = case["first"], case["end"], case["size"]
             root = unhex(log["roots"][size])
-            merkle.verify_range(leaves[first:end], first, size, hashes(case["proof"]), root)
+            ranges.verify_range(leaves[first:end], first, size, hashes(case["proof"]), root)
 
 
 class TestCheckpoints:

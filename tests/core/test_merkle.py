@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.encoding import U64_MAX
 from ledgerd_client.core.errors import ProofError
 from ledgerd_client.core.merkle import EMPTY_ROOT, Frontier, leaf_hash, node_hash
@@ -167,7 +167,7 @@ class TestShapesOfTheRfc:
         assert [self.letters()[value] for value in proof] == SHAPES["consistency"][sizes]
 
     def test_range_proof_names_the_nodes_of_the_figure_from_left_to_right(self) -> None:
-        proof = merkle.range_proof(node_of(LEAVES[:7]), 3, 5, 7)
+        proof = ranges.range_proof(node_of(LEAVES[:7]), 3, 5, 7)
         assert [self.letters()[value] for value in proof] == ["g", "c", "f", "j"]
 
 
@@ -320,7 +320,7 @@ class TestEveryTreeUpTo64Leaves:
                     merkle.verify_consistency(old, ROOTS[old - 1], new, ROOTS[new], proof)
 
 
-def ranges(most: int) -> list[tuple[int, int, int]]:
+def every_range(most: int) -> list[tuple[int, int, int]]:
     return [
         (first, end, size)
         for size in range(1, most + 1)
@@ -331,48 +331,48 @@ def ranges(most: int) -> list[tuple[int, int, int]]:
 
 class TestEveryRangeUpTo20Leaves:
     def test_proof_is_as_defined(self) -> None:
-        for first, end, size in ranges(20):
-            proof = merkle.range_proof(NODES[size], first, end, size)
+        for first, end, size in every_range(20):
+            proof = ranges.range_proof(NODES[size], first, end, size)
             assert proof == rfc_range(first, end, LEAVES[:size])
 
     def test_proof_is_believed(self) -> None:
-        for first, end, size in ranges(20):
-            proof = merkle.range_proof(NODES[size], first, end, size)
-            merkle.verify_range(LEAVES[first:end], first, size, proof, ROOTS[size])
+        for first, end, size in every_range(20):
+            proof = ranges.range_proof(NODES[size], first, end, size)
+            ranges.verify_range(LEAVES[first:end], first, size, proof, ROOTS[size])
 
     def test_each_leafs_inclusion_proof_is_cut_from_it(self) -> None:
-        for first, end, size in ranges(20):
-            proof = merkle.range_proof(NODES[size], first, end, size)
+        for first, end, size in every_range(20):
+            proof = ranges.range_proof(NODES[size], first, end, size)
             expected = [rfc_path(index, LEAVES[:size]) for index in range(first, end)]
-            assert merkle.cut_inclusion(LEAVES[first:end], first, size, proof) == expected
+            assert ranges.cut_inclusion(LEAVES[first:end], first, size, proof) == expected
 
     def test_one_leaf_needs_the_hashes_of_its_inclusion_proof(self) -> None:
         for size, node in NODES.items():
             for index in range(size):
-                proof = merkle.range_proof(node, index, index + 1, size)
+                proof = ranges.range_proof(node, index, index + 1, size)
                 assert sorted(proof) == sorted(rfc_path(index, LEAVES[:size]))
 
     def test_a_thousand_leaves_are_cut_apart(self) -> None:
         leaves = [leaf_hash(b"%d" % i) for i in range(1700)]
         node = node_of(leaves)
-        proof = merkle.range_proof(node, 301, 1301, 1700)
+        proof = ranges.range_proof(node, 301, 1301, 1700)
         expected = [merkle.inclusion_proof(node, index, 1700) for index in range(301, 1301)]
-        assert merkle.cut_inclusion(leaves[301:1301], 301, 1700, proof) == expected
+        assert ranges.cut_inclusion(leaves[301:1301], 301, 1700, proof) == expected
 
     def test_the_whole_tree_needs_no_hash(self) -> None:
-        assert merkle.range_proof(NODES[20], 0, 20, 20) == []
+        assert ranges.range_proof(NODES[20], 0, 20, 20) == []
 
     def test_leaves_moved_by_one_are_refused(self) -> None:
-        for first, end, size in ranges(12):
-            proof = merkle.range_proof(NODES[size], first, end, size)
+        for first, end, size in every_range(12):
+            proof = ranges.range_proof(NODES[size], first, end, size)
             with pytest.raises(ProofError):
-                merkle.verify_range(LEAVES[first + 1 : end + 1], first, size, proof, ROOTS[size])
+                ranges.verify_range(LEAVES[first + 1 : end + 1], first, size, proof, ROOTS[size])
 
     def test_one_leaf_less_is_refused(self) -> None:
-        for first, end, size in ranges(12):
-            proof = merkle.range_proof(NODES[size], first, end, size)
+        for first, end, size in every_range(12):
+            proof = ranges.range_proof(NODES[size], first, end, size)
             with pytest.raises(ProofError):
-                merkle.verify_range(LEAVES[first : end - 1], first, size, proof, ROOTS[size])
+                ranges.verify_range(LEAVES[first : end - 1], first, size, proof, ROOTS[size])
 
 
 class TestFrontier:
@@ -468,7 +468,7 @@ class TestArgumentsOfBuilders:
         self, first: int, end: int, size: int
     ) -> None:
         with pytest.raises(ProofError):
-            merkle.range_proof(self.NODE, first, end, size)
+            ranges.range_proof(self.NODE, first, end, size)
 
 
 HUGE = (U64_MAX, U64_MAX // 3, 2**63, 2**63 - 1, U64_MAX + 1, 2**200)
@@ -509,14 +509,14 @@ class TestAbsurdSizes:
     @pytest.mark.parametrize("back", [3, 2**40])
     def test_a_range_is_proved_in_a_tree_of_any_u64_size(self, size: int, back: int) -> None:
         first = size - back
-        proof = merkle.range_proof(self.node, first, first + 3, size)
+        proof = ranges.range_proof(self.node, first, first + 3, size)
         root = merkle.root(self.node, size)
-        merkle.verify_range(LEAVES[:1] * 3, first, size, proof, root)
+        ranges.verify_range(LEAVES[:1] * 3, first, size, proof, root)
 
     @pytest.mark.parametrize("size", HUGE)
     def test_an_empty_proof_is_refused(self, size: int) -> None:
         with pytest.raises(ProofError):
-            merkle.verify_range(LEAVES[:3], size // 2, size, [], ROOTS[3])
+            ranges.verify_range(LEAVES[:3], size // 2, size, [], ROOTS[3])
 
     @pytest.mark.parametrize("size", HUGE[4:])
     def test_inclusion_beyond_u64_is_refused(self, size: int) -> None:
@@ -532,9 +532,9 @@ class TestAbsurdSizes:
 
     @pytest.mark.parametrize("size", HUGE[4:])
     def test_a_range_beyond_u64_is_refused(self, size: int) -> None:
-        proof = merkle.range_proof(self.node, 0, 3, size)
+        proof = ranges.range_proof(self.node, 0, 3, size)
         with pytest.raises(ProofError):
-            merkle.verify_range(LEAVES[:1] * 3, 0, size, proof, merkle.root(self.node, size))
+            ranges.verify_range(LEAVES[:1] * 3, 0, size, proof, merkle.root(self.node, size))
 
 
 numbers = st.one_of(st.integers(-2, 70), st.sampled_from(HUGE), st.integers(-(2**65), 2**65))
@@ -583,7 +583,7 @@ class TestWhateverAStrangerSends:
         self, leaves: list[bytes], first: int, size: int, proof: list[bytes], root: bytes
     ) -> None:
         try:
-            merkle.verify_range(leaves, first, size, proof, root)
+            ranges.verify_range(leaves, first, size, proof, root)
         except ProofError:
             return
         assert (first, leaves, proof) == (0, [root], [])
@@ -593,7 +593,7 @@ class TestWhateverAStrangerSends:
         self, leaves: list[bytes], first: int, size: int, proof: list[bytes]
     ) -> None:
         try:
-            cut = merkle.cut_inclusion(leaves, first, size, proof)
+            cut = ranges.cut_inclusion(leaves, first, size, proof)
         except ProofError:
             return
         assert len(cut) == len(leaves)
@@ -620,11 +620,11 @@ class TestFlippedBits:
     def test_no_range_survives_one(self, position: tuple[int, int], length: int, bit: int) -> None:
         first, size = position
         leaves = LEAVES[first : min(first + length, size)]
-        proof = merkle.range_proof(NODES[size], first, first + len(leaves), size)
+        proof = ranges.range_proof(NODES[size], first, first + len(leaves), size)
         root, *rest = with_one_bit_flipped([ROOTS[size], *leaves, *proof], bit)
         changed, path = rest[: len(leaves)], rest[len(leaves) :]
         with pytest.raises(ProofError):
-            merkle.verify_range(changed, first, size, path, root)
+            ranges.verify_range(changed, first, size, path, root)
 
 
 class TestBeyondTheLastLeaf:
@@ -650,11 +650,11 @@ class TestMovedBytes:
 
     def test_between_leaves_of_a_range_are_refused(self) -> None:
         with pytest.raises(ProofError):
-            merkle.verify_range([self.LEFT, self.RIGHT], 0, 2, [], ROOTS[2])
+            ranges.verify_range([self.LEFT, self.RIGHT], 0, 2, [], ROOTS[2])
 
     def test_from_a_range_to_its_proof_are_refused(self) -> None:
         with pytest.raises(ProofError):
-            merkle.verify_range([self.LEFT], 0, 2, [self.RIGHT], ROOTS[2])
+            ranges.verify_range([self.LEFT], 0, 2, [self.RIGHT], ROOTS[2])
 
     def test_from_the_old_root_to_a_consistency_proof_are_refused(self) -> None:
         with pytest.raises(ProofError):

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.errors import (
     ForbiddenError,
@@ -328,8 +328,8 @@ class TestReceiptsOfACall:
     def test_are_cut_from_its_range_proof(self, border: Border) -> None:
         log = border.mainland
         first, end, leaves = 2, 6, log.leaves
-        proof = merkle.range_proof(node_of(leaves), first, end, SIZE)
-        proofs = merkle.cut_inclusion(leaves[first:end], first, SIZE, proof)
+        proof = ranges.range_proof(node_of(leaves), first, end, SIZE)
+        proofs = ranges.cut_inclusion(leaves[first:end], first, SIZE, proof)
         headers = [header for header, _ in log.entries[first:end]]
         cut = receipts_of(headers, proofs, checkpoint := log.checkpoint())
         asked = [replace(log.receipt(at), checkpoint=checkpoint) for at in range(first, end)]

@@ -28,8 +28,9 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import TrustError
 from ledgerd_client.core.history import KeyHistory
-from ledgerd_client.core.merkle import leaf_hash, verify_range
+from ledgerd_client.core.merkle import leaf_hash
 from ledgerd_client.core.opening import open_log_checkpoint
+from ledgerd_client.core.ranges import verify_range
 from ledgerd_client.core.receipt import Receipt, verify_receipt
 from ledgerd_client.core.record import SignedRecord, read_facts, sign_record
 from ledgerd_client.core.trust import Trust

@@ -19,7 +19,7 @@ from ledgerd.rules.ruleset import HOUR
 from ledgerd.store.base import MAX_SNAPSHOTS
 from ledgerd.store.lmdb import LmdbStore
 from ledgerd_client._proto import body_pb2 as pb
-from ledgerd_client.core import merkle
+from ledgerd_client.core import merkle, ranges
 from ledgerd_client.core.errors import (
     ChainError,
     ConflictError,
@@ -105,7 +105,7 @@ class TestProof:
         opened = open_log_checkpoint(result.checkpoint, world.mainland.history())
         leaves = [merkle.leaf_hash(header) for header in result.headers]
         size, root = opened.checkpoint.size, opened.checkpoint.root
-        merkle.verify_range(leaves, result.first, size, result.range_proof, root)
+        ranges.verify_range(leaves, result.first, size, result.range_proof, root)
 
     def test_findings_are_not_the_callers_entries(self, world: World) -> None:
         (result,) = world.mainland.writer.commit([[world.transfer(at=1)]])

@@ -25,7 +25,7 @@ EMPTY_ROOT = sha256(b"").digest()
 Node = Callable[[int, int], bytes]
 
 _LEAF = b"\x00"
-_NODE = b"\x01"
+NODE_PREFIX = b"\x01"
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -33,14 +33,14 @@ def leaf_hash(data: bytes) -> bytes:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(_NODE + left + right).digest()
+    return sha256(NODE_PREFIX + left + right).digest()
 
 
 def root(node: Node, size: int) -> bytes:
     """The root of the tree of the first `size` leaves; raises ProofError when size is negative."""
     if size < 0:
         raise ProofError(f"there is no tree of {size} leaves")
-    return _filled(node, 0, size) if size else EMPTY_ROOT
+    return filled(node, 0, size) if size else EMPTY_ROOT
 
 
 def inclusion_proof(node: Node, index: int, size: int) -> list[bytes]:
@@ -70,33 +70,6 @@ def consistency_proof(node: Node, old: int, new: int) -> list[bytes]:
     return [node(level, index), *proof] if index else proof
 
 
-def range_proof(node: Node, first: int, end: int, size: int) -> list[bytes]:
-    """
-    Prove the leaves [first, end) in the tree of `size` leaves, all at once.
-
-    Take the recursion of RFC 6962 section 2.1 over the tree of `size` leaves, split at the largest
-    power of two below n. The proof is the hashes of the maximal subtrees that hold no leaf of
-    [first, end), from left to right. For one leaf these are the hashes of its inclusion proof, in
-    another order; for the whole tree there are none. An empty range has no proof.
-
-    Raises ProofError unless 0 <= first < end <= size.
-    """
-    if not 0 <= first < end <= size:
-        raise ProofError(f"there is no range [{first}, {end}) in a tree of {size}")
-    left = [
-        node(level, (first >> level) - 1)
-        for level in reversed(range(first.bit_length()))
-        if first >> level & 1
-    ]
-    right = []
-    level, index = 0, end - 1
-    while (start := (index + 1) << level) < size:
-        if not index & 1:
-            right.append(_filled(node, start, min(1 << level, size - start)))
-        level, index = level + 1, index >> 1
-    return left + right
-
-
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> None:
@@ -107,15 +80,15 @@ def verify_inclusion(
     """
     if not 0 <= index < size <= U64_MAX:
         raise ProofError(f"there is no leaf {index} in a tree of {size}")
-    _check_hashes((leaf, root), proof)
+    check_hashes((leaf, root), proof)
     count, sides = _way_up(0, index, size)
-    _check_count(proof, count)
+    check_count(proof, count)
     computed = leaf
     for sibling in proof:
         pair = sibling + computed if sides & 1 else computed + sibling
-        computed = sha256(_NODE + pair).digest()
+        computed = sha256(NODE_PREFIX + pair).digest()
         sides >>= 1
-    _check_root(computed, root)
+    check_root(computed, root)
 
 
 def root_before(index: int, size: int, proof: Sequence[bytes]) -> bytes:
@@ -127,9 +100,9 @@ def root_before(index: int, size: int, proof: Sequence[bytes]) -> bytes:
     """
     if not 0 < index < size <= U64_MAX:
         raise ProofError(f"nothing is before leaf {index} in a tree of {size}")
-    _check_hashes(proof)
+    check_hashes(proof)
     count, sides = _way_up(0, index, size)
-    _check_count(proof, count)
+    check_count(proof, count)
     left = [sibling for place, sibling in enumerate(proof) if sides >> place & 1]
     return reduce(lambda computed, sibling: node_hash(sibling, computed), left)
 
@@ -145,65 +118,29 @@ def verify_consistency(
     """
     if not 0 <= old_size <= new_size <= U64_MAX:
         raise ProofError(f"a tree of {old_size} leaves is no prefix of one of {new_size}")
-    _check_hashes((old_root, new_root), proof)
+    check_hashes((old_root, new_root), proof)
     for size, given in ((old_size, old_root), (new_size, new_root)):
         if size == 0:
-            _check_root(given, EMPTY_ROOT)
+            check_root(given, EMPTY_ROOT)
     if old_size == new_size:
-        _check_root(old_root, new_root)
+        check_root(old_root, new_root)
     if old_size in {0, new_size}:
-        _check_count(proof, 0)
+        check_count(proof, 0)
         return
     level, index = _last_peak(old_size)
     count, sides = _way_up(level, index, new_size)
     path = proof if index == 0 else proof[1:]
-    _check_count(proof, count + (index > 0))
+    check_count(proof, count + (index > 0))
     old = new = old_root if index == 0 else proof[0]
     for sibling in path:
         if sides & 1:
-            old = sha256(_NODE + sibling + old).digest()
-            new = sha256(_NODE + sibling + new).digest()
+            old = sha256(NODE_PREFIX + sibling + old).digest()
+            new = sha256(NODE_PREFIX + sibling + new).digest()
         else:
-            new = sha256(_NODE + new + sibling).digest()
+            new = sha256(NODE_PREFIX + new + sibling).digest()
         sides >>= 1
-    _check_root(old, old_root)
-    _check_root(new, new_root)
-
-
-def verify_range(
-    leaves: Sequence[bytes], first: int, size: int, proof: Sequence[bytes], root: bytes
-) -> None:
-    """
-    Check that the tree of `size` leaves under root has the leaf hashes `leaves` from first on.
-
-    Raises ProofError, whatever the values; for no leaves at all, too.
-    """
-    _, computed = _rows(leaves, first, size, proof)
-    _check_root(computed, root)
-
-
-def cut_inclusion(
-    leaves: Sequence[bytes], first: int, size: int, proof: Sequence[bytes]
-) -> list[list[bytes]]:
-    """
-    Cut a verified range proof into the inclusion proof of each leaf, in order.
-
-    The arguments are those that verify_range passed; the root is not looked at again. Raises
-    ProofError when they don't fit together.
-    """
-    rows, _ = _rows(leaves, first, size, proof)
-    # Proofs share their upper ends: from the root down, each child's is its sibling and then its
-    # parent's.
-    paths: list[list[bytes]] = [[]]
-    for row, own in reversed(rows):
-        children = []
-        for path, left, right in zip(paths, row[::2], row[1::2], strict=False):
-            children.append([right, *path])
-            children.append([left, *path])
-        if len(row) & 1:
-            children.append(paths[-1])
-        paths = children[own]
-    return paths
+    check_root(old, old_root)
+    check_root(new, new_root)
 
 
 class Frontier:
@@ -220,7 +157,7 @@ class Frontier:
         """Take up a tree where `size` and `peaks` left it; ProofError if they don't fit."""
         self._size = size
         self._peaks = list(peaks)
-        _check_hashes(self._peaks)
+        check_hashes(self._peaks)
         if size < 0 or len(self._peaks) != size.bit_count():
             raise ProofError(f"{len(self._peaks)} peaks are not the right edge of {size} leaves")
 
@@ -236,7 +173,7 @@ class Frontier:
     def append(self, leaf: bytes) -> None:
         peaks, carry = self._peaks, self._size
         while carry & 1:
-            leaf = sha256(_NODE + peaks.pop() + leaf).digest()
+            leaf = sha256(NODE_PREFIX + peaks.pop() + leaf).digest()
             carry >>= 1
         peaks.append(leaf)
         self._size += 1
@@ -250,14 +187,14 @@ class Frontier:
             return EMPTY_ROOT
         *left, computed = self._peaks
         for peak in reversed(left):
-            computed = sha256(_NODE + peak + computed).digest()
+            computed = sha256(NODE_PREFIX + peak + computed).digest()
         return computed
 
     def copy(self) -> Self:
         return type(self)(self._size, self._peaks)
 
 
-def _filled(node: Node, start: int, width: int) -> bytes:
+def filled(node: Node, start: int, width: int) -> bytes:
     """The root over leaves [start, start + width), where start is aligned for a tree so wide."""
     computed = b""
     while width:
@@ -265,7 +202,7 @@ def _filled(node: Node, start: int, width: int) -> bytes:
         level = (width & -width).bit_length() - 1
         width &= width - 1
         peak = node(level, (start + width) >> level)
-        computed = sha256(_NODE + peak + computed).digest() if computed else peak
+        computed = sha256(NODE_PREFIX + peak + computed).digest() if computed else peak
     return computed
 
 
@@ -274,7 +211,7 @@ def _siblings(node: Node, level: int, index: int, size: int) -> list[bytes]:
     while 1 << level < size:
         start = (index ^ 1) << level
         if start < size:
-            proof.append(_filled(node, start, min(1 << level, size - start)))
+            proof.append(filled(node, start, min(1 << level, size - start)))
         level, index = level + 1, index >> 1
     return proof
 
@@ -294,56 +231,18 @@ def _way_up(level: int, index: int, size: int) -> tuple[int, int]:
     return below + (index >> below).bit_count(), index | -1 << below
 
 
-def _rows(
-    leaves: Sequence[bytes], first: int, size: int, proof: Sequence[bytes]
-) -> tuple[list[tuple[list[bytes], slice]], bytes]:
-    """
-    Climb from the leaves to the root, and return both every level below the root and the root.
-
-    A level is the hashes over the leaves, made up to whole pairs by the proof's hashes, and the
-    slice in which the former stand.
-    """
-    last, tail = size - 1, first + len(leaves) - 1
-    if not 0 <= first <= tail <= last < U64_MAX:
-        raise ProofError(f"there is no range [{first}, {tail + 1}) in a tree of {size}")
-    _check_hashes(leaves, proof)
-    on_left = first.bit_count()
-    below = (tail ^ last).bit_length()
-    _check_count(proof, on_left + below - (tail & ((1 << below) - 1)).bit_count())
-    left, right = reversed(proof[:on_left]), iter(proof[on_left:])
-    rows, row = [], list(leaves)
-    while last:
-        own = slice(first & 1, (first & 1) + len(row))
-        if first & 1:
-            row.insert(0, next(left))
-        if tail < last and not tail & 1:
-            row.append(next(right))
-        rows.append((row, own))
-        row = _parents(row)
-        first, tail, last = first >> 1, tail >> 1, last >> 1
-    return rows, row[0]
-
-
-def _parents(row: list[bytes]) -> list[bytes]:
-    each = iter(row)
-    parents = [
-        sha256(_NODE + left + right).digest() for left, right in zip(each, each, strict=False)
-    ]
-    return [*parents, row[-1]] if len(row) & 1 else parents
-
-
-def _check_hashes(*groups: Sequence[bytes]) -> None:
+def check_hashes(*groups: Sequence[bytes]) -> None:
     # A node's hash covers its children without their lengths: 31 + 33 bytes would pass for 32 + 32.
     for hashes in groups:
         if not {HASH_SIZE}.issuperset(map(len, hashes)):
             raise ProofError("a hash is 32 bytes")
 
 
-def _check_count(proof: Sequence[bytes], count: int) -> None:
+def check_count(proof: Sequence[bytes], count: int) -> None:
     if len(proof) != count:
         raise ProofError(f"the proof has {len(proof)} hashes where {count} are due")
 
 
-def _check_root(computed: bytes, expected: bytes) -> None:
+def check_root(computed: bytes, expected: bytes) -> None:
     if computed != expected:
         raise ProofError("the proof does not lead to the root")
