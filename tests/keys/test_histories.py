@@ -62,6 +62,15 @@ class TestAKeyInForce:
         public = log.key_of(role).public
         assert log.history().key_in_force(role) == NodeKey(public, index, lost=True)
 
+    @pytest.mark.parametrize("replace", [lambda log: log.rotate(LOG), Log.lose])
+    def test_before_genesis_none_is_replaced(self, log: Log, replace: Callable[[Log], int]) -> None:
+        replace(log)
+        header, body = log.key_entries[-1]
+        with pytest.raises(TrustError):
+            KeyHistory(log.origin, log.authority.public).check(
+                Header.parse(header), pb.Body.FromString(body)
+            )
+
     def test_before_genesis_there_is_none(self) -> None:
         with pytest.raises(TrustError):
             KeyHistory(MAINLAND, new_key().public).key_in_force(LOG)
@@ -164,10 +173,51 @@ class TestARotationOfTheAuthority:
         history = KeyHistory.of(log.origin, keys[pinned], log.key_entries)
         assert history.log_keys(1)[0].public == log.log_key.public
 
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda history: history.log_keys(1),
+            lambda history: history.accountable(1),
+            KeyHistory.cosigner_keys,
+        ],
+        ids=["checkpoints", "evidence", "cosignatures"],
+    )
+    def test_opens_nothing_before_it_holds_the_key_that_is_pinned(
+        self, log: Log, ask: Callable[[KeyHistory], object]
+    ) -> None:
+        """As in a log that is replayed: a stranger's GENESIS comes first there, and proves none."""
+        log.rotate(AUTHORITY)
+        pinned, entries = log.authority.public, log.key_entries[:-1]
+        history = KeyHistory.of(log.origin, pinned, entries, partial=True)
+        with pytest.raises(TrustError):
+            ask(history)
+
     def test_is_not_there_yet_for_who_trusts_the_new_key(self, log: Log) -> None:
         log.rotate(AUTHORITY)
         with pytest.raises(TrustError):
             KeyHistory.of(log.origin, log.authority.public, log.key_entries[:-1])
+
+
+class TestAYoungRotation:
+    """The old key is still needed: the next one waits until the peer has cosigned beyond it."""
+
+    @pytest.mark.parametrize("role", [LOG, ENTRY])
+    def test_is_one_that_the_peer_has_not_cosigned(self, log: Log, role: int) -> None:
+        before = log.history().is_young(role, 0)
+        index = log.rotate(role)
+        history = log.history()
+        young = [history.is_young(role, known) for known in (0, index, index + 1)]
+        assert (before, young) == (False, [True, True, False])
+
+    @pytest.mark.parametrize("replace", [lambda log: log.rotate(LOG, lost=True), Log.lose])
+    def test_is_none_of_a_key_that_is_lost(self, log: Log, replace: Callable[[Log], int]) -> None:
+        replace(log)
+        assert not log.history().is_young(LOG, 0)
+
+    @pytest.mark.parametrize("role", [COSIGNER, AUTHORITY])
+    def test_is_none_of_another_role(self, log: Log, role: int) -> None:
+        log.rotate(role)
+        assert not log.history().is_young(role, 0)
 
 
 class TestKeysOfCheckpoints:
