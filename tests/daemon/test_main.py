@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,7 @@ class TestInit:
     def test_takes_one_step_at_a_time(self, sides: Sides, steps: list[str]) -> None:
         done = run("init", "--config", sides[0].toml, *steps)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_its_version_is_that_of_the_distribution() -> None:
+    assert run("--version").stdout == f"ledgerd {version('ledgerd')}\n"
