@@ -105,7 +105,7 @@ interop: setup  ## other people's tools check a live border and its published ti
 deb: setup  ## the Debian package, into build/deb (needs debhelper)
 	bash deploy/build-deb.sh
 
-deb-test: setup  ## the package, built and on two clean machines under systemd (needs root, debhelper, lintian, debootstrap)
+deb-test: setup  ## the package on clean machines under systemd: installed, upgraded, taken over by a standby, removed (needs root, debhelper, lintian, debootstrap)
 	$(BIN)/python -m pytest -q tests/deb
 
 standby: setup  ## the primary's disk dies under load: its standby goes on, and the time that took is printed

@@ -1,8 +1,7 @@
-"""Two clean machines with the package on them: real systemds, and a cable between the two."""
+"""Clean machines for the package: real systemds, and a network between them."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -11,23 +10,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from deploy.systemd import Systemd
+from deb.packages import BUILD
+from deploy.systemd import Systemd, missing
 
-PROJECT = Path(__file__).resolve().parents[2]
-BUILD = PROJECT / "build" / "deb"
+NEEDS = ("dh", "dpkg-buildpackage", "lintian", "ip")
+ABSENT = [f"{program} is not installed" for program in NEEDS if shutil.which(program) is None]
+UNMET = "; ".join(filter(None, [missing(), *ABSENT]))
+"""Why nothing of this directory can be tried here."""
+
 # Nothing of the environment that the tests run in, least of all its PATH.
 CLEAN = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root")
-ADDRESSES = {"mainland": "10.77.0.1", "hongkong": "10.77.0.2"}
-
-
-def package() -> Path:
-    """What `make deb` has built."""
-    (found,) = BUILD.glob("ledgerd_*.deb")
-    return found
+ADDRESSES = {"mainland": "10.77.0.1", "hongkong": "10.77.0.2", "spare": "10.77.0.3"}
 
 
 class Machine:
-    """One machine; a name per side, whose node's files lie where the package has them."""
+    """One machine of a side, where a node's files lie where the package has them."""
 
     def __init__(self, system: Systemd, side: str) -> None:
         self.system = system
@@ -45,69 +42,59 @@ class Machine:
         self.sh(f"mkdir -p {Path(path).parent}; base64 -d >{path} <<<{text}")
 
     def get(self, path: str) -> bytes:
-        return b64decode(self.sh(f"base64 {path}"))
+        return self.output(f"cat {path}")
 
-    def show(self, name: str) -> str:
-        """A property of the node's unit."""
-        return self.sh(f"systemctl show --property {name} --value ledgerd")
+    def output(self, script: str) -> bytes:
+        """What a script writes that need not be text."""
+        return b64decode(self.sh(f"set -o pipefail; ({script}) | base64"))
+
+    def show(self, name: str, unit: str = "ledgerd") -> str:
+        """A property of a unit."""
+        return self.sh(f"systemctl show --property {name} --value {unit}")
 
 
 @contextmanager
-def two_machines(root: Path) -> Iterator[tuple[Machine, Machine]]:
-    """Boot both over copies of a system's root, and put a cable between them."""
+def booted(root: Path, newer: Path) -> Iterator[tuple[Machine, Machine, Machine]]:
+    """
+    Boot one of each side, and a spare one, over copies of a system's root, on one network.
+
+    What was built is in /srv/package, and below newer in /srv/newer.
+    """
+    shown = f"{BUILD}:/srv/package", f"{newer}:/srv/newer"
     with ExitStack() as stack:
         machines = []
-        for side in ADDRESSES:
+        for side in ("mainland", "hongkong", "mainland"):
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ledgerd-deb-"))
-            system = Systemd(Path(directory), f"{BUILD}:/srv/package", lower=root)
+            system = Systemd(Path(directory), *shown, lower=root)
             machines.append(Machine(stack.enter_context(closing(system)), side))
         _connect(*machines)
-        yield machines[0], machines[1]
+        yield machines[0], machines[1], machines[2]
 
 
-def _connect(*machines: Machine) -> None:
-    first, second = (str(machine.system.init) for machine in machines)
-    _ip("link", "add", "eth0", "netns", first, "type", "veth", "peer", "eth0", "netns", second)
-    names = "".join(f"{ADDRESSES[m.side]} node.{m.domain}\n" for m in machines)
-    for machine in machines:
-        address = f"{ADDRESSES[machine.side]}/24"
-        inside = ("nsenter", f"--target={machine.system.init}", "--net")
-        _ip("address", "add", address, "dev", "eth0", inside=inside)
-        _ip("link", "set", "eth0", "up", inside=inside)
+def _connect(mainland: Machine, hongkong: Machine, spare: Machine) -> None:
+    """Hong Kong's machine has the switch."""
+    _ip(hongkong, "link", "add", "eth0", "type", "bridge")
+    for name, machine in (("mainland", mainland), ("spare", spare)):
+        far_end = ("peer", "eth0", "netns", str(machine.system.init))
+        _ip(hongkong, "link", "add", name, "type", "veth", *far_end)
+        _ip(hongkong, "link", "set", name, "up", "master", "eth0")
+    names = "".join(f"{ADDRESSES[m.side]} node.{m.domain}\n" for m in (mainland, hongkong))
+    machines = mainland, hongkong, spare
+    for address, machine in zip(ADDRESSES.values(), machines, strict=True):
+        give_address(machine, address)
         machine.put("/etc/hosts", f"127.0.0.1 localhost\n{names}".encode())
 
 
-def _ip(*words: str, inside: tuple[str, ...] = ()) -> None:
+def give_address(machine: Machine, address: str) -> None:
+    _ip(machine, "address", "add", f"{address}/24", "dev", "eth0")
+    _ip(machine, "link", "set", "eth0", "up")
+
+
+def cut(switch: Machine, name: str) -> None:
+    """Take the cable to a machine away, for good."""
+    _ip(switch, "link", "delete", name)
+
+
+def _ip(machine: Machine, *words: str) -> None:
+    inside = ("nsenter", f"--target={machine.system.init}", "--net")
     subprocess.run([*inside, "ip", *words], check=True)
-
-
-def clean_root(into: Path) -> str:
-    """
-    A Debian with what the package depends on, and nothing else, by debootstrap from apt's mirror.
-
-    Returns why there is none; "" when there is.
-    """
-    if shutil.which("debootstrap") is None:
-        return "debootstrap is not installed"
-    depends = _run("dpkg-deb", "--field", str(package()), "Depends")
-    names = {re.split(r"[ (|]", each.strip())[0] for each in depends.split(",")}
-    suite = "bookworm"
-    listed = _run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)").splitlines()
-    mirrors = [line.split()[1] for line in listed if line.split()[0] == suite]
-    if not mirrors:
-        return f"apt knows no mirror of {suite}"
-    done = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={','.join(sorted(names))}", suite, str(into),
-         mirrors[0]],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        return f"debootstrap failed: {done.stdout.strip().splitlines()[-1]}"
-    # What would fetch lists from mirrors that this machine has no way to.
-    for timer in into.glob("etc/systemd/system/timers.target.wants/*"):
-        timer.unlink()
-    return ""
-
-
-def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

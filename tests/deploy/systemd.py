@@ -83,9 +83,11 @@ class Systemd:
         raise AssertionError(f"{command} says {said!r}\n{self._console.read_text()}")
 
     def close(self) -> None:
+        """End it, as if its power went; done twice, the second time changes nothing."""
         # Init first: it is gone when everything inside is, and only then are the groups empty.
-        os.kill(self.init or self._process.pid, signal.SIGKILL)
-        self._process.wait(PATIENCE)
+        if self._process.poll() is None:
+            os.kill(self.init or self._process.pid, signal.SIGKILL)
+            self._process.wait(PATIENCE)
         groups = self._directory / "cgroups"
         for group in groups.read_text().split() if groups.exists() else ():
             for path, _, _ in os.walk(group, topdown=False):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from deploy.installed import HOST, NODE, audit, drop_in, in_checkout, show, wait_restarted
+from deploy.load import Load, loaded
 from deploy.systemd import Systemd, missing
 
 pytestmark = [
@@ -17,21 +15,6 @@ pytestmark = [
 ]
 
 PYTHON = "/opt/ledgerd/bin/python"
-END = "/run/end-of-load"
-# Declares one transfer after the other; says of each where it stands, or that it waits.
-LOAD = f"""
-from pathlib import Path
-from ledgerd_client.sync import LedgerClient
-
-with LedgerClient.from_file("/srv/institution/client.toml") as client:
-    while not Path("{END}").exists():
-        declared = client.declare(
-            payload=b"name;score", recipient="hkbr.50000001", contract_id="GBA-SC-2026-0117",
-            subjects=1, purposes=["ReferralManagement"], categories=["health and physiology"],
-            legal_basis="CN13_1 consent", if_unreachable="queue",
-        )
-        print(declared.receipt.index if declared.receipt else "waits", flush=True)
-"""
 CERTIFICATE = f"""
 import socket, ssl
 context = ssl.create_default_context()
@@ -61,40 +44,6 @@ while node.exists() and len(held) < 100:
     held.append(b"x" * (8 << 20))
 """
 CALLS = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9464/metrics').read().decode())"
-
-
-class Load:
-    """An institution that declares transfers while a node is worked upon."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.said: list[str] = []
-
-    def go_on(self) -> None:
-        """Return when the next one is declared."""
-        assert self._process.stdout is not None
-        self.said.append(self._process.stdout.readline().strip())
-
-    def end(self, system: Systemd) -> list[str]:
-        """Where each one stands."""
-        system.run("touch", END)
-        rest, _ = self._process.communicate(timeout=120)
-        self.said += rest.split("\n")[:-1]
-        assert self._process.returncode == 0, self.said
-        return self.said
-
-
-@contextmanager
-def loaded(system: Systemd) -> Iterator[Load]:
-    system.run("rm", "-f", END)
-    process = system.begin(PYTHON, "-c", LOAD)
-    try:
-        load = Load(process)
-        load.go_on()
-        yield load
-    finally:
-        process.kill()
-        process.wait()
 
 
 def writer(system: Systemd) -> str:
@@ -178,8 +127,7 @@ class TestAHungCommit:
         service.run("systemctl", "restart", "ledgerd")
         hung = show(service, "MainPID")
         service.run("kill", "-STOP", writer(service))
-        service.run("rm", "-f", END)
-        load = Load(service.begin(PYTHON, "-c", LOAD))
+        load = Load(service)
         wait_restarted(service, hung)
         assert load.end(service)
 
@@ -197,8 +145,7 @@ class TestFailures:
     def test_a_store_that_fails_is_left_alone(self, service: Systemd) -> None:
         """Exit code 70: somebody must look first."""
         service.run("prlimit", "--fsize=4096:4096", "--pid", writer(service))
-        service.run("rm", "-f", END)
-        load = Load(service.begin(PYTHON, "-c", LOAD))
+        load = Load(service)
         service.wait_until("systemctl", "is-failed", "ledgerd", gives="failed")
         failed = [show(service, name) for name in ("ExecMainStatus", "NRestarts")]
         service.run("systemctl", "reset-failed", "ledgerd")

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from deploy.installed import HOST, NODE, ROOT, in_checkout, show, tidy, wait_restarted
+from deploy.installed import HOST, NODE, in_checkout, show, tidy, wait_restarted
+from deploy.page import blocks
 from deploy.systemd import Systemd, missing
 
 pytestmark = [
@@ -20,13 +21,8 @@ pytestmark = [
 ]
 
 UNIT = "ledgerd-standby"
-SECTION = (
-    (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("## Standby\n")[2]
-).partition("\n## ")[0]
-((SETTINGS,), (PREPARE, START, _PROMOTE)) = (
-    re.findall(rf"^```{kind}\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
-    for kind in ("toml", "sh")
-)
+(SETTINGS,) = blocks("Standby", "toml")
+PREPARE, START, _PROMOTE = blocks("Standby")
 ELSEWHERE = f"/run/systemd/system/{UNIT}.service.d"
 CONFIG = "/etc/standby/node.toml"
 CERTIFY = (
