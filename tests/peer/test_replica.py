@@ -356,6 +356,15 @@ WRONG_STREAMS: list[Bad] = [
 UNSIGNED_STREAMS = [spoil for spoil in WRONG_STREAMS if spoil is not root_of_nobody]
 
 
+class Silent(FakePeer):
+    """Takes the call, and ends it without a word."""
+
+    async def list_headers(self, start: int) -> AsyncIterator[pb.ListHeadersResponse]:
+        self.starts.append(start)
+        for message in ():
+            yield message
+
+
 class TestFailure:
     """Anything that does not verify: the round fails, and it is as if it had not been sent."""
 
@@ -371,6 +380,14 @@ class TestFailure:
         # What the peer has signed is kept beside the replica, where nothing else is read from.
         held[Table.META] = [row for row in held[Table.META] if not row[0].startswith(b"refused/")]
         assert held == before
+
+    async def test_so_it_is_when_nothing_was_sent_at_all(self, watch: Watch) -> None:
+        await replayed(watch)
+        before = watch.side.held()
+        watch.side.peer.monitor._client = Silent(watch.peer.log)
+        with pytest.raises(UnavailableError):
+            await watch.side.peer.monitor.step()
+        assert watch.side.held() == before
 
     @pytest.mark.parametrize("spoil", WRONG_LOGS + WRONG_STREAMS)
     async def test_nothing_is_cosigned(self, watch: Watch, spoil: Bad) -> None:
