@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 from border import LEDGERD, Border, audit
-from institutions import STATEMENT, client
+from institutions import STATEMENT, client, until
 from operators import rotate
 from standbys import Standby
 
 from ledgerd_client import Receipt
+from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.core.note import parse_note
 
 PAYLOAD = b"name;score\nA;700\n"
@@ -47,7 +49,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         refused = ask(standby)
         standby.promote("--waited")
         rotate(border, "cosigner", side="hongkong")
-        yield Scene(standby, refused, before, declare(border))
+        after = until(lambda: once_confirmed(border), lambda receipt: receipt is not None)
+        assert after is not None
+        yield Scene(standby, refused, before, after)
     finally:
         standby.node.close()
         border.close()
@@ -57,6 +61,13 @@ def declare(border: Border) -> Receipt:
     with client(border, "sz-hospital") as hospital:
         declared = hospital.declare(payload=PAYLOAD, **STATEMENT)
         return hospital.wait_cosigned(declared.record_id)
+
+
+def once_confirmed(border: Border) -> Receipt | None:
+    """As declare; None while the node waits for the peer, which replays the log from it."""
+    with suppress(NotReadyError):
+        return declare(border)
+    return None
 
 
 def ask(standby: Standby) -> str:
