@@ -160,9 +160,13 @@ def _bits_of(offsets: Iterable[int]) -> int:
 
 
 def _added(offsets: Sequence[int]) -> _Added:
-    if len(offsets) == 1:
-        return _Added(_OFFSET.pack(offsets[0]), 1 << offsets[0], offsets[0])
-    return _Added(_list(offsets), _bits_of(offsets), None)
+    first, count = offsets[0], len(offsets)
+    if count == 1:
+        return _Added(_OFFSET.pack(first), 1 << first, first)
+    # A call's records stand in a row, as a rule.
+    in_a_row = offsets[-1] - first == count - 1
+    bits = ((1 << count) - 1) << first if in_a_row else _bits_of(offsets)
+    return _Added(_list(offsets), bits, None)
 
 
 def offsets_of(bits: int, *, reverse: bool = False) -> Iterator[int]:
@@ -192,7 +196,7 @@ class Postings:
     def add(
         self, transaction: Transaction, names: tuple[bytes, ...], indexes: Sequence[int]
     ) -> None:
-        """Add entries, ascending, to some postings, each named as posting() does."""
+        """Add entries, each above the one before, to some postings, named as posting() does."""
         start = 0
         while start < len(indexes):
             number = indexes[start] // BLOCK
