@@ -19,6 +19,10 @@ from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
 from ledgerd_client.core.note import ED25519, Signer
 
+# Entries that a log has grown by before its stream is spoiled. What is signed for it is another tree
+# than the truth's: evidence, once the truth has come so far, and it never does.
+BEYOND: Final = 200
+
 # What is served in the place of a log that has grown by some entries.
 Stream = Callable[[Scene, LyingLog], Headers]
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from adversary.entries import tick
 from adversary.liar import Script
 from adversary.scene import Scene, scene
-from adversary.streams import STREAMS
+from adversary.streams import BEYOND, STREAMS
 from builders import Border, Institution, Log, new_key
 from e2e.raw import institution, now, settings, sign
 
@@ -45,7 +45,7 @@ class TestMemory:
         before = told.honest.memory
         for name in GREEDY * 2:
             log = told.copy()
-            for _ in range(3):
+            for _ in range(BEYOND):
                 tick(log)
             await told.tell(STREAMS[name][1](told, log))
             await told.truth()

@@ -16,7 +16,7 @@ from adversary.entries import tick
 from adversary.headers import HEADERS
 from adversary.liar import Script
 from adversary.scene import Scene, scene
-from adversary.streams import STREAMS
+from adversary.streams import BEYOND, STREAMS
 from builders import new_key
 
 from ledgerd_client._proto import service_pb2 as pb
@@ -31,9 +31,6 @@ VERIFIED = 200
 EDGES = [255, 256, 257]
 # Beyond them, so that the last entry is not an edge.
 END = 262
-# What is signed for a stream is another tree than the truth's. It would be evidence once the truth
-# had come so far, and here it never does.
-BEYOND = 200
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
