@@ -160,9 +160,18 @@ class Scene:
         return answer
 
 
+async def _silence(start: int) -> AsyncIterator[pb.ListHeadersResponse]:
+    for message in ():
+        yield message
+
+
 @asynccontextmanager
 async def scene(directory: Path, *, entries: int = 0) -> AsyncIterator[Scene]:
-    """A new border, whose honest node has cosigned at least so many entries of the liar's."""
+    """
+    A new border, whose honest node has cosigned at least so many entries of the liar's.
+
+    With 0 it has heard nothing of the liar, who is silent until it tells a lie.
+    """
     border = await asyncio.to_thread(Border, directory / "border")
     honest = Honest(border, border.hongkong, timing=TIMING)
     log = LyingLog.of(border)
@@ -170,6 +179,8 @@ async def scene(directory: Path, *, entries: int = 0) -> AsyncIterator[Scene]:
         log.by_node(tick=body_pb2.Tick())
     try:
         async with lying_node(border, log) as liar:
+            if not entries:
+                liar.script = Script(headers=_silence)
             await honest.start()
             found = Scene(border, liar, honest)
             if entries:
