@@ -61,10 +61,10 @@ def standby(transfer: list[Machine], border: tuple[Machine, Machine, Machine]) -
     node, _, spare = border
     spare.sh(f"cd /srv/package\n{INSTALL}")
     carry(node, spare, f"/etc/ledgerd /srv/authority /srv/operator-1 /srv/{HOSPITAL}")
-    spare.put("/root/entry.key", node.get("/var/lib/ledgerd/keys/entry.key"))
-    spare.put("/root/settings", SETTINGS.encode())
-    spare.sh("cat /root/settings >>/etc/ledgerd/node.toml")
-    spare.sh(f"cd /root\n{PREPARE}")
+    spare.put("/srv/standby/entry.key", node.get("/var/lib/ledgerd/keys/entry.key"))
+    spare.put("/srv/standby/settings", SETTINGS.encode())
+    spare.sh("cat /srv/standby/settings >>/etc/ledgerd/node.toml")
+    spare.sh(f"cd /srv/standby\n{PREPARE}")
     sign(spare, CERTIFY)
     spare.sh(START)
     node.sh(
