@@ -51,6 +51,12 @@ class OutboxReader:
         with self._exclusive() as db:
             return find(db, record_id)
 
+    def cancel_of(self, ref: bytes) -> OutboxRecord | None:
+        """The first CANCEL of a transfer that stands: neither refused nor dropped."""
+        with self._exclusive() as db:
+            row = find_cancel(db, ref)
+        return to_record(row) if row else None
+
     def uncosigned(self, limit: int) -> Records:
         """The oldest records that have a receipt and no cosignature on it."""
         return self.list("recorded", limit=limit)
@@ -111,6 +117,15 @@ class OutboxReader:
             )
         with self._lock, translated():
             yield self._db
+
+
+def find_cancel(db: sqlite3.Connection, ref: bytes) -> tuple[object, ...] | None:
+    row: tuple[object, ...] | None = db.execute(
+        "SELECT * FROM record WHERE kind = 'cancel' AND ref = ?"
+        " AND state NOT IN ('refused', 'dropped') ORDER BY seq LIMIT 1",
+        (ref,),
+    ).fetchone()
+    return row
 
 
 def find(db: sqlite3.Connection, record_id: bytes) -> OutboxRecord:

@@ -70,7 +70,7 @@ class Acknowledged(Submitted):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Submitted):
-    """A transfer that was taken back."""
+    """A transfer that was taken back. Said again, it is the first record."""
 
 
 @dataclass(frozen=True, slots=True)

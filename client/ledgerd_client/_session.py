@@ -93,7 +93,7 @@ class Session:
         Sign a record, keep it, and wait for its receipt; None when it stays queued.
 
         A caller_ref that was used before gives the record of that time. Raises ConflictError if
-        that one states something else, and as Sender.settle does.
+        that one states something else, or its transfer was cancelled, and as Sender.settle does.
         """
         with tracing.span("submit") as span:
             row, receipt = await self._submit(how, draft)
@@ -106,14 +106,30 @@ class Session:
         signed = self._sign(draft, how)
         row = await asyncio.to_thread(self.outbox.put, signed)
         mine = row.record_id == signed.record_id
-        if row.statement_hash != signed.statement_hash:
+        if not mine:
+            await self._check_said_again(row, signed)
+        return row, await self._settle(row, mine, how.if_unreachable)
+
+    async def _check_said_again(self, row: OutboxRecord, again: OutboxRecord) -> None:
+        # A CANCEL said again is the first one, whatever either is called.
+        named = row.caller_ref_hash == again.caller_ref_hash
+        if named and row.statement_hash != again.statement_hash:
             raise ConflictError(
                 f"this caller_ref stands for record {row.record_id.hex()}, which states something"
                 " else, or another payload",
                 reason="CALLER_REF_REUSED",
                 action="call as at the first time, or give what is new a caller_ref of its own",
             )
-        return row, await self._settle(row, mine, how.if_unreachable)
+        if row.kind != "transfer":
+            return
+        if cancel := await asyncio.to_thread(self.outbox.cancel_of, row.ref):
+            raise ConflictError(
+                f"this caller_ref stands for transfer {row.record_id.hex()}, which record"
+                f" {cancel.record_id.hex()} has cancelled",
+                reason="TRANSFER_CANCELLED",
+                action="do not send the data under its ticket; if it is to be sent after all,"
+                " declare it under another caller_ref",
+            )
 
     async def recorded_id(self, row: OutboxRecord, receipt: Receipt | None) -> bytes:
         """

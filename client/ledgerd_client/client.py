@@ -63,7 +63,8 @@ class LedgerClient(ContractCalls):
 
     * caller_ref: your own name for it. The same call with the same caller_ref, today or next year,
       returns the first record, ticket and receipt; one that states something else, or another
-      payload, raises ConflictError CALLER_REF_REUSED. Both are kept as keyed hashes only.
+      payload, raises ConflictError CALLER_REF_REUSED, and one whose transfer was cancelled since
+      TRANSFER_CANCELLED. Both are kept as keyed hashes only.
     * if_unreachable: "raise" (UnavailableError, and nothing will be sent later; when a reply was
       lost for good the reason is FATE_UNKNOWN and the record stays queued), or "queue" (return
       with status "queued", and send it when the node is back).
@@ -169,7 +170,12 @@ class LedgerClient(ContractCalls):
         caller_ref: str | None = None,
         if_unreachable: IfUnreachable = "raise",
     ) -> Cancelled:
-        """Take back a transfer of one's own that was not sent, or not accepted."""
+        """
+        Take back a transfer of one's own that was not sent, or not accepted.
+
+        Said again through the same outbox it is not recorded again: the first record is returned,
+        whatever the reason.
+        """
         draft = draft_cancel(_parsed(ticket), reason, cause)
         how = self._how(occurred_at, caller_ref, if_unreachable)
         row, receipt = await self._opened().submit(how, draft)

@@ -29,7 +29,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Self
 
-from ledgerd_client._outbox_reader import OutboxReader, Records, Stats, find
+from ledgerd_client._outbox_reader import OutboxReader, Records, Stats, find, find_cancel
 from ledgerd_client.core.errors import NotReadyError
 from ledgerd_client.outbox_file import OutboxRecord, State, open_file, to_record, translated
 
@@ -65,8 +65,9 @@ class Outbox(OutboxReader):
         Store a signed record as queued, due now; return the row.
 
         If entry's caller_ref_hash is there already, nothing is stored and the row that has it is
-        returned, whatever its state: a job run again gets its first ticket and receipt. Of
-        processes that race, one stores. Raises ConflictError for a record_id used before.
+        returned, whatever its state: a job run again gets its first ticket and receipt. So is it
+        for a CANCEL of a transfer of which one stands. Of processes that race, one stores. Raises
+        ConflictError for a record_id used before.
         """
         now = self._now()
         row = replace(
@@ -77,6 +78,8 @@ class Outbox(OutboxReader):
             known = db.execute(
                 "SELECT * FROM record WHERE caller_ref_hash = ?", (entry.caller_ref_hash,)
             ).fetchone()
+            if not known and entry.kind == "cancel":
+                known = find_cancel(db, entry.ref)
             if known:
                 return to_record(known)
             db.execute(

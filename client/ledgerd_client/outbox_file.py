@@ -55,6 +55,7 @@ CREATE TABLE record (
     claimed_until INTEGER NOT NULL
 );
 CREATE INDEX record_state ON record (state, seq);
+CREATE INDEX record_cancel ON record (ref) WHERE kind = 'cancel';
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_VERSION};
 COMMIT;

@@ -400,6 +400,23 @@ class TestCallerRef:
                 await ledger.cancel(ticket, "wrong desk", caller_ref="1")
         assert again == first
 
+    async def test_a_cancelled_transfer_is_not_given_again_as_if_it_stood(
+        self, world: World
+    ) -> None:
+        async with world.client() as ledger:
+            first = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            cancelled = await ledger.cancel(first.ticket, "exported twice")
+            with pytest.raises(ConflictError, match=cancelled.record_id.hex()) as told:
+                await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+        assert told.value.reason == "TRANSFER_CANCELLED"
+
+    async def test_its_data_may_be_declared_under_another(self, world: World) -> None:
+        async with world.client() as ledger:
+            first = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1")
+            await ledger.cancel(first.ticket, "wrong desk")
+            anew = await ledger.declare(PAYLOAD, **STATEMENT, caller_ref="order 1b")
+        assert anew.status == "recorded"
+
     async def test_it_is_nowhere_on_the_disk_and_in_no_log(
         self, world: World, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -412,6 +429,40 @@ class TestCallerRef:
             files = [path for path in (world.directory / EXPORTER).rglob("*") if path.is_file()]
             assert not any(b"customer-4711" in path.read_bytes() for path in files)
         assert "customer-4711" not in caplog.text
+
+
+class TestCancelledAgain:
+    async def test_it_is_the_first_record(self, world: World) -> None:
+        async with world.client() as ledger:
+            ticket = (await ledger.declare(PAYLOAD, **STATEMENT)).ticket
+            first = await ledger.cancel(ticket, "exported twice")
+            size = world.mainland.log.size
+            again = await ledger.cancel(ticket, "exported twice")
+        assert (again, world.mainland.log.size) == (first, size)
+
+    @pytest.mark.parametrize(
+        "names", [(None, "1"), ("1", None), ("1", "2")], ids=["then", "first", "both"]
+    )
+    async def test_whatever_name_and_reason_it_is_given(
+        self, world: World, names: tuple[str | None, str | None]
+    ) -> None:
+        async with world.client() as ledger:
+            ticket = (await ledger.declare(PAYLOAD, **STATEMENT)).ticket
+            first = await ledger.cancel(ticket, "exported twice", caller_ref=names[0])
+            again = await ledger.cancel(ticket, "wrong desk", caller_ref=names[1])
+        assert again == first
+
+    async def test_two_at_once_are_one(self, world: World) -> None:
+        async with world.client() as ledger:
+            ticket = (await ledger.declare(PAYLOAD, **STATEMENT)).ticket
+            one, other = await asyncio.gather(*(ledger.cancel(ticket, why) for why in "ab"))
+        assert one == other
+
+    async def test_another_transfer_is_cancelled_by_a_record_of_its_own(self, world: World) -> None:
+        async with world.client() as ledger:
+            both = [await ledger.declare(PAYLOAD, **STATEMENT) for _ in range(2)]
+            one, other = [await ledger.cancel(each.ticket, "") for each in both]
+        assert one.record_id != other.record_id
 
 
 class TestUnreachable:

@@ -205,6 +205,16 @@ class TestPut:
         put = put_some(outbox, 2)
         assert ids(outbox.list(limit=9)) == put
 
+    def test_a_cancellation_stored_before_is_returned(self, outbox: Outbox) -> None:
+        first = outbox.put(replace(make_record(), kind="cancel", ref=HASH))
+        assert outbox.put(replace(make_record(), kind="cancel", ref=HASH)) == first
+
+    def test_one_that_was_refused_or_dropped_is_none(self, outbox: Outbox) -> None:
+        for end in (outbox.refused, lambda i, *_: outbox.drop(i, "asked to")):
+            row = outbox.put(replace(make_record(), kind="cancel", ref=HASH))
+            end(row.record_id, "NOT_EXPORTER", "not yours")
+        assert (len(outbox.list(limit=9)), outbox.cancel_of(HASH)) == (2, None)
+
     def test_a_record_id_is_used_once(self, outbox: Outbox) -> None:
         record_id = outbox.put(make_record()).record_id
         with pytest.raises(ConflictError):

@@ -34,8 +34,12 @@ _MAX_ADVICE = 600
 # Wrong usage; typer itself exports only this kind of it.
 _UsageError: Any = typer.BadParameter.__base__
 # Where the class alone misleads: what is not proven yet is not disproven, and a caller_ref that
-# stands for something else no later try will mend.
-_CODES = {"TICKET_QUEUED": COULD_NOT_ASK, "CALLER_REF_REUSED": BAD_INPUT}
+# stands for something else, or for what was taken back, no later try will mend.
+_CODES = {
+    "TICKET_QUEUED": COULD_NOT_ASK,
+    "CALLER_REF_REUSED": BAD_INPUT,
+    "TRANSFER_CANCELLED": BAD_INPUT,
+}
 
 # What is printed for programs only.
 _NOTHING = (None, "", b"")
