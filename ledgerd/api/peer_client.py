@@ -117,11 +117,9 @@ class PeerClient:
             raise from_rpc_error(error) from None
         return reply.cosignatures
 
-    async def get_cosigned(self) -> bytes:
-        return (await self._ask_cosigned()).checkpoint
-
-    async def get_seen(self) -> bytes:
-        return (await self._ask_cosigned()).seen
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        reply = await self._ask_cosigned()
+        return reply.checkpoint, reply.seen
 
     async def get_time(self) -> int:
         """The peer's clock, µs; 0 of one that does not say."""

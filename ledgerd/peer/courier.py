@@ -184,7 +184,7 @@ class CarriedPeer:
         raise NotReadyError("there is no link to the peer", reason="NO_LINK")
 
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
-        cosigned = await self.get_cosigned()
+        cosigned, _ = await self.get_cosigned()
         if (parse_known(cosigned).size if cosigned else 0) != old_size:
             raise ConflictError("the peer has cosigned another size", reason="SIZE_CONFLICT")
         # The ordinary course: the peer has it when the next file goes there.
@@ -192,9 +192,10 @@ class CarriedPeer:
             "no file of the peer's has a larger cosignature", reason="REPLAY_BEHIND", action=_CARRY
         )
 
-    async def get_cosigned(self) -> bytes:
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
         if not self._is_unconfirmed():
-            return (await self._need()).carried.cosigned
+            cosigned = (await self._need()).carried.cosigned
+            return cosigned, self._heard.seen if self._heard else b""
         if self._heard is None:
             raise UnavailableError(
                 "nothing was carried here that answers a question which this node has asked since"
@@ -202,10 +203,7 @@ class CarriedPeer:
                 reason="NOT_CARRIED",
                 action=_CARRY,
             )
-        return self._heard.cosigned
-
-    async def get_seen(self) -> bytes:
-        return self._heard.seen if self._heard else b""
+        return self._heard.cosigned, self._heard.seen
 
     async def renew(self, *, certificate: bytes, key: bytes) -> None:
         """Nobody is called."""

@@ -28,11 +28,12 @@ class PeerClient(Protocol):
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         """Return the cosignature lines."""
 
-    async def get_cosigned(self) -> bytes:
-        """Return the largest checkpoint of ours that the peer cosigned, b"" for none."""
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        """
+        Return the largest checkpoint of ours that the peer cosigned, b"" for none.
 
-    async def get_seen(self) -> bytes:
-        """Return the largest one with our signature that it knows of, b"" for none."""
+        And the largest one with our signature that it knows of, b"" for none.
+        """
 
 
 class Standing(Protocol):

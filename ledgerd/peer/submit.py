@@ -207,7 +207,8 @@ class Submitter:
             lines = await self._client.add_checkpoint(self._peer_has, proof, head.checkpoint)
         except ConflictError:
             before = self._peer_has
-            await self._take(await self._client.get_cosigned())
+            note, _ = await self._client.get_cosigned()
+            await self._take(note)
             if self._peer_has == before:
                 raise
         else:
@@ -215,9 +216,9 @@ class Submitter:
         return self._own.size == head.size
 
     async def _confirm(self) -> None:
-        note = await self._client.get_cosigned()
+        note, seen = await self._client.get_cosigned()
         # It may know of more than it cosigned: say, while evidence waits to be acknowledged.
-        self._standing.shown(await self._client.get_seen())
+        self._standing.shown(seen)
         if note and not _is_cosigned(note) and self._standing.is_unconfirmed:
             self._standing.shown(note)
             raise NotReadyError(

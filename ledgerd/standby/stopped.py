@@ -156,7 +156,7 @@ class StoppedStandby:
         showed the peer nothing that this standby lacks, so that what a peer forgot is here. Raises
         NotReadyError STANDBY_BEHIND, or PEER_FORGOT when the peer can't say.
         """
-        note = await client.get_cosigned()
+        note, _ = await client.get_cosigned()
         size = 0
         if note:
             opened = self._opened(note)

@@ -165,7 +165,7 @@ class LyingNode:
         """Ask for a cosignature as C2SP says: what was cosigned last first. Raises LedgerError."""
         log = log or self.log
         size = len(log.entries) if size is None else size
-        note = await self.client.get_cosigned()
+        note, _ = await self.client.get_cosigned()
         old = Checkpoint.parse(parse_note(note).text).size if note else 0
         proof = log.consistency(old, size) if old <= size else []
         return await self.client.add_checkpoint(min(old, size), proof, log.checkpoint(size))

@@ -58,12 +58,12 @@ class Scene:
 
     async def cosigned(self) -> int:
         """How much of the liar's log the honest node has cosigned."""
-        note = await self.liar.client.get_cosigned()
+        note, _ = await self.liar.client.get_cosigned()
         return Checkpoint.parse(parse_note(note).text).size if note else 0
 
     async def seen(self) -> int:
         """How much of it the honest node knows of."""
-        note = await self.liar.client.get_seen()
+        _, note = await self.liar.client.get_cosigned()
         return Checkpoint.parse(parse_note(note).text).size if note else 0
 
     # -- a lie ------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ class Caught:
         """What the honest node answers to a second history, and then to the first one again."""
         log = LyingLog.of(self.border)
         async with lying_node(self.border, log) as liar:
-            size = Checkpoint.parse(parse_note(await liar.client.get_cosigned()).text).size
+            note, _ = await liar.client.get_cosigned()
+            size = Checkpoint.parse(parse_note(note).text).size
             lie = await answer(liar, without_newest_transfer(log, size))
             return lie, await answer(liar, log)
 

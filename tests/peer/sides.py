@@ -101,11 +101,9 @@ class Wire:
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         return await self.reached.peer.witness.add_checkpoint(old_size, proof, note)
 
-    async def get_cosigned(self) -> bytes:
-        return self.reached.peer.witness.vouched()
-
-    async def get_seen(self) -> bytes:
-        return self.reached.peer.witness.seen()
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        witness = self.reached.peer.witness
+        return witness.vouched(), witness.seen()
 
     async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
         reader = self.reached.reader
@@ -157,11 +155,8 @@ class FakePeer:
     async def add_checkpoint(self, old_size: int, proof: Sequence[bytes], note: bytes) -> str:
         raise UnavailableError("not in this test")
 
-    async def get_cosigned(self) -> bytes:
-        return b""
-
-    async def get_seen(self) -> bytes:
-        return b""
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        return b"", b""
 
     async def prove(self, old: int, new: int) -> tuple[list[bytes], list[bytes]]:
         if self.proves_nothing:

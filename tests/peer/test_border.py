@@ -191,10 +191,33 @@ class HeardWire(Wire):
         self.said.put_nowait(note)
         return lines
 
-    async def get_cosigned(self) -> bytes:
-        note = await super().get_cosigned()
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        note, seen = await super().get_cosigned()
         self.said.put_nowait(note)
-        return note
+        return note, seen
+
+
+class AskedWire(Wire):
+    """Tells a test for what the other side was asked."""
+
+    def __init__(self, other: Side | None) -> None:
+        super().__init__(other=other)
+        self.asked: list[str] = []
+
+    def __getattribute__(self, name: str) -> object:
+        if name.startswith("get_"):
+            self.asked.append(name)
+        return super().__getattribute__(name)
+
+
+class TestAStart:
+    async def test_asks_the_peer_once_what_it_knows(self, both: Both) -> None:
+        side = both.mainland
+        await rounds(*both.sides)
+        wire = side.client = AskedWire(both.hong_kong)
+        await side.reopen()
+        await rounds(side, count=1)
+        assert wire.asked == ["get_cosigned"]
 
 
 class TestRunning:

@@ -35,8 +35,8 @@ class Peer:
     def __init__(self, note: bytes) -> None:
         self._note = note
 
-    async def get_cosigned(self) -> bytes:
-        return self._note
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        return self._note, b""
 
 
 class Mortal:

@@ -24,8 +24,9 @@ class Blind(Seen):
 class Forgetful(NotedWire):
     """A peer that says that it cosigned nothing."""
 
-    async def get_cosigned(self) -> bytes:
-        return b""
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        _, seen = await super().get_cosigned()
+        return b"", seen
 
 
 class Hiding(NotedWire):

@@ -186,6 +186,9 @@ class _Forgetful:
     def vouched(self) -> bytes:
         return b""
 
+    def seen(self) -> bytes:
+        return b""
+
 
 @pytest.fixture
 async def stopped(scene: Scene, following: Following) -> Following:
@@ -193,7 +196,8 @@ async def stopped(scene: Scene, following: Following) -> Following:
     await scene.declare()
     await following.step()
     await scene.node.close()
-    (following.home / "cosigned").write_bytes(await scene.node.wire.get_cosigned())
+    note, _ = await scene.node.wire.get_cosigned()
+    (following.home / "cosigned").write_bytes(note)
     return following
 
 

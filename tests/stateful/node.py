@@ -128,10 +128,10 @@ class NotedWire(Wire):
         self.seen.take(add_signatures(note, parse_signature_lines(lines)))
         return lines
 
-    async def get_cosigned(self) -> bytes:
-        note = await super().get_cosigned()
+    async def get_cosigned(self) -> tuple[bytes, bytes]:
+        note, seen = await super().get_cosigned()
         self.seen.take(note)
-        return note
+        return note, seen
 
 
 class DyingStore:
