@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -102,9 +102,12 @@ class RegulatorClient(Lifetime[RegulatorView]):
     async def __aenter__(self) -> Self:
         settings = self._settings
         trust = settings.read_trust()
-        ways = self._ways or self._connect(trust)
-        self._held = RegulatorView(*ways, trust, settings.origin, settings.keys_directory)
-        await self._held.open()
+        async with AsyncExitStack() as opening:
+            ways = self._ways or self._connect(trust, opening)
+            view = RegulatorView(*ways, trust, settings.origin, settings.keys_directory)
+            await view.open()
+            self._stack = opening.pop_all()
+        self._held = view
         return self
 
     async def entries(
@@ -208,11 +211,11 @@ class RegulatorClient(Lifetime[RegulatorView]):
         """
         return await entangle(self._opened(), own, peer)
 
-    def _connect(self, trust: Trust) -> Ways:
+    def _connect(self, trust: Trust, stack: AsyncExitStack) -> Ways:
         channel = connect(self._settings, trust)
         timeout_s = self._settings.timeout_s
         transport = GrpcTransport(channel, timeout_s)
-        self._stack.push_async_callback(transport.close)
+        stack.push_async_callback(transport.close)
         return transport, GrpcRegulatorTransport(
             channel, timeout_s, lambda: transport.known_checkpoint
         )

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,6 +17,7 @@ if find_spec("ledgerd") is None:
 
 from builders import WHOLE
 from client.supervised import Planted, admit, planted_border
+from grpc import ChannelConnectivity
 
 from ledgerd_client import (
     ChainError,
@@ -25,6 +27,7 @@ from ledgerd_client import (
     NotReadyError,
     ProofError,
     Settings,
+    StoreError,
     Trust,
     VerificationError,
     sync,
@@ -103,6 +106,17 @@ async def asking_through_a_liar(settings: Settings) -> AsyncIterator[tuple[Regul
 async def asking(planted: Planted) -> AsyncIterator[Asking]:
     async with asking_through_a_liar(planted.cac) as (client, liar):
         yield Asking(client, liar)
+
+
+class Noted(RegulatorClient):
+    """Tells a test how it was connected."""
+
+    connected: ClassVar[list[Any]] = []
+
+    def _connect(self, *how: Any) -> Any:
+        ways = super()._connect(*how)
+        self.connected.append(ways[0])
+        return ways
 
 
 def grow(planted: Planted) -> None:
@@ -545,6 +559,20 @@ class TestATail:
         with pytest.raises(ChainError, match="twice"):
             await anext(tail)
         await tail.aclose()
+
+
+class TestAClientThatCannotBeOpened:
+    async def test_leaves_no_channel_open(self, planted: Planted, tmp_path: Path) -> None:
+        """Say, because what it kept of the log was damaged."""
+        keys = tmp_path / "keys"
+        async with RegulatorClient(replace(planted.cac, keys=keys)) as client:
+            await client.checkpoint()
+        (kept,) = keys.glob("*.checkpoint")
+        kept.write_bytes(kept.read_bytes()[:-9])
+        with pytest.raises(StoreError):
+            await Noted(replace(planted.cac, keys=keys)).__aenter__()
+        (transport,) = Noted.connected
+        assert transport._channel.get_state() is ChannelConnectivity.SHUTDOWN
 
 
 class TestAGrant:
