@@ -65,13 +65,22 @@ class TestOnATerminal:
     def test_it_fits_on_one_screen(self, lines: list[str]) -> None:
         assert len(lines) <= 24
 
-    def test_a_trouble_stands_at_the_end_with_what_to_do_and_its_section(
+    def test_a_trouble_is_read_first_with_what_to_do_and_its_section(
         self, lines: list[str], lang: str
     ) -> None:
-        trouble = lines[lines.index("") + 1 :]
+        trouble = lines[: lines.index("")]
         assert trouble[0].startswith("ROLLED_BACK  ")
         assert any("→ " in line and ADVICE[lang] in line for line in trouble)
         assert trouble[-1].strip() == "docs/runbook.md: LedgerdRolledBack"
+
+    @pytest.mark.usefixtures("lang")
+    def test_a_node_that_is_well_has_no_empty_line(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = a_node_in_trouble()
+        del found.troubles[:]
+        show(found, as_json=False)
+        assert "" not in capsys.readouterr().out.splitlines()
 
     def test_what_wraps_stays_in_its_column(self, lines: list[str]) -> None:
         first = next(place for place, line in enumerate(lines) if "ROLLED_BACK: this" in line)

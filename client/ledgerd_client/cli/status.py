@@ -37,15 +37,15 @@ def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 
 
 def show(found: pb.GetStatusResponse, *, as_json: bool) -> None:
-    """Print it: for programs whole; for people on one screen of 80 columns, troubles at its end."""
+    """Print it: for programs whole; for people on one screen of 80 columns, troubles at its top."""
     if as_json:
         emit(_fields(found), as_json=True)
         return
     told = words()
-    print_pairs((told.label(name), text) for name, text in _rows(found, told))
     for one in found.troubles:
-        typer.echo()
         print_pairs(_of_trouble(one, told))
+        typer.echo()
+    print_pairs((told.label(name), text) for name, text in _rows(found, told))
 
 
 def _rows(found: pb.GetStatusResponse, told: Catalogue) -> Iterator[tuple[str, str]]:
