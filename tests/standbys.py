@@ -6,6 +6,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from border import LEDGERCTL, LEDGERD, PATIENCE, Border, Node, run
 
@@ -51,20 +52,20 @@ class Standby:
         run(LEDGERD, "rotate", "--config", toml, "--approval", given)
 
     def promote(self, *options: str) -> float:
-        """The operator's command and the authority's; how long it took until the node is ready."""
+        """
+        The operator's command and the authority's; how long it took until the node is ready.
+
+        What the authority sent is seen half-written first, as a slow copy has it.
+        """
         began, home = time.monotonic(), self.node.config.parent
-        asked, given = home / "loss.json", home / "loss.approval"
+        asked, sent, given = (home / f"loss.{end}" for end in ("json", "sent", "approval"))
         waiting = subprocess.Popen(
             (LEDGERD, "promote", "--config", str(self.node.config), "--request", str(asked),
              "--loss", str(given), *options),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert waiting.stdout is not None
-        said = ""
-        while "read to it" not in said:
-            line = waiting.stdout.readline()
-            assert line, said
-            said += line
+        said = _until(waiting.stdout, "read to it")
         run(
             LEDGERCTL,
             "authority",
@@ -72,14 +73,28 @@ class Standby:
             str(asked),
             *authority(self.border),
             "--out",
-            str(given),
+            str(sent),
             "--yes",
         )
+        whole = sent.read_bytes()
+        given.write_bytes(whole[: len(whole) // 2])
+        said += _until(waiting.stdout, "is whole")
+        given.write_bytes(whole)
         said += waiting.communicate(timeout=PATIENCE)[0]
         assert waiting.returncode == 0, said
         self.node.command, self.node.options = "serve", ("--throwaway",)
         self.node.start()
         return time.monotonic() - began
+
+
+def _until(said: IO[str], words: str) -> str:
+    """What a program says up to a line that has these words."""
+    lines = ""
+    while words not in lines:
+        line = said.readline()
+        assert line, lines
+        lines += line
+    return lines
 
 
 def address(config: Path) -> str:

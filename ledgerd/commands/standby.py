@@ -19,6 +19,7 @@ from ledgerd.commands.saying import ending_as_a_node, explain, progress_bar
 
 if TYPE_CHECKING:
     from ledgerd.standby.promoting import Asked
+    from ledgerd_client.approval import Approval
 
 # For the file that the authority sends back.
 _LOOK_EVERY_S: Final = 0.2
@@ -74,9 +75,9 @@ def promote(
     Have a standby that was stopped go on with the log, where it stands, under new keys.
 
     With --request it asks the authority, with --loss it takes the answer; with both it waits for
-    that file in between. The peer must be reachable. Ended in any of its steps, it is called again
-    with the same options. Then start it with `ledgerd serve`: it takes appends as soon as the peer
-    has cosigned the LOSS, and from then on nothing by the old node.
+    that file in between, until it is whole. The peer must be reachable. Ended in any of its steps,
+    it is called again with the same options. Then start it with `ledgerd serve`: it takes appends
+    as soon as the peer has cosigned the LOSS, and from then on nothing by the old node.
     """
     from ledgerd.config import Config
     from ledgerd.observe.logs import configure_logs
@@ -87,26 +88,46 @@ def promote(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     configure_logs("error")
     loaded = Config.load(config)
-    if request is not None and not (loss is not None and _is_taken(loaded, loss)):
+    answer = None if loss is None else _answer_at(loss)
+    if request is not None and not _is_taken(loaded, answer):
         asked = asyncio.run(_ask(loaded, request, waited=waited))
         typer.echo(f"The log is to end at {asked.size} entries, all of which are here.")
         typer.echo(f"Send {request} to the authority, and read to it: {asked.fingerprint}")
     if loss is not None:
-        if not loss.exists():
-            typer.echo(f"Waiting for its answer at {loss}. Ended, this command is called again.")
-        while not loss.exists():
-            time.sleep(_LOOK_EVERY_S)
-        size = asyncio.run(_take(loaded, loss, waited=waited))
+        size = asyncio.run(_take(loaded, _wait_for(loss), waited=waited))
         typer.echo(f"The log has {size} entries. Start the node with `ledgerd serve`.")
 
 
-def _is_taken(config: Any, loss: Path) -> bool:
+def _answer_at(path: Path) -> Approval | str:
+    """The authority's answer; until it is there, and whole, what is waited for."""
+    from ledgerd_client.approval import Approval
+    from ledgerd_client.core.errors import MalformedError
+    from ledgerd_client.keyfile import read_file
+
+    if not path.exists():
+        return f"Waiting for its answer at {path}."
+    try:
+        return Approval.parse(read_file(path))
+    except MalformedError as error:
+        return f"Waiting until its answer at {path} is whole: {error.message}."
+
+
+def _wait_for(path: Path) -> Approval:
+    said = ""
+    while isinstance(answer := _answer_at(path), str):
+        if answer != said:
+            typer.echo(f"{answer} Ended, this command is called again.")
+        said = answer
+        time.sleep(_LOOK_EVERY_S)
+    return answer
+
+
+def _is_taken(config: Any, answer: Approval | str | None) -> bool:
     """Whether nobody is to be asked any more: an earlier call has taken the answer."""
     from ledgerd.standby.stopped import has_taken
     from ledgerd_client.approval import Approval
-    from ledgerd_client.keyfile import read_file
 
-    return loss.exists() and has_taken(config, Approval.parse(read_file(loss)).read_body().loss)
+    return isinstance(answer, Approval) and has_taken(config, answer.read_body().loss)
 
 
 async def _ask(config: Any, request: Path, *, waited: bool) -> Asked:
@@ -117,12 +138,9 @@ async def _ask(config: Any, request: Path, *, waited: bool) -> Asked:
         return await request_promotion(config, request, client, random=os.urandom, waited=waited)
 
 
-async def _take(config: Any, loss: Path, *, waited: bool) -> int:
+async def _take(config: Any, approval: Approval, *, waited: bool) -> int:
     from ledgerd.recovery.collecting import peer_of
     from ledgerd.standby.promoting import promote as take
-    from ledgerd_client.approval import Approval
-    from ledgerd_client.keyfile import read_file
 
-    approval = Approval.parse(read_file(loss))
     async with peer_of(config) as client:
         return await take(config, approval, client, clock=now, random=os.urandom, waited=waited)

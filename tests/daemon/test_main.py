@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from border import writer_of
@@ -46,6 +47,26 @@ def founded(sides: Sides) -> Side:
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(argument) for argument in (LEDGERD, *arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+class TestPromote:
+    @pytest.mark.parametrize("part", [0, 100, -2], ids=["nothing", "a part", "all but the end"])
+    def test_waits_until_the_authoritys_answer_is_whole(self, sides: Sides, part: int) -> None:
+        """And then looks at it: here it is no answer, and this is no standby."""
+        side, peer = sides
+        side.found(peer)
+        whole, path = side.approve_genesis(peer).format(), side.directory / "loss.approval"
+        path.write_bytes(whole[:part])
+        command = [LEDGERD, "promote", "--config", side.toml, "--loss", path]
+        with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True) as promote:
+            assert promote.stdout is not None
+            said = promote.stdout.readline()
+            path.write_bytes(whole)
+            _, why = promote.communicate(timeout=PATIENCE_S)
+        assert (f"until its answer at {path} is whole" in said, "STORE_EXISTS" in why) == (
+            True,
+            True,
+        )
 
 
 class Daemon:
