@@ -28,6 +28,7 @@ from ledgerd.ledger.head import Head
 from ledgerd.ledger.peer_log import NoPeerLog, PeerLog
 from ledgerd.ledger.verifying import AuditError, Given, LogVerifier
 from ledgerd.peer.notes import open_known, parse_known
+from ledgerd.peer.recovery import Progress, unwatched
 from ledgerd.peer.replay import Page
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
@@ -46,7 +47,7 @@ Random = Callable[[int], bytes]
 
 @asynccontextmanager
 async def as_store(
-    config: Config, copy: Path, *, clock: Clock, random: Random
+    config: Config, copy: Path, *, clock: Clock, random: Random, progress: Progress = unwatched
 ) -> AsyncIterator[Path]:
     """
     A store that holds what a copy does: the copy itself, or one that is made of a backup.
@@ -73,6 +74,7 @@ async def as_store(
             random=random,
             quota=config.limits.replica_quota_bytes,
             map_size=config.limits.map_size,
+            progress=progress,
         )
         yield scratch / "store"
     finally:
@@ -116,44 +118,58 @@ async def assemble(
     random: Random,
     quota: int,
     map_size: int,
+    progress: Progress = unwatched,
 ) -> None:
     """Make `store` in an empty directory out of a backup; raises as as_store does."""
     manifest = Manifest.read(backup)
     peer_store = PeerStore.open(scratch / "peer", quota=quota, random=random)
     with closing(peer_store):
-        peer = await _replay(peer_store, manifest, backup, trust, clock)
+        peer = await _replay(peer_store, manifest, backup, trust, clock, progress)
         made = LmdbStore.create(scratch / "store", instance=random(16), map_size=map_size)
         with closing(made):
             authority = trust.authority(manifest.origin)
-            await asyncio.to_thread(_write, made, manifest, backup, authority, peer)
+            await asyncio.to_thread(_write, made, manifest, backup, authority, peer, progress)
 
 
 async def _replay(
-    store: PeerStore, manifest: Manifest, backup: Path, trust: Trust, clock: Clock
+    store: PeerStore,
+    manifest: Manifest,
+    backup: Path,
+    trust: Trust,
+    clock: Clock,
+    progress: Progress,
 ) -> PeerLog:
     if not manifest.peer_checkpoint:
         return NoPeerLog()
     origin = manifest.peer_origin
     replica = Replica(store, origin, trust.authority(origin), check=_check, clock=clock)
-    await replica.follow(_peers_pages(backup), parse_known(manifest.peer_checkpoint))
+    known = parse_known(manifest.peer_checkpoint)
+    await replica.follow(_peers_pages(backup, known.size, progress), known)
     return replica
 
 
-async def _peers_pages(backup: Path) -> AsyncIterator[Page]:
+async def _peers_pages(backup: Path, size: int, progress: Progress) -> AsyncIterator[Page]:
     place = 0
     for entries in _pages(backup, PEER):
         shared = {i: entry.body for i, entry in enumerate(entries, place) if entry.body}
         yield Page([entry.header for entry in entries], shared)
         place += len(entries)
+        progress(place, size)
 
 
 def _write(
-    store: LmdbStore, manifest: Manifest, backup: Path, authority: bytes, peer: PeerLog
+    store: LmdbStore,
+    manifest: Manifest,
+    backup: Path,
+    authority: bytes,
+    peer: PeerLog,
+    progress: Progress,
 ) -> None:
     """The whole log into an empty store; in one thread, as it is the store's writer."""
     with store.snapshot() as snapshot:
         empty = Head.empty(manifest.origin)
         verifier = LogVerifier.load(snapshot, manifest.origin, authority, peer, empty)
+    size = parse_known(manifest.checkpoint).size
     for entries in _pages(backup, OWN):
         given = list(map(_given, entries))
         rows = [(u64(index), each) for index, each in enumerate(given, verifier.replay.size)]
@@ -162,6 +178,7 @@ def _write(
             whole = ((k, each.body) for k, each in rows if not (each.erased_by or each.lost))
             transaction.put_many(Table.BODIES, whole)
             check_signatures(verifier.take(transaction, given))
+        progress(verifier.replay.size, size)
     verifier.check_nothing_lost()
     verifier.check_nothing_erased()
     replay = verifier.replay

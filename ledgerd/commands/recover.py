@@ -15,7 +15,7 @@ import typer
 
 from ledgerd.clock import now
 from ledgerd.commands.options import NODE_TOML, ConfigFile
-from ledgerd.commands.saying import say
+from ledgerd.commands.saying import progress_bar, say
 
 if TYPE_CHECKING:
     from ledgerd.recovery.collecting import Found
@@ -98,8 +98,9 @@ async def _restore(config: Any, copy: Path) -> int:
     from ledgerd.recovery.restoring import check_absent, restore
 
     check_absent(config)
-    async with as_store(config, copy, **_how()) as store:
-        return restore(config, store, **_how())
+    with progress_bar("restoring") as progress:
+        async with as_store(config, copy, **_how(), progress=progress) as store:
+            return restore(config, store, **_how())
 
 
 async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
@@ -107,11 +108,13 @@ async def _fetch(config: Any, copies: list[Path], *, once: bool) -> None:
     from ledgerd.recovery.collecting import peer_of, recover, take_back
 
     async with AsyncExitStack() as stack:
+        progress = stack.enter_context(progress_bar("recovering"))
         stores = [
-            await stack.enter_async_context(as_store(config, copy, **_how())) for copy in copies
+            await stack.enter_async_context(as_store(config, copy, **_how(), progress=progress))
+            for copy in copies
         ]
         client = await stack.enter_async_context(peer_of(config))
-        found = await recover(config, client, stores, **_how())
+        found = await recover(config, client, stores, **_how(), progress=progress)
     say(f"{found.size} entries are back. {_said(found)}")
     if found.lost:
         say("Lost with the log's end, to be handed in again (keys by --also):")
@@ -137,8 +140,9 @@ async def _declare(config: Any, path: Path, also: list[Path]) -> int:
     from ledgerd_client.keyfile import read_file
 
     approval, *others = (Approval.parse(read_file(each)) for each in (path, *also))
-    async with peer_of(config) as client:
-        return await declare(config, approval, client, others, **_how())
+    with progress_bar("recovering") as progress:
+        async with peer_of(config) as client:
+            return await declare(config, approval, client, others, **_how(), progress=progress)
 
 
 def _said(found: Found) -> str:

@@ -29,7 +29,14 @@ from ledgerd_client.core.errors import (
 from ledgerd_client.core.opening import open_log_checkpoint
 from ledgerd_client.core.trust import Trust
 
+# Told how many entries are done, of how many.
+Progress: TypeAlias = Callable[[int, int], None]
+
 _Listed: TypeAlias = service_pb2.ListHeadersResponse | service_pb2.ListReplicaResponse
+
+
+def unwatched(done: int, total: int) -> None:
+    """The Progress of what nobody waits for."""
 
 
 class Recovery:
@@ -84,7 +91,7 @@ class Recovery:
         with self.own_store.snapshot() as snapshot:
             return newest_cosigned(snapshot)
 
-    async def fetch(self, client: PeerClient) -> None:
+    async def fetch(self, client: PeerClient, progress: Progress = unwatched) -> None:
         """
         Bring both logs up to what the peer shows of them.
 
@@ -93,24 +100,24 @@ class Recovery:
         peer itself has come back by a LOSS since, and shows another end of its log.
         """
         async with aclosing(client.list_replica(self.own.size)) as messages:
-            note = await come_up(self.own, messages, self._clock())
+            note = await come_up(self.own, messages, self._clock(), progress)
         peer = self._meet_peer()
         try:
-            await self._fetch_peer(client, peer)
+            await self._fetch_peer(client, peer, progress)
         except ChainError as error:
             if peer.verified is None or error.reason != ChainError.default_reason:
                 raise
             await self._begin_anew(peer, peer.verified)
-            await self._fetch_peer(client, peer)
+            await self._fetch_peer(client, peer, progress)
         opened = open_log_checkpoint(note, self.own.history, self._meet_peer().verified_history())
         if not opened.cosigned:
             raise TrustError("the peer has not cosigned the checkpoint that it shows of this log")
         await self.own_store.run(self._keep, note)
         self.bodies.look_again()
 
-    async def _fetch_peer(self, client: PeerClient, peer: Replica) -> None:
+    async def _fetch_peer(self, client: PeerClient, peer: Replica, progress: Progress) -> None:
         async with aclosing(client.list_headers(peer.size)) as messages:
-            await come_up(peer, messages, self._clock())
+            await come_up(peer, messages, self._clock(), progress)
 
     async def _begin_anew(self, peer: Replica, left: Known) -> None:
         """Forget the peer's log; if no LOSS has ended it, our witness meets what we have seen."""
@@ -129,7 +136,12 @@ class Recovery:
             put_newest_cosigned(transaction, note)
 
 
-async def come_up(replica: Replica, messages: AsyncIterator[_Listed], fetched_at: int = 0) -> bytes:
+async def come_up(
+    replica: Replica,
+    messages: AsyncIterator[_Listed],
+    fetched_at: int = 0,
+    progress: Progress = unwatched,
+) -> bytes:
     """
     Bring a replica up to what the peer lists; return the checkpoint that it showed first.
 
@@ -154,13 +166,14 @@ async def come_up(replica: Replica, messages: AsyncIterator[_Listed], fetched_at
             action="wait until the peer is what it was before",
         )
     if target.size > replica.verified_size:
-        async with aclosing(_pages(replica.size, first, messages, target.size)) as pages:
+        come = _pages(replica.size, first, messages, target.size, progress)
+        async with aclosing(come) as pages:
             await replica.follow(pages, target)
     return first.checkpoint
 
 
 async def _pages(
-    start: int, first: _Listed, messages: AsyncIterator[_Listed], size: int
+    start: int, first: _Listed, messages: AsyncIterator[_Listed], size: int, progress: Progress
 ) -> AsyncGenerator[Page, None]:
     message: _Listed | None = first
     while message is not None:
@@ -171,4 +184,5 @@ async def _pages(
             start += len(headers)
             shared = {each.index: each.body for each in message.bodies}
             yield Page(headers, shared)
+            progress(start, size)
         message = await anext(messages, None)

@@ -24,7 +24,7 @@ from ledgerd.ledger.keyring import Keyring
 from ledgerd.observe.metrics import Metrics
 from ledgerd.peer.notes import parse_known
 from ledgerd.peer.ports import PeerClient
-from ledgerd.peer.recovery import Recovery
+from ledgerd.peer.recovery import Progress, Recovery, unwatched
 from ledgerd.peer.submit import newest_cosigned
 from ledgerd.recovery.lost_tail import lost_decisions
 from ledgerd.store.lmdb import LmdbStore
@@ -59,6 +59,7 @@ async def recover(
     *,
     clock: Clock,
     random: Random,
+    progress: Progress = unwatched,
 ) -> Found:
     """
     Fetch what the peer has cosigned of this log, and bodies out of copies of the store.
@@ -68,16 +69,17 @@ async def recover(
     the peer shows less than it is known to have cosigned; StoreError, InputError for the copies.
     """
     async with opened(config, clock=clock, random=random) as recovery:
-        await recovery.fetch(client)
+        await recovery.fetch(client, progress)
         check_base(config, recovery)
         size = recovery.own.verified_size
         places = [*copies, *([config.store] if config.store.exists() else [])]
         lost: dict[str, None] = {}
-        for by_node in (True, False):
-            for place in places:
-                with closing(LmdbStore.open(place, readonly=True)) as store:
-                    await recovery.bodies.take_bodies(store, by_node=by_node)
-                    lost |= dict.fromkeys(lost_decisions(store, size))
+        passes = [(by_node, place) for by_node in (True, False) for place in places]
+        for done, (by_node, place) in enumerate(passes, 1):
+            with closing(LmdbStore.open(place, readonly=True)) as store:
+                await recovery.bodies.take_bodies(store, by_node=by_node)
+                lost |= dict.fromkeys(lost_decisions(store, size))
+            progress(done * size, len(passes) * size)
         await recovery.bodies.forget_erased()
         return Found(size, recovery.bodies.missing_by_author(), tuple(lost))
 

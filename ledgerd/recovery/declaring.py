@@ -21,7 +21,7 @@ from ledgerd.ledger.keyring import Keyring
 from ledgerd.ledger.reader import Reader
 from ledgerd.ledger.standing import forget_shown
 from ledgerd.peer.ports import PeerClient
-from ledgerd.peer.recovery import Recovery
+from ledgerd.peer.recovery import Progress, Recovery, unwatched
 from ledgerd.peer.spent import Spent
 from ledgerd.recovery.collecting import RECOVERING, Clock, Random, check_base, opened, put_aside
 from ledgerd.recovery.rebuilding import declare_loss, hand_over, rebuild
@@ -103,6 +103,7 @@ async def declare(
     *,
     clock: Clock,
     random: Random,
+    progress: Progress = unwatched,
 ) -> int:
     """
     Take the authority's LOSS: make the store anew and put it in place; return its size.
@@ -140,7 +141,7 @@ async def declare(
             LmdbStore.create(unfinished, instance=random(16), map_size=config.limits.map_size)
         ) as store:
             decisions = [each.record for each in (approval, *also)]
-            _write_anew(config, store, recovery, decisions, keys, clock, random)
+            _write_anew(config, store, recovery, decisions, keys, clock, random, progress)
     _put_keys_beside(config)
     _put_peer_in_place(config, clock)
     put_aside(config.store, clock)
@@ -156,9 +157,10 @@ def _write_anew(
     keys: NodeKeys,
     clock: Clock,
     random: Random,
+    progress: Progress,
 ) -> None:
     authority = load_trust(config).authority(config.origin)
-    verifier = rebuild(store, recovery, authority)
+    verifier = rebuild(store, recovery, authority, progress)
     rules = rule_set_of(config.rules)
     declare_loss(
         store, verifier, recovery, decisions, keys, rules, authority,

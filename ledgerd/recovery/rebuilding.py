@@ -19,7 +19,7 @@ from ledgerd.ledger.verifying import Given, LogVerifier
 from ledgerd.ledger.writer import Writer
 from ledgerd.peer.anchors import Anchored, newest_anchor, put_anchored
 from ledgerd.peer.bodies import Held
-from ledgerd.peer.recovery import Recovery
+from ledgerd.peer.recovery import Progress, Recovery, unwatched
 from ledgerd.peer.submit import put_newest_cosigned
 from ledgerd.peer.witness import put_cosigned
 from ledgerd.projections.erased import ErasedBody
@@ -37,7 +37,9 @@ from ledgerd_client.core.record import Admitted, Key, SignedRecord, admit
 _PAGE: Final = 1000
 
 
-def rebuild(store: Store, recovery: Recovery, authority: bytes) -> LogVerifier:
+def rebuild(
+    store: Store, recovery: Recovery, authority: bytes, progress: Progress = unwatched
+) -> LogVerifier:
     """
     Write the recovered log into an empty store, up to its base.
 
@@ -56,6 +58,7 @@ def rebuild(store: Store, recovery: Recovery, authority: bytes) -> LogVerifier:
             _put(transaction, start, page)
             # Their signatures were checked on their way into the replica.
             verifier.take(transaction, list(map(_given, page)))
+        progress(start + len(page), own.verified.size)
     replay = verifier.replay
     head = Head(replay.size, replay.last_time, replay.last_leaf, own.verified.note)
     with store.write() as transaction:

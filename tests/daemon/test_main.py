@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import resource
 import signal
 import socket
@@ -47,6 +48,20 @@ def founded(sides: Sides) -> Side:
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(argument) for argument in (LEDGERD, *arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+class TestRestore:
+    def test_shows_whoever_waits_how_far_it_is(self, founded: Side) -> None:
+        config, backups = founded.toml, founded.directory / "backups"
+        run("backup", "--config", config, "--to", backups)
+        founded.config.store.rename(founded.directory / "lost")
+        ours, theirs = pty.openpty()
+        command = [LEDGERD, "restore", "--config", config, "--from", backups]
+        environment = os.environ | {"TERM": "xterm"}
+        with closing(os.fdopen(ours, "rb", buffering=0)) as terminal:
+            subprocess.run(command, stderr=theirs, env=environment, check=True)
+            os.close(theirs)
+            assert b"restoring" in terminal.read(4096)
 
 
 class TestPromote:
