@@ -191,10 +191,22 @@ class TestOutbox:
         down(border)
         border.declare("batch.csv", "--queue")
         text = border.exporter("outbox", "status", "--prometheus").out
-        counts, oldest = text_string_to_metric_families(text)
+        counts, oldest, _ = text_string_to_metric_families(text)
         where = {"institution": EXPORTER, "state": "queued"}
         assert [each.value for each in counts.samples if each.labels == where] == [1]
         assert [each.labels for each in oldest.samples] == [where]
+
+    @pytest.mark.parametrize(
+        ("said", "within"), [((), 3_600), (("--cosigned-within", "172800"), 172_800)]
+    )
+    def test_one_says_how_long_a_receipt_may_wait_for_its_cosignature(
+        self, border: Border, said: tuple[str, ...], within: int
+    ) -> None:
+        border.declare("batch.csv")
+        text = border.exporter("outbox", "status", "--prometheus", *said).out
+        *_, bound = text_string_to_metric_families(text)
+        (sample,) = bound.samples
+        assert (sample.labels, sample.value) == ({"institution": EXPORTER}, within)
 
     def test_flush_sends_what_is_queued(self, border: Border) -> None:
         down(border)

@@ -26,6 +26,8 @@ app = typer.Typer(no_args_is_help=True, help="Records that wait for the node, or
 RecordId = Annotated[str, typer.Argument(metavar="RECORD_ID", help="In hex, from `outbox list`.")]
 
 _PAGE = 1_000
+# What a receipt may wait for its cosignature where the nodes have a link.
+COSIGNED_WITHIN_S = 3_600
 # Of refused records named one by one.
 _SHOWN = 20
 _TO_DO: tuple[State, ...] = ("queued", "recorded", "refused")
@@ -57,6 +59,14 @@ def status(
     prometheus: Annotated[
         bool, typer.Option("--prometheus", help="As metrics, for a textfile collector.")
     ] = False,
+    cosigned_within: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="As a metric, for the alert: how many seconds a receipt may wait for the other"
+            " side's cosignature. Say more where the nodes exchange files.",
+        ),
+    ] = COSIGNED_WITHIN_S,
     config: Config = DEFAULT_CONFIG,
     as_json: Json = False,
 ) -> None:
@@ -65,7 +75,7 @@ def status(
     with closing(_open(config)) as outbox:
         stats = outbox.stats()
     if prometheus:
-        typer.echo(as_metrics(stats, institution), nl=False)
+        typer.echo(as_metrics(stats, institution, cosigned_within), nl=False)
         return
     fields: dict[str, object] = {}
     for state, at in stats.oldest.items():
@@ -178,8 +188,12 @@ def find_ticket(config: Path, ref: bytes) -> Ticket:
     )
 
 
-def as_metrics(stats: Stats, institution: str) -> str:
-    """How full an outbox is, for Prometheus; the id of the institution is a label."""
+def as_metrics(stats: Stats, institution: str, cosigned_within_s: int = COSIGNED_WITHIN_S) -> str:
+    """
+    How full an outbox is, for Prometheus; the id of the institution is a label.
+
+    cosigned_within_s: what a receipt may wait for its cosignature, before an alert says so.
+    """
     where = {"institution": institution}
     return format_families(
         Family(
@@ -191,6 +205,11 @@ def as_metrics(stats: Stats, institution: str) -> str:
             "ledgerd_outbox_oldest_timestamp_seconds",
             "When the oldest record was stored that is still in a state.",
             [({**where, "state": s}, at / 1_000_000) for s, at in stats.oldest.items() if at],
+        ),
+        Family(
+            "ledgerd_outbox_cosigned_within_seconds",
+            "How long a receipt may wait for the other side's cosignature.",
+            [(where, cosigned_within_s)],
         ),
     )
 
