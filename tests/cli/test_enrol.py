@@ -372,6 +372,39 @@ class TestApproval:
         said = side("enrol", "approve", *args, *grant, stdin="n\n").err
         assert all(word in said for word in ("Shenzhen", "BANK", "2027-01-01 00:00", "every kind"))
 
+    @pytest.fixture
+    def two_requests(self, side: Tool) -> Tool:
+        """Of one regulator, of which the first is let in."""
+        asked = ("--role", "regulator", "--id", "hkma", "--origin", ORIGIN, "--name", "HKMA")
+        for directory in ("hkma", "new"):
+            side.ok("enrol", "request", *asked, "--dir", directory)
+        assert self.grant(side, "hkma") == 0
+        return side
+
+    def grant(self, side: Tool, who: str, *args: object) -> int:
+        request, out = f"{who}/request.json", f"{who}.approval"
+        return approve(side, "--until", "2027-01-01", "--out", out, *args, request=request)
+
+    def test_a_second_grant_beside_one_that_stands_is_refused(self, two_requests: Tool) -> None:
+        """With the second key revoked, the first one's grant would be in force again."""
+        assert self.grant(two_requests, "new") == 2
+        assert not two_requests.path("new.approval").exists()
+
+    def test_one_in_its_place_is_not(self, two_requests: Tool) -> None:
+        old = public_key(two_requests, "hkma/request.json")
+        assert self.grant(two_requests, "new", "--replaces", old) == 0
+
+    def test_nor_one_after_it_was_revoked(self, two_requests: Tool) -> None:
+        old = public_key(two_requests, "hkma/request.json")
+        options = ("--id", "hkma", "--public-key", old, "--dir", "authority", "--yes")
+        two_requests.ok("enrol", "revoke", *options, "--out", "revocation.json")
+        assert self.grant(two_requests, "new") == 0
+
+    def test_nor_anothers(self, two_requests: Tool) -> None:
+        asked = ("--role", "regulator", "--id", "cac", "--origin", ORIGIN, "--name", "CAC")
+        two_requests.ok("enrol", "request", *asked, "--dir", "cac")
+        assert self.grant(two_requests, "cac") == 0
+
     def test_nothing_is_signed_without_a_yes(self, side: Tool) -> None:
         args = ("me/request.json", "--dir", "authority", "--out", "approval.json")
         assert side("enrol", "approve", *args, stdin="n\n").code == 3

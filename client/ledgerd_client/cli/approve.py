@@ -13,24 +13,28 @@ from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client._values import LOCAL, codes_of, from_micros, to_micros
 from ledgerd_client.approval import Approval
 from ledgerd_client.authority_directory import load_authority
+from ledgerd_client.cli.admissions import (
+    check_first_grant,
+    keep_admission,
+    keep_revocation,
+    kept_admission,
+)
 from ledgerd_client.cli.authority import (
     AuthorityDir,
     Days,
     life_of,
-    make_directory,
     say_throwaway,
     write_approval,
 )
 from ledgerd_client.cli.output import Json, Yes, confirm, say
 from ledgerd_client.core import codes
 from ledgerd_client.core.encoding import encode_base64, parse_base64
-from ledgerd_client.core.errors import FieldError, InputError
-from ledgerd_client.core.keys import key_id
+from ledgerd_client.core.errors import FieldError
 from ledgerd_client.core.supervision import KIND_NUMBERS
 from ledgerd_client.enrolment import EnrolmentRequest
 from ledgerd_client.identity import REGULATOR
 from ledgerd_client.jsonfile import fingerprint
-from ledgerd_client.keyfile import read_file, write_new
+from ledgerd_client.keyfile import read_file
 
 CompromisedSince = Annotated[
     str, typer.Option(help="Since when the old key is in other hands, say 2026-01-31T08:00Z.")
@@ -89,6 +93,8 @@ def approve(
             action="give --until for a regulator's key, and for nothing else",
         )
     old_key = parse_base64(replaces)
+    if grant is not None and not replaces:
+        check_first_grant(directory, asked.id, asked.public_key)
     approval = authority.approve(
         asked,
         now=now,
@@ -102,7 +108,7 @@ def approve(
     _say_request(asked, data, approval, replaces=replaces)
     confirm("Did they read the same fingerprint to you, and do you let them in?", yes=yes)
     if approval.body:
-        _keep(directory, asked.public_key, approval)
+        keep_admission(directory, asked.public_key, approval)
     write_approval(approval, out, as_json=as_json)
 
 
@@ -117,7 +123,8 @@ def revoke(
 ) -> None:
     """As the authority: revoke a signing key for ever. Works offline."""
     authority = load_authority(directory)
-    admission = _kept(directory, parse_base64(public_key))
+    revoked = parse_base64(public_key)
+    admission = kept_admission(directory, revoked)
     if admission.id != subject:
         raise FieldError(f"that key is of {admission.id}, not of {subject}")
     revocation = authority.revoke(
@@ -125,6 +132,7 @@ def revoke(
     )
     confirm(f"Revoke the key {public_key} of {subject}? It never comes back.", yes=yes)
     write_approval(revocation, out, as_json=as_json)
+    keep_revocation(directory, revoked, revocation)
 
 
 def parse_time(text: str) -> int:
@@ -221,30 +229,3 @@ def _say_request(asked: EnrolmentRequest, data: bytes, approval: Approval, repla
     for name, value in lines.items():
         if value:
             say(f"  {name:12} {value}")
-
-
-def _keep(directory: Path, public_key: bytes, approval: Approval) -> None:
-    """Keep an admission in the authority's directory: a key is admitted once."""
-    path = _admission(directory, public_key)
-    if path.exists():
-        raise InputError(
-            "you let this key in before, and the log takes it once",
-            reason="KEY_KNOWN",
-            action=f"use the approval at {path}, or --renewal for a new certificate",
-        )
-    make_directory(path.parent)
-    write_new(path, approval.format(), mode=0o644)
-
-
-def _kept(directory: Path, public_key: bytes) -> Approval:
-    path = _admission(directory, public_key)
-    if not path.exists():
-        raise InputError(
-            "this authority's directory holds no approval of that key",
-            action=f"check the key, or put the approval that admitted it at {path}",
-        )
-    return Approval.parse(read_file(path))
-
-
-def _admission(directory: Path, public_key: bytes) -> Path:
-    return directory / "admitted" / f"{key_id(public_key).hex()}.json"
