@@ -27,6 +27,8 @@ _MOST_BYTES = 1 << 20
 
 
 def _check_named(value: object) -> object:
+    if not isinstance(value, str | Path):
+        raise ValueError(f'a path is text in quotes, say "data", not {value!r:.40}')  # noqa: TRY004 - pydantic's way
     if value == "":
         raise ValueError("a path is not empty")
     return value

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
+from typing import get_args
 
 from google.protobuf.message import Message
 
@@ -139,6 +140,11 @@ def draft_record(what: Recordable) -> Draft:
     All of it is the statement, nonce and matter too: they are the caller's to keep. Raises
     FieldError, PersonalDataError, and InputError for a file that cannot be hashed.
     """
+    if not isinstance(what, Recordable):
+        raise FieldError(
+            f"{type(what).__name__} is nothing to record",
+            action=f"give one of {', '.join(kind.__name__ for kind in get_args(Recordable))}",
+        )
     message = what.message()
     ref = b""
     if isinstance(what, Correction):

@@ -89,12 +89,18 @@ def _cut(text: str) -> str:
 def from_rpc_error(error: grpc.aio.AioRpcError) -> LedgerError:
     """The error that the node stated, or what the status code says if it stated none."""
     cls = _FALLBACKS.get(error.code(), LedgerError)
-    text = f"{error.code().name}: {error.details()}"
+    late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    text = "no answer came in time" if late else f"{error.code().name}: {error.details()}"
     return stated(error) or cls(text, action=connect_action(error))
 
 
 def connect_action(error: grpc.aio.AioRpcError) -> str | None:
-    """What to do when there was no connection, if it is not just to wait."""
+    """What to do when there was no connection, or no answer, if it is not just to wait."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return (
+            "the node may hang, or not be reached: see on its machine whether it gets on"
+            " (`systemctl status ledgerd`), and the network to it; then try again"
+        )
     if "handshake" not in (error.details() or "").lower():
         return None
     return "see whether endpoint, trust file and certificate are of one side, and none has expired"

@@ -126,6 +126,14 @@ def _check_names(statement: Statement) -> None:
         raise TypeError(f"declare() got an unexpected keyword argument {min(unknown)!r}")
     if missing := Statement.__required_keys__ - statement.keys():
         raise TypeError(f"declare() misses the keyword argument {min(missing)!r}")
+    # protobuf would take it for what was left out.
+    if unset := [name for name in sorted(Statement.__required_keys__) if statement[name] is None]:  # type: ignore[literal-required]
+        raise FieldError(f"{unset[0]} cannot be None", action=f"state {unset[0]}")
+    if not isinstance(statement["recipient"], str):
+        raise FieldError(
+            f"recipient cannot be {statement['recipient']!r:.80}",
+            action="give the recipient's id as text: hkbr.…, uscc.… or lei.…",
+        )
 
 
 def _in_numbers(statement: Mapping[str, object]) -> dict[str, object]:

@@ -37,7 +37,7 @@ from ledgerd_client._terms import Changes, Statement, make_terms
 from ledgerd_client._tickets import check_ticket
 from ledgerd_client._values import Code, to_micros
 from ledgerd_client.contracts import Contract
-from ledgerd_client.core.errors import NotFoundError, NotReadyError, UnavailableError
+from ledgerd_client.core.errors import FieldError, NotFoundError, NotReadyError, UnavailableError
 from ledgerd_client.core.receipt import Receipt
 from ledgerd_client.core.record import SignedRecord
 from ledgerd_client.core.transfer import Ticket
@@ -251,4 +251,11 @@ class LedgerClient(ContractCalls):
 
 
 def _parsed(ticket: Ticket | bytes) -> Ticket:
-    return ticket if isinstance(ticket, Ticket) else Ticket.parse(ticket)
+    if isinstance(ticket, Ticket):
+        return ticket
+    if not isinstance(ticket, bytes):
+        raise FieldError(
+            f"a ticket is a Ticket, or the bytes of its file, not {type(ticket).__name__}",
+            action="give what declare() returned as .ticket, or Path(…).read_bytes()",
+        )
+    return Ticket.parse(ticket)

@@ -46,4 +46,4 @@ def dev(
     for line in describe(directory):
         say(line)
     if not prepare:
-        raise typer.Exit(run_border(directory))
+        raise typer.Exit(run_border(directory, say))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -31,22 +32,34 @@ def describe(directory: Path) -> list[str]:
     ]
 
 
-def run_border(directory: Path) -> int:
+def run_border(directory: Path, say: Callable[[str], None]) -> int:
     """
     Serve both nodes until SIGINT or SIGTERM, or until one of them ends; returns an exit code.
 
-    Each is a process of its own, started again as it is when the border is started again.
+    Each is a process of its own, started again as it is when the border is started again. say is
+    told of one that ends by itself.
     """
-    nodes = [_start_node(node_settings(directory, side.name)) for side in SIDES]
+    started = {side.name: _start_node(node_settings(directory, side.name)) for side in SIDES}
+    nodes = list(started.values())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     while not stop.wait(0.2) and all(node.poll() is None for node in nodes):
         pass
+    for name, node in started.items():
+        if node.returncode is not None:
+            say(
+                f"The node {name} has ended ({_how(node.returncode)}), and so the border does. What"
+                f" it said last stands above. Start it again with `ledgerd dev --dir {directory}`."
+            )
     for node in nodes:
         node.terminate()
     codes = [node.wait() for node in nodes]
     return 0 if stop.is_set() and not any(codes) else 1
+
+
+def _how(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
 def _start_node(config: Path) -> subprocess.Popen[bytes]:

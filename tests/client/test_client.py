@@ -202,6 +202,9 @@ class TestWhatCannotBeStated:
             ({"subjects": "many"}, FieldError),
             ({"subjects_first_this_year": 1201}, FieldError),
             ({"recipient": "somebody"}, FieldError),
+            ({"recipient": 3}, FieldError),
+            ({"recipient": None}, FieldError),
+            ({"subjects": None}, FieldError),
             ({"notice_digest": b"short"}, FieldError),
             ({"contract_id": ""}, FieldError),
             ({"contract_id": "4111 1111 1111 1111"}, PersonalDataError),
@@ -217,6 +220,12 @@ class TestWhatCannotBeStated:
             with pytest.raises(error):
                 await ledger.declare(PAYLOAD, **STATEMENT | changes)
         assert rows(world) == []
+
+    @pytest.mark.parametrize("ticket", [b"", None, "a.ticket"], ids=repr)
+    async def test_what_is_no_ticket_is_told_so(self, world: World, ticket: Any) -> None:
+        async with world.client() as ledger:
+            with pytest.raises(InputError, match="ticket is"):
+                await ledger.cancel(ticket, "exported twice")
 
     async def test_nothing_is_sent_only_when_it_is_viewed_from_afar(self, world: World) -> None:
         async with world.client() as ledger:

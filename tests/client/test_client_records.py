@@ -31,6 +31,13 @@ def contract() -> Contract:
 
 
 class TestRecording:
+    @pytest.mark.parametrize("what", [None, "gba-sc.contract", {}], ids=repr)
+    async def test_what_is_nothing_to_record_is_told_so(self, world: World, what: Any) -> None:
+        async with world.client() as ledger:
+            with pytest.raises(FieldError, match="nothing to record") as told:
+                await ledger.record(what)
+        assert "Contract" in told.value.action
+
     async def test_the_same_caller_ref_gives_the_first_record(
         self, world: World, contract: Contract
     ) -> None:

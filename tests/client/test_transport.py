@@ -132,6 +132,9 @@ class TestErrorsOnTheWire:
     def test_without_details_the_code_decides(self, code: Code, error: type[LedgerError]) -> None:
         assert type(from_rpc_error(sent(code))) is error
 
+    def test_a_node_that_gives_no_answer_may_hang_and_that_is_said(self) -> None:
+        assert "may hang" in from_rpc_error(sent(Code.DEADLINE_EXCEEDED)).action
+
     @pytest.mark.parametrize(
         "details",
         [

@@ -102,7 +102,7 @@ class TestWhatIsRefused:
             (("gba.example/mainland", "two words"), "an origin is"),
             (("mainland.invalid", "Not A Domain"), "is no trust domain"),
             (('id = "mainland"', 'id = "main/land"'), "id: String should match"),
-            (('"data"', "7"), "data:"),
+            (('"data"', "7"), "data: a path is text in quotes"),
             (("", 'log_level = "loud"\n'), "log_level: Input should be"),
             (("", 'operators = ["o p"]\n'), "operators.0:"),
             (("[peer]", "[limits]\nworkers = 0\n[peer]"), "limits.workers:"),

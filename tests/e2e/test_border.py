@@ -75,6 +75,26 @@ class TestDev:
         assert (played.ran >= 3, left) == (True, [])
 
 
+class TestDevWithoutOneOfItsNodes:
+    def test_ends_and_says_which(self, tmp_path: Path) -> None:
+        mark = str(tmp_path / "notify.sock")
+        with listening(mark) as notify, (tmp_path / "said").open("wb") as said:
+            dev = subprocess.Popen(
+                [LEDGERD, "dev", "--dir", str(tmp_path / "border")],
+                env={**os.environ, "NOTIFY_SOCKET": mark}, stdout=said, stderr=said,
+            )  # fmt: skip
+            try:
+                both_ready(notify)
+                (node,) = [each for each in processes_with(mark) if serves(each, "hongkong")]
+                os.kill(node, signal.SIGKILL)
+                code = dev.wait(PATIENCE)
+            finally:
+                dev.kill()
+                dev.wait()
+        told = "The node hongkong has ended (SIGKILL)"
+        assert (code, told in (tmp_path / "said").read_text()) == (1, True)
+
+
 class TestDevKilled:
     def test_takes_both_nodes_with_it(self, tmp_path: Path) -> None:
         mark = str(tmp_path / "notify.sock")
@@ -92,6 +112,11 @@ class TestDevKilled:
                 for number in processes_with(mark):
                     with suppress(ProcessLookupError):
                         os.kill(number, signal.SIGKILL)
+
+
+def serves(number: int, side: str) -> bool:
+    command = Path("/proc", str(number), "cmdline").read_bytes().split(b"\0")
+    return b"serve" in command and any(side.encode() in part for part in command)
 
 
 def both_ready(notify: socket.socket) -> None:

@@ -221,6 +221,12 @@ class Ticket:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a ticket file; raises MalformedError, FieldError."""
+        if not data:
+            raise MalformedError(
+                "the ticket is empty",
+                action="copy it again, or ask the exporter for it: `ledgerctl outbox ticket`"
+                " writes one anew",
+            )
         message = parse_message(pb.Ticket, data, "ticket")
         terms = parse_terms(message.terms)
         check_size("salt", message.salt, COMMITMENT_SALT_SIZE if terms.commitment else 0)
