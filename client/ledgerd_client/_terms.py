@@ -127,8 +127,9 @@ def _check_names(statement: Statement) -> None:
     if missing := Statement.__required_keys__ - statement.keys():
         raise TypeError(f"declare() misses the keyword argument {min(missing)!r}")
     # protobuf would take it for what was left out.
-    if unset := [name for name in sorted(Statement.__required_keys__) if statement[name] is None]:  # type: ignore[literal-required]
-        raise FieldError(f"{unset[0]} cannot be None", action=f"state {unset[0]}")
+    unset = {name for name, value in statement.items() if value is None}
+    if unset := unset & Statement.__required_keys__:
+        raise FieldError(f"{min(unset)} cannot be None", action=f"state {min(unset)}")
     if not isinstance(statement["recipient"], str):
         raise FieldError(
             f"recipient cannot be {statement['recipient']!r:.80}",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from border import LEDGERD, PATIENCE, Border, Node, audit, run
@@ -41,10 +42,7 @@ class TestDev:
         home = tmp_path_factory.mktemp("dev")
         mark = str(home / "notify.sock")
         with (home / "said").open("wb") as said, listening(mark) as notify:
-            dev = subprocess.Popen(
-                [LEDGERD, "dev", "--dir", str(home / "border")],
-                env={**os.environ, "NOTIFY_SOCKET": mark}, stdout=said, stderr=said,
-            )  # fmt: skip
+            dev = start_dev(home / "border", mark, said)
             try:
                 both_ready(notify)
                 lines = (home / "said").read_text().splitlines()
@@ -79,10 +77,7 @@ class TestDevWithoutOneOfItsNodes:
     def test_ends_and_says_which(self, tmp_path: Path) -> None:
         mark = str(tmp_path / "notify.sock")
         with listening(mark) as notify, (tmp_path / "said").open("wb") as said:
-            dev = subprocess.Popen(
-                [LEDGERD, "dev", "--dir", str(tmp_path / "border")],
-                env={**os.environ, "NOTIFY_SOCKET": mark}, stdout=said, stderr=said,
-            )  # fmt: skip
+            dev = start_dev(tmp_path / "border", mark, said)
             try:
                 both_ready(notify)
                 (node,) = [each for each in processes_with(mark) if serves(each, "hongkong")]
@@ -99,10 +94,7 @@ class TestDevKilled:
     def test_takes_both_nodes_with_it(self, tmp_path: Path) -> None:
         mark = str(tmp_path / "notify.sock")
         with listening(mark) as notify:
-            dev = subprocess.Popen(
-                [LEDGERD, "dev", "--dir", str(tmp_path / "border")],
-                env={**os.environ, "NOTIFY_SOCKET": mark},
-            )
+            dev = start_dev(tmp_path / "border", mark)
             try:
                 both_ready(notify)
                 dev.kill()
@@ -112,6 +104,12 @@ class TestDevKilled:
                 for number in processes_with(mark):
                     with suppress(ProcessLookupError):
                         os.kill(number, signal.SIGKILL)
+
+
+def start_dev(directory: Path, mark: str, said: BinaryIO | None = None) -> subprocess.Popen[bytes]:
+    command = [LEDGERD, "dev", "--dir", str(directory)]
+    environment = {**os.environ, "NOTIFY_SOCKET": mark}
+    return subprocess.Popen(command, env=environment, stdout=said, stderr=said)
 
 
 def serves(number: int, side: str) -> bool:
