@@ -50,6 +50,8 @@ PAYLOAD = b"customer;score\n1;700\n"
 # To read everything, from 2020 until 2099.
 WHOLE = pb.Grant(valid_from=1_577_836_800_000_000, valid_until=4_070_908_800_000_000)
 CHINA_TIME = timezone(timedelta(hours=8))
+# Two of which the index of digests knows the same eight bytes (projections.ordinals).
+ALIKE = [bytes.fromhex(begin) + bytes(24) for begin in ("1fe2f32aea5142b5", "cad736cd91eb7403")]
 
 
 def at(text: str) -> int:

@@ -21,7 +21,8 @@ from ledgerd.ledger.search import Clause, Search, find, find_page, first_at
 from ledgerd.ledger.tree import NodeCache, Nodes
 from ledgerd.projections.erased import find_erased
 from ledgerd.projections.postings import closed_by
-from ledgerd.projections.transfers import get_transfer
+from ledgerd.projections.transfer_row import Transfer
+from ledgerd.projections.transfers import row_of_half
 from ledgerd.rules.reconcile import State
 from ledgerd.store.base import Snapshot, Store
 from ledgerd.store.tables import Table
@@ -254,8 +255,8 @@ def _state(snapshot: Snapshot, index: int, header: Header, size: int) -> str:
     """The state as of a size of the transfer that an entry is a half of, "" of none."""
     if header.halves is None or header.kind not in KINDS_WITH_HALVES - {Kind.CONTRACT}:
         return ""
-    transfer = get_transfer(snapshot, header.halves.ref)
-    if transfer is None or index not in transfer.own_halves():
+    row = row_of_half(snapshot, index)
+    if row is None or index not in (transfer := Transfer.parse(row)).own_halves():
         return "not_counted"
     return State(transfer.state_before(size)).name.lower()
 

@@ -35,7 +35,8 @@ PAGE = 1000
 
 _REBUILT = (
     Table.TILES, Table.RECORDS, Table.AUTHORS, Table.KEYS,
-    Table.TRANSFERS, Table.DEADLINES, Table.FINDINGS,
+    Table.TRANSFERS, Table.HALVES, Table.ORDINALS, Table.AGREEMENTS, Table.DEADLINES,
+    Table.FINDINGS,
     Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
     Table.SENT,
     Table.FINDINGS_OF, Table.STANDING, Table.CLOSINGS, Table.OPENED,

@@ -20,13 +20,14 @@ from ledgerd.ledger.views import peer_at
 from ledgerd.projections.erased import stored_body
 from ledgerd.projections.postings import BLOCK, offsets_of
 from ledgerd.projections.transfer_row import Half, Transfer, count_own, state_of_row
+from ledgerd.projections.transfers import find_row, row_of_half
 from ledgerd.rules.reconcile import RECEIVED, State, counting
 from ledgerd.store.base import Snapshot
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as pb
 from ledgerd_client.core.body import BY_INSTITUTIONS, KIND_OF_RECORD
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.header import Kind, ref_of
+from ledgerd_client.core.header import Kind
 
 
 class CountedEntry(NamedTuple):
@@ -62,10 +63,12 @@ class CountedEntries:
         """The terms by which the transfer counts that this entry is the first to state."""
         if not _states_transfer(entry):
             return None
-        row = self._snapshot.get(Table.TRANSFERS, ref_of(entry.header))
+        row = row_of_half(self._snapshot, entry.position)
+        if row is None:
+            return None
         terms: pb.Terms = entry.said
         # Nothing but a further half of its own side takes a transfer out of CANCELLED again.
-        if row is None or (count_own(row) == 1 and state_of_row(row) != State.CANCELLED):
+        if count_own(row) == 1 and state_of_row(row) != State.CANCELLED:
             return terms
         transfer = Transfer.parse(row)
         if transfer.state_before(self._size) == State.CANCELLED:
@@ -107,7 +110,7 @@ class CountedEntries:
             return []
         if body.finding.institution or not body.finding.ref:
             return list(filter(None, [body.finding.institution]))
-        row = self._snapshot.get(Table.TRANSFERS, body.finding.ref)
+        row = find_row(self._snapshot, body.finding.ref)
         halves = Transfer.parse(row).halves if row else []
         known = (each.institution for each in halves if each.own and each.position < entry.position)
         return list(dict.fromkeys(known))

@@ -90,6 +90,7 @@ class Machine:
         machine = cls(history, peer_log, _body_or_nothing, stored_header)
         machine._enter(*stored_rule_set(snapshot))
         machine._reconciler.anchor = AnchorState.load(snapshot)
+        machine.transfers.load(snapshot)
         machine._law.load(snapshot)
         machine.bereft.load(snapshot)
         return machine

@@ -13,16 +13,18 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final, NamedTuple
 
+from ledgerd.ledger.machine import stored_header
 from ledgerd.peer.replica import Replica
 from ledgerd.peer.store import PeerStore
 from ledgerd.projections.erased import ErasedBody
 from ledgerd.projections.lost import find_returned
+from ledgerd.projections.ordinals import find_places
 from ledgerd.store.base import Store, Transaction
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2
 from ledgerd_client.core.encoding import u64
 from ledgerd_client.core.errors import ForbiddenError, NotFoundError
-from ledgerd_client.core.header import Header, Kind
+from ledgerd_client.core.header import Header, Kind, body_digest_of
 
 _PAGE: Final = 1000
 # By one call of an institution that asks what it is to return.
@@ -123,14 +125,15 @@ class Bodies:
             return is_new
 
     def _header_of(self, transaction: Transaction, digest: bytes) -> Header:
-        place = transaction.get(Table.RECORDS, digest)
-        if place is None or int.from_bytes(place, "big") >= self._own.verified_size:
-            raise NotFoundError(
-                "no entry that is left has this body",
-                reason="NOT_IN_LOG",
-                action="send it as a new record when the node serves again",
-            )
-        return Header.parse(transaction.get(Table.HEADERS, place) or b"")
+        for place in find_places(transaction, digest):
+            raw = stored_header(transaction, place)
+            if place < self._own.verified_size and body_digest_of(raw) == digest:
+                return Header.parse(raw)
+        raise NotFoundError(
+            "no entry that is left has this body",
+            reason="NOT_IN_LOG",
+            action="send it as a new record when the node serves again",
+        )
 
     def author(self, header: Header) -> str:
         """The institution whose key signed an entry, "" for none."""

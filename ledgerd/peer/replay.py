@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import stored_header
 from ledgerd.ledger.tree import TileWriter, frontier
+from ledgerd.projections.ordinals import Ordinals
 from ledgerd.projections.registry import add_key_entry, load_history
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.tables import Table
@@ -22,7 +24,7 @@ from ledgerd_client.core.errors import (
     SignatureError,
     VerificationError,
 )
-from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header
+from ledgerd_client.core.header import KINDS_SHARED_WITH_PEER, Header, body_digest_of
 from ledgerd_client.core.history import HISTORY_KINDS, KeyHistory
 from ledgerd_client.core.keys import key_id
 from ledgerd_client.core.merkle import Frontier
@@ -78,7 +80,15 @@ class PageReplay:
     Belongs to the thread that writes the store. After any error it is wrong: load a new one.
     """
 
-    def __init__(self, history: KeyHistory, head: Head, tree: TileWriter, edge: Frontier) -> None:
+    def __init__(
+        self,
+        history: KeyHistory,
+        head: Head,
+        tree: TileWriter,
+        edge: Frontier,
+        stored: Ordinals,
+    ) -> None:
+        self._stored = stored
         # Of what is staged; what is stored already, put() finds.
         self._claimed: dict[bytes, int] = {}
         # Why an error was raised, if it was for an entry.
@@ -92,7 +102,8 @@ class PageReplay:
         head = Head.find(snapshot) or Head.empty(origin)
         history = load_history(snapshot, origin, authority)
         tree = TileWriter.load(snapshot, head.size)
-        return cls(history, head, tree, frontier(snapshot, head.size))
+        edge = frontier(snapshot, head.size)
+        return cls(history, head, tree, edge, Ordinals.load(snapshot))
 
     @property
     def size(self) -> int:
@@ -144,14 +155,18 @@ class PageReplay:
 
         Raises ChainError when a body digest is in the store already.
         """
-        for index, digest in enumerate(staged.digests, staged.first):
-            if (earlier := transaction.get(Table.RECORDS, digest)) is not None:
-                self.suspect = Suspect(index, frozenset((int.from_bytes(earlier, "big"),)))
+        indexes = dict(zip(staged.digests, range(staged.first, staged.end), strict=True))
+        for place in self._stored.find(transaction, staged.digests):
+            index = indexes.get(body_digest_of(stored_header(transaction, place)))
+            if index is not None:
+                self.suspect = Suspect(index, frozenset((place,)))
                 raise ChainError(f"entry {index} repeats the body of an earlier one")
+        for digest in staged.digests:
+            self._stored.add(digest)
             del self._claimed[digest]
+        self._stored.flush(transaction)
         numbers = [u64(index) for index in range(staged.first, staged.end)]
         transaction.put_many(Table.HEADERS, zip(numbers, staged.headers, strict=True))
-        transaction.put_many(Table.RECORDS, zip(staged.digests, numbers, strict=True))
         transaction.put_many(Table.BODIES, ((u64(index), body) for index, body in staged.bodies))
         for raw, _ in staged.keys:
             add_key_entry(transaction, Header.parse(raw).index)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledgerd.ledger.head import Head
+from ledgerd.ledger.machine import stored_header
 from ledgerd.ledger.tree import HASH, WIDTH, Nodes, TileWriter, tile_key
+from ledgerd.projections.ordinals import EPOCH, cut_ordinals
 from ledgerd.store.base import Snapshot, Transaction
 from ledgerd.store.overlay import Overlay
 from ledgerd.store.tables import Table
 from ledgerd_client.core.encoding import u64
-from ledgerd_client.core.errors import StoreError
-from ledgerd_client.core.header import Header
+from ledgerd_client.core.header import Header, body_digest_of
 from ledgerd_client.core.merkle import leaf_hash
 
 
@@ -21,15 +22,17 @@ def cut_tail(transaction: Transaction, head: Head, size: int, origin: str) -> He
 
     The tree's tiles, the index of body digests and the keys are then as they were at that size.
     """
+    first = size // EPOCH * EPOCH
+    kept = transaction.scan(Table.HEADERS, u64(first), u64(size))
+    cut_ordinals(transaction, size, [body_digest_of(raw) for _, raw in kept])
     for index in range(size, head.size):
         key = u64(index)
-        transaction.delete(Table.RECORDS, Header.parse(_need(transaction, key)).body_digest)
         for table in (Table.HEADERS, Table.BODIES, Table.KEYS):
             transaction.delete(table, key)
     cut_tiles(transaction, head.size, size)
     left = Head.empty(origin)
     if size:
-        last = _need(transaction, u64(size - 1))
+        last = stored_header(transaction, size - 1)
         left = Head(size, Header.parse(last).recorded_at, leaf_hash(last), head.checkpoint)
     left.put(transaction)
     return left
@@ -54,10 +57,3 @@ def regrown(snapshot: Snapshot, size: int, first: int, leaves: Sequence[bytes]) 
     cut_tiles(tree, size, first)
     TileWriter.load(tree, first).append(tree, leaves)
     return Nodes(tree.get, {})
-
-
-def _need(transaction: Transaction, key: bytes) -> bytes:
-    header = transaction.get(Table.HEADERS, key)
-    if header is None:
-        raise StoreError(f"header {int.from_bytes(key, 'big')} is missing from the replica")
-    return header

@@ -1,6 +1,6 @@
 """
-Keys of TRANSFERS: a transfer's ref, or "C" ‖ contract_ref, or of a disposal "C" ‖ contract_ref ‖
-its terms' digest.
+By what rows of projections.transfers are known: a transfer's ref, or "C" ‖ contract_ref, or of a
+disposal "C" ‖ contract_ref ‖ its terms' digest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A row of TRANSFERS: the halves of a transfer or contract, and what is open about them."""
+"""A row of TRANSFERS or AGREEMENTS: halves, and what is open about them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ class Transfer:
     state is a number of rules.reconcile.State; of a contract, 0 (rules.agreement says what it is).
 
     due is µs, 0 when nothing is awaited, UNJUDGED when its halves are to be judged first. moves are
-    in log order. was: the state that the row was last put with; None of one that never was.
+    in log order. was: the state that the row was last put with; None of one that never was. place:
+    where it stands among the transfers, from its first put() on; None of a contract.
     """
 
     state: int = 0
@@ -90,6 +91,7 @@ class Transfer:
     findings: list[OpenFinding] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     was: int | None = field(default=None, compare=False)
+    place: int | None = field(default=None, compare=False)
 
     def state_before(self, size: int) -> int:
         """Its state when the log had so many entries, and it was known already."""

@@ -1,19 +1,22 @@
 """
 Transfers by ref: the halves that both logs hold, and what is open about them. Contracts likewise.
 
-TRANSFERS: ref, or "C" ‖ contract_ref, or of a disposal "C" ‖ contract_ref ‖ its terms' digest →
-transfer_row. DEADLINES: u64 due (µs) ‖ that key → "". LEFT: 0xFF ‖ a contract's key ‖ u8 own ‖ u64
-position of a half that says again what its author had said before → u8 number ‖ the half that it
-took the place of (rules.agreement): a row of TRANSFERS holds the newest of equal halves only.
+TRANSFERS: u64 place, in the order in which they became known → ref ‖ transfer_row. ORDINALS: which
+place is a ref's. HALVES: u64 index of an own half that is in a row → u64 place. AGREEMENTS: "C" ‖
+contract_ref, or of a disposal "C" ‖ contract_ref ‖ its terms' digest → transfer_row. DEADLINES: u64
+due (µs) ‖ ref, or that key → "". LEFT: 0xFF ‖ that key ‖ u8 own ‖ u64 position of a half that says
+again what its author had said before → u8 number ‖ the half that it took the place of
+(rules.agreement): a row of AGREEMENTS holds the newest of equal halves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from ledgerd.projections.row_keys import contract_row
+from ledgerd.projections.ordinals import Ordinals, find_places
+from ledgerd.projections.row_keys import contract_row, is_contract
 from ledgerd.projections.transfer_row import (
     MAX_HALVES,
     POSITION,
@@ -31,6 +34,10 @@ from ledgerd_client.core.encoding import U64_MAX, u64
 
 # In LEFT, above every field of the index.
 _REPLACED: Final = b"\xff"
+_REF: Final = 32
+_Item: TypeAlias = tuple[bytes, bytes]
+# A row and its place; None of a contract's. No NamedTuple, because one is made for each record.
+_Row: TypeAlias = tuple[int | None, bytes]
 
 
 class Moved(NamedTuple):
@@ -51,8 +58,11 @@ class Transfers:
     at: int = 0
 
     def __init__(self) -> None:
-        self._rows: dict[bytes, bytes] = {}
-        self._read: dict[bytes, bytes | None] = {}
+        self._ordinals = Ordinals()
+        self._rows: dict[bytes, _Row] = {}
+        self._read: dict[bytes, _Row | None] = {}
+        # Rows of HALVES.
+        self._halves: dict[bytes, bytes] = {}
         # Key of DEADLINES, and whether it is to be there.
         self._deadlines: dict[bytes, bool] = {}
         # By key: a transfer that moves twice at one entry has moved once.
@@ -60,15 +70,18 @@ class Transfers:
         # Rows of LEFT.
         self._replaced: dict[bytes, bytes] = {}
 
+    def load(self, snapshot: Snapshot) -> None:
+        """Go on where the stored rows end."""
+        self._ordinals = Ordinals.load(snapshot)
+
     def read(self, transaction: Transaction, refs: Iterable[bytes]) -> None:
         """Read at once the rows that get() will be asked for."""
-        wanted = set(refs)
-        self._read = {**dict.fromkeys(wanted), **transaction.get_many(Table.TRANSFERS, wanted)}
+        self._read = self._find(transaction, set(refs))
 
     def get(self, transaction: Transaction, ref: bytes) -> Transfer:
         """The transfer of ref, or an empty one."""
-        value = self._row(transaction, ref)
-        return Transfer() if value is None else Transfer.parse(value)
+        found = self._row(transaction, ref)
+        return Transfer() if found is None else _parse(found)
 
     def with_room(self, transaction: Transaction, ref: bytes, *, own: bool) -> Transfer | None:
         """
@@ -77,17 +90,23 @@ class Transfers:
         There is then one more than MAX_HALVES of it. To learn that costs nothing, however long the
         row is.
         """
-        value = self._row(transaction, ref)
-        if value is None:
+        found = self._row(transaction, ref)
+        if found is None:
             return Transfer()
-        _, _, owns, peers, *_ = ROW.unpack_from(value)
-        return None if (owns if own else peers) > MAX_HALVES else Transfer.parse(value)
+        _, _, owns, peers, *_ = ROW.unpack_from(found[1])
+        return None if (owns if own else peers) > MAX_HALVES else _parse(found)
 
     def put(self, ref: bytes, transfer: Transfer, old_due: int) -> None:
         """Take a row and move its deadline; old_due is the one that get() gave, 0 for none."""
         if transfer.was is not None and transfer.was != transfer.state:
             self._move(ref, transfer, transfer.was)
-        self._rows[ref] = transfer.encode()
+        if transfer.place is None and not is_contract(ref):
+            transfer.place = self._ordinals.add(ref)
+        if transfer.place is not None:
+            newest = transfer.halves[-1]
+            if newest.own and newest.position == self.at:
+                self._halves[u64(self.at)] = u64(transfer.place)
+        self._rows[ref] = transfer.place, transfer.encode()
         if transfer.due != old_due:
             if old_due:
                 self._deadlines[u64(old_due) + ref] = False
@@ -121,15 +140,37 @@ class Transfers:
         rows = transaction.scan(Table.DEADLINES, b"", u64(until))
         return [key[8:] for key, _ in islice(rows, most)]
 
-    def _row(self, transaction: Transaction, ref: bytes) -> bytes | None:
+    def _row(self, transaction: Transaction, ref: bytes) -> _Row | None:
         if ref in self._rows:
             return self._rows[ref]
         if ref in self._read:
             return self._read[ref]
-        return transaction.get(Table.TRANSFERS, ref)
+        return self._find(transaction, (ref,))[ref]
+
+    def _find(self, transaction: Transaction, refs: Collection[bytes]) -> dict[bytes, _Row | None]:
+        rows: dict[bytes, _Row | None] = dict.fromkeys(refs)
+        contracts = [key for key in refs if is_contract(key)]
+        for key, row in transaction.get_many(Table.AGREEMENTS, contracts).items():
+            rows[key] = None, row
+        places = self._ordinals.find(transaction, [ref for ref in refs if not is_contract(ref)])
+        for key, value in transaction.get_many(Table.TRANSFERS, map(u64, places)).items():
+            if value[:_REF] in rows:
+                rows[value[:_REF]] = int.from_bytes(key, "big"), value[_REF:]
+        return rows
 
     def flush(self, transaction: Transaction) -> None:
-        transaction.put_many(Table.TRANSFERS, self._rows.items())
+        stored = self._ordinals.flush(transaction)
+        known, new, agreed = list[_Item](), list[_Item](), list[_Item]()
+        for ref, (place, row) in self._rows.items():
+            if place is None:
+                agreed.append((ref, row))
+            else:
+                (known if place < stored else new).append((u64(place), ref + row))
+        transaction.put_many(Table.AGREEMENTS, agreed)
+        # Apart: what comes after all that is stored fills its pages.
+        transaction.put_many(Table.TRANSFERS, known)
+        transaction.put_many(Table.TRANSFERS, new)
+        transaction.put_many(Table.HALVES, self._halves.items())
         awaited = [(key, b"") for key, there in self._deadlines.items() if there]
         transaction.put_many(Table.DEADLINES, awaited)
         for key, there in self._deadlines.items():
@@ -139,19 +180,39 @@ class Transfers:
             transaction.put_many(Table.LEFT, self._replaced.items())
         self._rows.clear()
         self._read.clear()
+        self._halves.clear()
         self._deadlines.clear()
         self._replaced.clear()
 
 
 def get_transfer(snapshot: Snapshot, ref: bytes) -> Transfer | None:
-    value = snapshot.get(Table.TRANSFERS, ref)
-    return None if value is None else Transfer.parse(value)
+    """The transfer of ref, or contract of that key (row_keys); None of an unknown one."""
+    row = find_row(snapshot, ref)
+    return None if row is None else Transfer.parse(row)
+
+
+def find_row(snapshot: Snapshot, ref: bytes) -> bytes | None:
+    """As get_transfer(), as it is kept."""
+    if is_contract(ref):
+        return snapshot.get(Table.AGREEMENTS, ref)
+    for place in find_places(snapshot, ref):
+        value = snapshot.get(Table.TRANSFERS, u64(place)) or b""
+        if value[:_REF] == ref:
+            return value[_REF:]
+    return None
+
+
+def row_of_half(snapshot: Snapshot, index: int) -> bytes | None:
+    """The row of the transfer in which an own entry counts as a half; None where it does not."""
+    place = snapshot.get(Table.HALVES, u64(index))
+    value = None if place is None else snapshot.get(Table.TRANSFERS, place)
+    return None if value is None else value[_REF:]
 
 
 def disposals_of(snapshot: Snapshot, ref: bytes) -> Iterator[Transfer]:
     """The disposals under a contract, in no order that means anything."""
     start = contract_row(ref)
-    for _, value in snapshot.scan(Table.TRANSFERS, start + b"\0", start + b"\xff" * 33):
+    for _, value in snapshot.scan(Table.AGREEMENTS, start + b"\0", start + b"\xff" * 33):
         yield Transfer.parse(value)
 
 
@@ -170,6 +231,13 @@ def next_deadline(snapshot: Snapshot) -> int | None:
     for key, _ in snapshot.scan(Table.DEADLINES):
         return int.from_bytes(key[:8], "big")
     return None
+
+
+def _parse(found: _Row) -> Transfer:
+    place, row = found
+    transfer = Transfer.parse(row)
+    transfer.place = place
+    return transfer
 
 
 def _replaced_key(key: bytes, taken: Position) -> bytes:

@@ -55,7 +55,8 @@ from ledgerd_client.core.record import Admitted, read_facts
 
 REBUILT = [
     Table.TILES, Table.RECORDS, Table.AUTHORS, Table.KEYS,
-    Table.TRANSFERS, Table.DEADLINES, Table.FINDINGS,
+    Table.TRANSFERS, Table.HALVES, Table.ORDINALS, Table.AGREEMENTS, Table.DEADLINES,
+    Table.FINDINGS,
     Table.CONTRACTS, Table.USAGE, Table.COUNTERS, Table.OBLIGATIONS, Table.MATTERS, Table.TIMERS,
     Table.SENT,
     Table.FINDINGS_OF, Table.STANDING, Table.CLOSINGS, Table.OPENED,
@@ -353,10 +354,10 @@ class TestTables:
         assert message == f"table {table}: row {key.hex()} has another value than the log gives it"
 
     def test_the_state_of_a_transfer(self) -> None:
-        """Its first byte: from mismatched to matched, say."""
+        """The first byte after its ref: from mismatched to matched, say."""
         key, value = rows(Table.TRANSFERS)[0]
         assert "table transfers" in refused(
-            lambda t: t.put(Table.TRANSFERS, key, flipped(value, 0))
+            lambda t: t.put(Table.TRANSFERS, key, flipped(value, 32))
         )
 
     def test_a_deadline_put_off(self) -> None:

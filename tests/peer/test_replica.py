@@ -13,12 +13,13 @@ from builders import HONG_KONG_PLACE, MINUTE, Log, new_body, new_border, new_key
 from peer.conftest import Watch
 from peer.sides import Clock, FakePeer, FaultyStore, Side, fork_of
 
+from ledgerd.projections.ordinals import EPOCH
 from ledgerd.store.tables import Table
 from ledgerd_client._proto import body_pb2 as body_pb
 from ledgerd_client._proto import service_pb2 as pb
 from ledgerd_client.core.body import AUTHORITY
 from ledgerd_client.core.checkpoint import Checkpoint, sign_checkpoint
-from ledgerd_client.core.errors import BusyError, LedgerError, UnavailableError
+from ledgerd_client.core.errors import BusyError, ChainError, LedgerError, UnavailableError
 from ledgerd_client.core.header import Header
 from ledgerd_client.core.merkle import verify_consistency
 from ledgerd_client.core.note import ED25519, Signer, parse_note
@@ -406,6 +407,24 @@ class TestFailure:
             await watch.side.peer.monitor.step()
         assert not watch.side.peer.status().latched
 
+    async def test_a_body_of_an_epoch_before(self, watch: Watch) -> None:
+        """The index of digests has written it elsewhere since (projections.ordinals)."""
+        log, recipient = watch.peer.log, watch.border.recipient
+        watch.peer.page = 512
+        watch.clock.advance(hours=EPOCH / 60)
+        ack = an_ack(watch)
+        while len(log.entries) < EPOCH + 10:
+            log.record(recipient, ack=ack)
+        await watch.side.peer.monitor.step()
+        assert watch.side.peer.witness.cosigned_size == EPOCH + 10
+        before = watch.side.held()
+        log.add(log.entries[3][1], recipient.key, recipient.admitted_at)
+        with pytest.raises(ChainError, match="entry 16394 repeats the body of an earlier one"):
+            await watch.side.peer.monitor.step()
+        held = watch.side.held()
+        held[Table.META] = [row for row in held[Table.META] if not row[0].startswith(b"refused/")]
+        assert held == before
+
     @pytest.mark.parametrize("spoil", UNSIGNED_STREAMS)
     async def test_it_is_over_when_the_stream_is_right_again(
         self, watch: Watch, spoil: Bad
@@ -583,6 +602,7 @@ class TestHalves:
 
     async def test_they_are_found_across_pages(self, watch: Watch) -> None:
         watch.peer.page = 512
+        watch.clock.advance(hours=EPOCH / 60)
         await replayed(watch, entries=1200)
         halves = watch.side.peer.replica.halves(1, 1150, watch.side.log.origin)
         assert [half.header.index for half in halves] == list(range(2, 1150))

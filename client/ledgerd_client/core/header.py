@@ -31,6 +31,7 @@ _REST = struct.Struct(">B32sQ33sH")
 _HALVES = struct.Struct(">32s32sBB")
 _AFTER_SIGNATURE = _FIXED.size + SIGNATURE_SIZE
 _RECORDED_AT = slice(9, 17)
+_BODY_DIGEST = slice(_CHAIN.size + 1, _CHAIN.size + 33)
 _KEY_ID = slice(_FIXED.size - 2 - KEY_ID_SIZE, _FIXED.size - 2)
 _REF = slice(_AFTER_SIGNATURE + 1, _AFTER_SIGNATURE + 33)
 _ORIGIN = re.compile(r"[!-*,-~]+")
@@ -174,6 +175,11 @@ def key_id_of(header: bytes) -> bytes:
 def recorded_at_of(header: bytes) -> int:
     """When the entry of an encoded header was recorded, µs."""
     return int.from_bytes(header[_RECORDED_AT], "big")
+
+
+def body_digest_of(header: bytes) -> bytes:
+    """The digest of the body in an encoded header."""
+    return header[_BODY_DIGEST]
 
 
 def ref_of(header: bytes) -> bytes:
