@@ -40,8 +40,13 @@ class TestAnErasureOrder:
 
     @pytest.mark.parametrize(
         "args",
-        [("--reason", "", "--index", 4), REASON, (*REASON, "--index", -1)],
-        ids=["no reason", "no entry", "a negative entry"],
+        [
+            ("--reason", "", "--index", 4),
+            REASON,
+            (*REASON, "--index", -1),
+            (*REASON, "--index", 1 << 64),
+        ],
+        ids=["no reason", "no entry", "a negative entry", "an entry that no log has"],
     )
     def test_that_says_too_little_is_refused(
         self, border: Border, args: tuple[object, ...]
@@ -61,3 +66,9 @@ class TestAnErasureOrder:
         order(border, *self.REASON, "--index", 4)
         ran = border.tool("erase", "submit", "order.json", "--config", "hongkong-ops/client.toml")
         assert (ran.code, "WRONG_ORIGIN" in ran.err) == (2, True)
+
+
+class TestAskingBefore:
+    def test_of_an_entry_that_no_log_has_is_refused(self, border: Border) -> None:
+        ran = border.tool("erase", "check", 1 << 64, "--config", "mainland-ops/client.toml")
+        assert (ran.code, "Traceback" in ran.err) == (2, False)

@@ -16,6 +16,7 @@ from ledgerd_client._proto.body_pb2 import ROLE_AUTHORITY
 from ledgerd_client._proto.service_pb2_grpc import AdminServiceStub
 from ledgerd_client._replies import check_receipt, to_receipt
 from ledgerd_client._status import from_rpc_error
+from ledgerd_client._values import make
 from ledgerd_client.config import Settings
 from ledgerd_client.core.errors import VerificationError
 from ledgerd_client.core.history import KeyHistory
@@ -85,10 +86,10 @@ async def submit_erasure(settings: Settings, trust: Trust, signed: SignedOrder) 
 
 
 async def check_erasure(settings: Settings, trust: Trust, index: int) -> pb.CheckErasureResponse:
-    """Whether the body of an entry may be erased; raises what the node states."""
+    """Whether the body of an entry may be erased; raises FieldError, and what the node states."""
+    request = make(pb.CheckErasureRequest, index=index)
 
     async def check(admin: AdminServiceAsyncStub, _: grpc.aio.Channel) -> pb.CheckErasureResponse:
-        request = pb.CheckErasureRequest(index=index)
         return await admin.CheckErasure(request, timeout=settings.timeout_s)
 
     return await _ask(settings, trust, check)
