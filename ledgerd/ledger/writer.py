@@ -154,6 +154,7 @@ class Writer:
             self._load_again()
 
     def _load_again(self) -> None:
+        self.machine.transfers.let_go()
         try:
             self.load()
         except LedgerError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Self
 
 from ledgerd.ledger.head import Head
@@ -94,7 +95,10 @@ class PageReplay:
         # Why an error was raised, if it was for an entry.
         self.suspect: Suspect | None = None
         self._tree = tree
-        self._replay = Replay(history, self._claim, edge, head.last_leaf, head.last_time)
+        # Not a method of this object: it would keep alive what is given up, filters too, until a
+        # collection.
+        claim = partial(_claim, self._claimed)
+        self._replay = Replay(history, claim, edge, head.last_leaf, head.last_time)
 
     @classmethod
     def load(cls, snapshot: Snapshot, origin: str, authority: bytes) -> Self:
@@ -198,8 +202,9 @@ class PageReplay:
         for role in ROTATING_ROLES:
             yield from (key.admitted_at for key in history.node_keys(role))
 
-    def _claim(self, digest: bytes, index: int) -> bool:
-        return self._claimed.setdefault(digest, index) == index
+
+def _claim(claimed: dict[bytes, int], digest: bytes, index: int) -> bool:
+    return claimed.setdefault(digest, index) == index
 
 
 def grown(history: KeyHistory, entries: Sequence[tuple[bytes, bytes]]) -> KeyHistory:

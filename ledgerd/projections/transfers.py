@@ -74,6 +74,14 @@ class Transfers:
         """Go on where the stored rows end."""
         self._ordinals = Ordinals.load(snapshot)
 
+    def let_go(self) -> None:
+        """
+        Give back what load() took; nothing else may be called afterwards.
+
+        What it is a part of may have to wait for a collection, and this is large.
+        """
+        self._ordinals = Ordinals()
+
     def read(self, transaction: Transaction, refs: Iterable[bytes]) -> None:
         """Read at once the rows that get() will be asked for."""
         self._read = self._find(transaction, set(refs))

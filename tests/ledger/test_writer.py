@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ledger.stores import FaultyStore
 from ledger.world import OtherStore, World
+from memory import memory_kept
 
 from ledgerd.ledger.batch import AppendResult, Outcome
 from ledgerd.ledger.head import Head
@@ -407,6 +408,14 @@ class TestAbort:
         error = world.mainland.writer.rehearse([world.transfer(), poisoned(world.transfer())])
         assert error is not None
         assert "OverflowError" in error.message
+
+    def test_a_rehearsal_leaves_nothing_in_memory(self, world: World) -> None:
+        """Each takes up the filters of the whole log."""
+        items = [world.transfer() for _ in range(10)]
+        with memory_kept() as kept:
+            for item in items:
+                world.mainland.writer.rehearse([item])
+        assert kept[0] < 8 << 20
 
     def test_rehearsing_finds_nothing_in_good_records(self, world: World) -> None:
         assert world.mainland.writer.rehearse([world.transfer(), REFUSED]) is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from builders import HONG_KONG_PLACE, MINUTE, Log, new_body, new_border, new_key
+from memory import memory_kept
 from peer.conftest import Watch
 from peer.sides import Clock, FakePeer, FaultyStore, Side, fork_of
 
@@ -425,6 +426,18 @@ class TestFailure:
         held[Table.META] = [row for row in held[Table.META] if not row[0].startswith(b"refused/")]
         assert held == before
 
+    async def test_a_replay_that_is_given_up_leaves_nothing_in_memory(self, watch: Watch) -> None:
+        """It holds the filters of the whole log, and a peer may have it begin as often as it likes."""
+        await replayed(watch)
+        with memory_kept() as kept:
+            for _ in range(10):
+                grow(watch, 1)
+                watch.peer.note = watch.peer.log.checkpoint()
+                watch.peer.entries = [*watch.peer.log.entries, watch.peer.log.entries[-1]]
+                with pytest.raises(LedgerError):
+                    await watch.side.peer.monitor.step()
+        assert kept[0] < 8 << 20
+
     @pytest.mark.parametrize("spoil", UNSIGNED_STREAMS)
     async def test_it_is_over_when_the_stream_is_right_again(
         self, watch: Watch, spoil: Bad
@@ -602,7 +615,6 @@ class TestHalves:
 
     async def test_they_are_found_across_pages(self, watch: Watch) -> None:
         watch.peer.page = 512
-        watch.clock.advance(hours=EPOCH / 60)
         await replayed(watch, entries=1200)
         halves = watch.side.peer.replica.halves(1, 1150, watch.side.log.origin)
         assert [half.header.index for half in halves] == list(range(2, 1150))
