@@ -1,5 +1,5 @@
 """
-At which place of a sequence a digest came: an index that costs the same however long it is.
+At which place of a sequence a digest came: an index whose cost hardly grows with its length.
 
 A tree whose keys are digests changes another page with each, since each belongs somewhere else: at
 a million rows that was half of what an append cost. So EPOCH of them at a time are kept together,
